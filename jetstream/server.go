@@ -1,0 +1,202 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// MaxMessageBytes is the largest message limit that can be set: the engine
+	// refuses a larger payload than 64 MiB, and headers need some of it.
+	MaxMessageBytes = 32 << 20
+
+	// headerRoom is what the engine may carry beside the body of a message.
+	headerRoom = 64 << 10
+
+	// storeLimit takes the place of the engine's own limit, which is three
+	// quarters of the space that is free at the start: with that, a store that
+	// filled half of a disk would refuse every write after a restart. The disk
+	// itself is the limit.
+	storeLimit = 1 << 50
+
+	// startTimeout bounds how long the engine may take to read its store and
+	// get ready.
+	startTimeout = time.Minute
+)
+
+// ServerOptions say how the engine in this process runs.
+type ServerOptions struct {
+	// Dir holds the store; it is made if it is not there. Empty means memory
+	// storage: all is gone when the server stops.
+	Dir string
+	// SyncAlways syncs every write to the disk before it is confirmed.
+	SyncAlways bool
+	// SyncInterval is how often written data is synced to the disk otherwise.
+	SyncInterval time.Duration
+	// MaxMessageBytes is the largest message, at most [MaxMessageBytes].
+	MaxMessageBytes int
+	// Logger gets what the engine has to say.
+	Logger *slog.Logger
+}
+
+// A Server is a nats-server in this process. It opens no network port.
+type Server struct {
+	ns      *server.Server
+	lock    *flock.Flock
+	tempDir string
+}
+
+// StartServer starts the engine and returns when it has read its store and is
+// ready. It returns a [*DirInUseError] if another process has the directory.
+func StartServer(opts ServerOptions) (_ *Server, err error) {
+	s := &Server{}
+	defer func() {
+		if err != nil {
+			s.Shutdown()
+		}
+	}()
+	dir := opts.Dir
+	if dir == "" {
+		// The engine wants a directory even if all storage is in memory.
+		if s.tempDir, err = os.MkdirTemp("", "dq-"); err != nil {
+			return nil, fmt.Errorf("make a directory for the engine: %w", err)
+		}
+		dir = s.tempDir
+	} else if s.lock, err = lockDir(dir); err != nil {
+		return nil, err
+	}
+
+	logger := &engineLogger{log: opts.Logger}
+	s.ns, err = server.NewServer(&server.Options{
+		ServerName:             "dq",
+		DontListen:             true,
+		NoSigs:                 true,
+		JetStream:              true,
+		StoreDir:               dir,
+		JetStreamMaxStore:      storeLimit,
+		SyncAlways:             opts.SyncAlways,
+		SyncInterval:           opts.SyncInterval,
+		MaxPayload:             int32(opts.MaxMessageBytes + headerRoom), //nolint:gosec // bounded by MaxMessageBytes
+		DisableJetStreamBanner: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("configure the engine: %w", err)
+	}
+	s.ns.SetLoggerV2(logger, opts.Logger.Enabled(context.Background(), slog.LevelDebug), false, false)
+	s.ns.Start()
+	if !s.ns.ReadyForConnections(startTimeout) || !s.ns.JetStreamEnabled() {
+		return nil, fmt.Errorf("start the engine in %s: %w", dir, logger.lastError())
+	}
+	return s, nil
+}
+
+// Connect opens a connection to the engine, inside this process.
+func (s *Server) Connect() (*nats.Conn, error) {
+	nc, err := nats.Connect("", nats.InProcessServer(s.ns), nats.Name("dq facade"), nats.MaxReconnects(-1))
+	if err != nil {
+		return nil, fmt.Errorf("connect to the engine: %w", err)
+	}
+	return nc, nil
+}
+
+// Shutdown stops the engine, writes out what it holds and frees the directory.
+func (s *Server) Shutdown() {
+	if s.ns != nil {
+		s.ns.Shutdown()
+		s.ns.WaitForShutdown()
+	}
+	if s.lock != nil {
+		_ = s.lock.Close()
+	}
+	if s.tempDir != "" {
+		_ = os.RemoveAll(s.tempDir)
+	}
+}
+
+// DirInUseError is a data directory that another process holds.
+type DirInUseError struct {
+	Dir   string
+	Owner string // the other process's id, if it is known
+}
+
+func (e *DirInUseError) Error() string {
+	return fmt.Sprintf("data directory %s is in use by another dq process%s: stop it, or choose another directory with DQ_DATA_DIR",
+		e.Dir, e.Owner)
+}
+
+// lockDir makes dir and takes it for this process. The lock ends with the
+// process, however that ends.
+func lockDir(dir string) (*flock.Flock, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	path := filepath.Join(dir, "dq.lock")
+	lock := flock.New(path)
+	ok, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	if !ok {
+		inUse := &DirInUseError{Dir: dir}
+		if pid, err := os.ReadFile(path); err == nil && len(pid) > 0 {
+			inUse.Owner = fmt.Sprintf(" (%s)", strings.TrimSpace(string(pid)))
+		}
+		return nil, inUse
+	}
+	if err := os.WriteFile(path, fmt.Appendf(nil, "pid %d\n", os.Getpid()), 0o600); err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("write the lock of the data directory: %w", err)
+	}
+	return lock, nil
+}
+
+// engineLogger hands what the engine logs to slog. What the engine calls a
+// notice is of interest only when debugging.
+type engineLogger struct {
+	log *slog.Logger
+
+	mu   sync.Mutex
+	last string // the latest error, for when the engine does not start
+}
+
+func (l *engineLogger) lastError() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == "" {
+		return errors.New("it did not get ready in time")
+	}
+	return errors.New(l.last)
+}
+
+func (l *engineLogger) failed(format string, v ...any) {
+	l.mu.Lock()
+	l.last = fmt.Sprintf(format, v...)
+	l.mu.Unlock()
+	l.log.Error("engine: " + fmt.Sprintf(format, v...))
+}
+
+func (l *engineLogger) Noticef(format string, v ...any) {
+	l.log.Debug("engine: " + fmt.Sprintf(format, v...))
+}
+func (l *engineLogger) Warnf(format string, v ...any) {
+	l.log.Warn("engine: " + fmt.Sprintf(format, v...))
+}
+func (l *engineLogger) Debugf(format string, v ...any) {
+	l.log.Debug("engine: " + fmt.Sprintf(format, v...))
+}
+func (l *engineLogger) Tracef(format string, v ...any) {
+	l.log.Debug("engine: " + fmt.Sprintf(format, v...))
+}
+func (l *engineLogger) Fatalf(format string, v ...any) { l.failed(format, v...) }
+func (l *engineLogger) Errorf(format string, v ...any) { l.failed(format, v...) }
