@@ -1,0 +1,164 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"dq/facade"
+	"dq/jetstream"
+	"dq/registry"
+)
+
+// A Broker is a running broker.
+type Broker struct {
+	cfg      Config
+	listener net.Listener
+	engine   *jetstream.Server
+	conn     *nats.Conn
+	facade   *facade.Facade
+
+	serving sync.WaitGroup
+	failed  chan error // gets the error that ended serving early
+
+	stop    sync.Once
+	stopErr error
+}
+
+// Start starts a broker and returns when it answers requests. Stop ends it.
+func Start(ctx context.Context, cfg Config, logger *slog.Logger) (_ *Broker, err error) {
+	b := &Broker{cfg: cfg, failed: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			b.release()
+		}
+	}()
+	// The port first: it is the likeliest to be taken, and quick to find out.
+	if b.listener, err = net.Listen("tcp", cfg.Addr); err != nil {
+		return nil, fmt.Errorf("listen on DQ_ADDR=%s: %w", cfg.Addr, err)
+	}
+	dir, storage := "", jetstream.Memory
+	if cfg.Persist {
+		storage = jetstream.File
+		if dir, err = filepath.Abs(cfg.DataDir); err != nil {
+			return nil, fmt.Errorf("DQ_DATA_DIR=%s: %w", cfg.DataDir, err)
+		}
+	}
+	b.engine, err = jetstream.StartServer(jetstream.ServerOptions{
+		Dir:             dir,
+		SyncAlways:      cfg.Durability == SyncAlways,
+		SyncInterval:    cfg.SyncInterval,
+		MaxMessageBytes: cfg.MaxMessageBytes,
+		Logger:          logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if b.conn, err = b.engine.Connect(); err != nil {
+		return nil, err
+	}
+	queue, err := open(ctx, b.conn, storage)
+	if err != nil {
+		return nil, err
+	}
+	queue.MaxMessageBytes = cfg.MaxMessageBytes
+	origins := cfg.CORSOrigins
+	if origins == "none" {
+		origins = ""
+	}
+	b.facade = facade.New(queue, facade.Options{
+		CORSOrigins:    origins,
+		RequestTimeout: cfg.RequestTimeout,
+		Ready:          b.ready,
+		Logger:         logger,
+	})
+	b.serving.Go(func() {
+		if err := b.facade.Serve(b.listener); err != nil {
+			b.failed <- err
+		}
+	})
+	if dir == "" {
+		dir = "memory"
+	}
+	logger.Info("dq is ready", "url", b.URL(), "data", dir, "durability", string(cfg.Durability))
+	return b, nil
+}
+
+// open opens what a facade serves.
+func open(ctx context.Context, conn *nats.Conn, storage jetstream.Storage) (*facade.Queue, error) {
+	topics, err := jetstream.NewTopics(conn, storage)
+	if err != nil {
+		return nil, err
+	}
+	consumers, err := jetstream.NewConsumers(ctx, topics)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := registry.Open(ctx, conn, storage)
+	if err != nil {
+		return nil, err
+	}
+	return &facade.Queue{Topics: topics, Consumers: consumers, Registry: ids}, nil
+}
+
+// URL is where the broker answers.
+func (b *Broker) URL() string { return "http://" + b.listener.Addr().String() }
+
+// Failed gets an error if the broker stops serving by itself.
+func (b *Broker) Failed() <-chan error { return b.failed }
+
+// Stop finishes the requests under way, within the shutdown timeout, then stops
+// the engine. It returns an error if requests had to be cut off. A further call
+// returns what the first one returned.
+func (b *Broker) Stop(ctx context.Context) error {
+	b.stop.Do(func() {
+		ctx, cancel := context.WithTimeout(ctx, b.cfg.ShutdownTimeout)
+		defer cancel()
+		if err := b.facade.Shutdown(ctx); err != nil {
+			b.stopErr = fmt.Errorf("requests were cut off after DQ_SHUTDOWN_TIMEOUT=%s: %w", b.cfg.ShutdownTimeout, err)
+		}
+		b.release()
+		b.serving.Wait()
+	})
+	return b.stopErr
+}
+
+// release frees what Start took, as far as it got.
+func (b *Broker) release() {
+	if b.listener != nil {
+		_ = b.listener.Close()
+	}
+	if b.conn != nil {
+		b.conn.Close()
+	}
+	if b.engine != nil {
+		b.engine.Shutdown()
+	}
+}
+
+// ready says whether the engine answers.
+func (b *Broker) ready(ctx context.Context) error {
+	if !b.conn.IsConnected() {
+		return errors.New("not connected to the storage engine")
+	}
+	if err := b.conn.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("the storage engine does not answer: %w", err)
+	}
+	return nil
+}
+
+// NewLogger returns a logger that writes to w as cfg says.
+func NewLogger(w io.Writer, cfg Config) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}

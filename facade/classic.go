@@ -1,0 +1,194 @@
+package facade
+
+import (
+	"context"
+
+	"github.com/go-json-experiment/json"
+	"github.com/gofiber/fiber/v2"
+)
+
+// The classic API: seven calls whose paths, fields, texts and statuses existing
+// clients rely on. A success is 200 with "status":"success", a refusal 400 with
+// "status":"failure".
+func (f *Facade) classicRoutes() []route {
+	return []route{
+		{fiber.MethodPost, "/topics", f.createTopic},
+		{fiber.MethodGet, "/topics", f.listTopics},
+		{fiber.MethodPost, "/consumer/register", f.registerConsumer},
+		{fiber.MethodPost, "/producer/register", f.registerProducer},
+		{fiber.MethodPost, "/producer/produce", f.produce},
+		{fiber.MethodGet, "/consumer/consume", f.consume},
+		{fiber.MethodGet, "/size", f.size},
+	}
+}
+
+// success is the answer of a classic call. Message is a text or, for the list
+// of topics, their names.
+type success struct {
+	Status     string  `json:"status"`
+	Message    any     `json:"message,omitzero"`
+	ProducerID *int64  `json:"producer_id,omitzero"`
+	ConsumerID *int64  `json:"consumer_id,omitzero"`
+	Size       *uint64 `json:"size,omitzero"`
+}
+
+// failure is the answer of a call that was refused or failed.
+type failure struct {
+	Status  string `json:"status"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func (f *Facade) createTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
+	var in struct {
+		Topic *string `json:"topic_name"`
+	}
+	if err := decodeBody(c.Body(), &in); err != nil {
+		return nil, err
+	}
+	topic, err := required("topic_name", in.Topic)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.queue.CreateTopic(ctx, topic); err != nil {
+		return nil, err
+	}
+	return success{Message: "Topic:" + topic + " created successfully"}, nil
+}
+
+func (f *Facade) listTopics(ctx context.Context, _ *fiber.Ctx) (any, error) {
+	topics, err := f.queue.ListTopics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(topics) == 0 {
+		return nil, &NoTopicsError{}
+	}
+	return success{Message: topics}, nil
+}
+
+func (f *Facade) registerConsumer(ctx context.Context, c *fiber.Ctx) (any, error) {
+	topic, err := topicField(c)
+	if err != nil {
+		return nil, err
+	}
+	id, err := f.queue.RegisterConsumer(ctx, topic)
+	return success{ConsumerID: &id}, err
+}
+
+func (f *Facade) registerProducer(ctx context.Context, c *fiber.Ctx) (any, error) {
+	topic, err := topicField(c)
+	if err != nil {
+		return nil, err
+	}
+	id, err := f.queue.RegisterProducer(ctx, topic)
+	return success{ProducerID: &id}, err
+}
+
+// topicField decodes a body whose one field is the topic.
+func topicField(c *fiber.Ctx) (string, error) {
+	var in struct {
+		Topic *string `json:"topic"`
+	}
+	if err := decodeBody(c.Body(), &in); err != nil {
+		return "", err
+	}
+	return required("topic", in.Topic)
+}
+
+func (f *Facade) produce(ctx context.Context, c *fiber.Ctx) (any, error) {
+	var in struct {
+		Topic      *string `json:"topic"`
+		ProducerID *ID     `json:"producer_id"`
+		Message    *string `json:"message"`
+	}
+	if err := decodeBody(c.Body(), &in); err != nil {
+		return nil, err
+	}
+	topic, err := required("topic", in.Topic)
+	if err != nil {
+		return nil, err
+	}
+	producer, err := required("producer_id", in.ProducerID)
+	if err != nil {
+		return nil, err
+	}
+	message, err := required("message", in.Message)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.queue.Produce(ctx, topic, producer, message)
+	return success{}, err
+}
+
+func (f *Facade) consume(ctx context.Context, c *fiber.Ctx) (any, error) {
+	topic, consumer, err := consumerParameters(c)
+	if err != nil {
+		return nil, err
+	}
+	message, err := f.queue.Consume(ctx, topic, consumer)
+	return success{Message: string(message.Data)}, err
+}
+
+func (f *Facade) size(ctx context.Context, c *fiber.Ctx) (any, error) {
+	topic, consumer, err := consumerParameters(c)
+	if err != nil {
+		return nil, err
+	}
+	size, err := f.queue.Size(ctx, topic, consumer)
+	return success{Size: &size}, err
+}
+
+// consumerParameters reads the two parameters of consume and size from the
+// query, or from a JSON body where the query has not got them.
+func consumerParameters(c *fiber.Ctx) (topic string, consumer ID, err error) {
+	var in struct {
+		Topic      *string `json:"topic"`
+		ConsumerID *ID     `json:"consumer_id"`
+	}
+	queryTopic, err := queryParameter(c, "topic")
+	if err != nil {
+		return "", ID{}, err
+	}
+	queryID, err := queryParameter(c, "consumer_id")
+	if err != nil {
+		return "", ID{}, err
+	}
+	if body := c.Body(); len(body) > 0 && (queryTopic == nil || queryID == nil) {
+		if err := decodeBody(body, &in); err != nil {
+			return "", ID{}, err
+		}
+	}
+	if queryTopic != nil {
+		in.Topic = queryTopic
+	}
+	if queryID != nil {
+		id, err := ParseID(*queryID)
+		if err != nil {
+			return "", ID{}, &FieldError{"consumer_id", err.Error()}
+		}
+		in.ConsumerID = &id
+	}
+	if topic, err = required("topic", in.Topic); err != nil {
+		return "", ID{}, err
+	}
+	consumer, err = required("consumer_id", in.ConsumerID)
+	return topic, consumer, err
+}
+
+// answer writes what a classic call returned.
+func (f *Facade) answer(c *fiber.Ctx, value any) error {
+	out := value.(success)
+	out.Status = "success"
+	return writeJSON(c, fiber.StatusOK, out)
+}
+
+func writeJSON(c *fiber.Ctx, status int, value any) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	c.Context().SetContentType(fiber.MIMEApplicationJSON)
+	c.Status(status).Response().SetBodyRaw(body)
+	return nil
+}

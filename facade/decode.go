@@ -1,0 +1,161 @@
+package facade
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/gofiber/fiber/v2"
+)
+
+// ID is a producer or consumer id as a client wrote it: a JSON number or a
+// string of digits.
+type ID struct {
+	Number int64
+	Text   string
+}
+
+// possible reports whether an id could have been given out at all.
+func (id ID) possible() bool { return id.Number >= 0 }
+
+// ParseID reads an id. One that is negative or too large for 64 bits is an id
+// that does not exist rather than a mistake.
+func ParseID(text string) (ID, error) {
+	number, err := strconv.ParseInt(text, 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		number, err = -1, nil
+	}
+	if err != nil || strings.HasPrefix(text, "+") {
+		return ID{}, fmt.Errorf("%.100q is not an integer", text)
+	}
+	return ID{Number: number, Text: text}, nil
+}
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
+func (id *ID) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
+	token, err := dec.ReadToken()
+	if err != nil {
+		return err
+	}
+	switch token.Kind() {
+	case '0', '"':
+		*id, err = ParseID(token.String())
+		return err
+	}
+	return errors.New("want an integer or a string of digits")
+}
+
+// decodeBody reads the JSON object in body into the struct that into points to.
+// A field that is not there stays nil.
+func decodeBody(body []byte, into any) error {
+	err := json.Unmarshal(body, into)
+	if err == nil {
+		return nil
+	}
+	var semantic *json.SemanticError
+	if !errors.As(err, &semantic) {
+		return &SyntaxError{Problem: strings.TrimPrefix(err.Error(), "jsontext: ")}
+	}
+	field := semantic.JSONPointer.LastToken()
+	if field == "" {
+		return &SyntaxError{Problem: fmt.Sprintf("want a JSON object, not %s", kindName(semantic.JSONKind))}
+	}
+	if semantic.GoType == reflect.TypeFor[ID]() {
+		return &FieldError{field, semantic.Err.Error()}
+	}
+	return &FieldError{field, fmt.Sprintf("want a %s, not %s", semantic.GoType, kindName(semantic.JSONKind))}
+}
+
+func kindName(kind jsontext.Kind) string {
+	switch kind {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '0':
+		return "a number"
+	case '"':
+		return "a string"
+	case 'n':
+		return "null"
+	}
+	return "a boolean"
+}
+
+// required takes the value of a field that has to be there.
+func required[T any](field string, value *T) (T, error) {
+	if value == nil {
+		var none T
+		return none, &MissingFieldError{Field: field}
+	}
+	return *value, nil
+}
+
+// queryParameter returns the named parameter of the query, or nil if it is not
+// there.
+func queryParameter(c *fiber.Ctx, name string) (*string, error) {
+	args := c.Context().QueryArgs()
+	if !args.Has(name) {
+		return nil, nil
+	}
+	value := string(args.Peek(name)) // a copy: the original ends with the request
+	if !utf8.ValidString(value) {
+		return nil, &FieldError{name, "not valid UTF-8"}
+	}
+	return &value, nil
+}
+
+// drainLimit is how much of a refused body is read and thrown away, so that the
+// client gets to read the answer instead of a reset connection.
+const drainLimit = 64 << 20
+
+// readBody reads the body of every request before anything else looks at it.
+// What is left unread would be taken for the next request on the connection.
+func readBody(limit int) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		stream := c.Request().BodyStream()
+		if stream == nil {
+			return c.Next()
+		}
+		body, err := readAtMost(stream, c.Request().Header.ContentLength(), limit)
+		var tooLarge *TooLargeError
+		switch {
+		case err == nil:
+			c.Request().SetBodyRaw(body)
+			return c.Next()
+		case errors.As(err, &tooLarge):
+			if n, err := io.CopyN(io.Discard, stream, drainLimit); err == nil && n == drainLimit {
+				c.Context().SetConnectionClose()
+			} else if !errors.Is(err, io.EOF) {
+				c.Context().SetConnectionClose()
+			}
+			return tooLarge
+		default:
+			c.Context().SetConnectionClose()
+			return fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("the body could not be read: %v", err))
+		}
+	}
+}
+
+// readAtMost reads stream, whose length is known unless it is negative.
+func readAtMost(stream io.Reader, length, limit int) ([]byte, error) {
+	if length > limit {
+		return nil, &TooLargeError{What: "body", Limit: limit}
+	}
+	if length >= 0 {
+		body := make([]byte, length)
+		_, err := io.ReadFull(stream, body)
+		return body, err
+	}
+	body, err := io.ReadAll(io.LimitReader(stream, int64(limit)+1))
+	if err == nil && len(body) > limit {
+		return nil, &TooLargeError{What: "body", Limit: limit}
+	}
+	return body, err
+}

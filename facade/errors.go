@@ -1,0 +1,142 @@
+package facade
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gofiber/fiber/v2"
+
+	"dq/jetstream"
+	"dq/registry"
+)
+
+// NotRegisteredError is an id that was given out for another topic.
+type NotRegisteredError struct {
+	Kind  registry.Kind
+	ID    string
+	Topic string
+}
+
+func (e *NotRegisteredError) Error() string {
+	return fmt.Sprintf("%s:%s is not registered with Topic:%s", e.Kind.Title(), e.ID, e.Topic)
+}
+
+// NoTopicsError says that there is no topic to list.
+type NoTopicsError struct{}
+
+func (*NoTopicsError) Error() string { return "No Topic found" }
+
+// SyntaxError is a body that is not the JSON that the call takes.
+type SyntaxError struct{ Problem string }
+
+func (e *SyntaxError) Error() string { return "the body is not valid JSON for this call: " + e.Problem }
+
+// MissingFieldError is a field or parameter that the call needs.
+type MissingFieldError struct{ Field string }
+
+func (e *MissingFieldError) Error() string { return fmt.Sprintf("missing field %q", e.Field) }
+
+// FieldError is a field or parameter of a wrong type or value.
+type FieldError struct{ Field, Problem string }
+
+func (e *FieldError) Error() string { return fmt.Sprintf("invalid field %q: %s", e.Field, e.Problem) }
+
+// TooLargeError is a message or a body above its limit.
+type TooLargeError struct {
+	What  string // "message" or "body"
+	Limit int    // bytes
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("the %s is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.What, e.Limit)
+}
+
+// problem is how an error is told to a client.
+type problem struct {
+	code   string // stable: clients compare it
+	status int
+	// classic is the status on the seven classic calls, whose clients take
+	// anything but 400 and 500 for a success.
+	classic int
+}
+
+// problemOf is the one place that gives errors their code and status.
+func problemOf(err error) problem {
+	for _, row := range problems {
+		if row.match(err) {
+			return row.problem(err)
+		}
+	}
+	return problem{"internal", fiber.StatusInternalServerError, fiber.StatusInternalServerError}
+}
+
+type problemRow struct {
+	match   func(error) bool
+	problem func(error) problem
+}
+
+var problems = []problemRow{
+	refused[*jetstream.NameError]("invalid_topic_name", fiber.StatusUnprocessableEntity),
+	refused[*jetstream.ExistsError]("topic_exists", fiber.StatusConflict),
+	refused[*jetstream.NotFoundError]("topic_not_found", fiber.StatusNotFound),
+	refused[*jetstream.EmptyError]("empty", fiber.StatusNotFound),
+	refused[*NoTopicsError]("no_topics", fiber.StatusNotFound),
+	refused[*SyntaxError]("invalid_json", fiber.StatusBadRequest),
+	refused[*MissingFieldError]("missing_field", fiber.StatusBadRequest),
+	refused[*FieldError]("invalid_field", fiber.StatusBadRequest),
+	when(func(e *TooLargeError) problem {
+		return problem{e.What + "_too_large", fiber.StatusRequestEntityTooLarge, fiber.StatusBadRequest}
+	}),
+	when(func(e *registry.NotFoundError) problem {
+		return problem{string(e.Kind) + "_not_found", fiber.StatusNotFound, fiber.StatusBadRequest}
+	}),
+	when(func(e *NotRegisteredError) problem {
+		return problem{string(e.Kind) + "_not_registered", fiber.StatusConflict, fiber.StatusBadRequest}
+	}),
+	failed[*jetstream.UnavailableError](),
+	failed[*registry.UnavailableError](),
+	when(transportProblem),
+}
+
+// refused is the row of an error that is the client's.
+func refused[E error](code string, status int) problemRow {
+	return when(func(E) problem { return problem{code, status, fiber.StatusBadRequest} })
+}
+
+// failed is the row of an error that is the broker's.
+func failed[E error]() problemRow {
+	return when(func(E) problem {
+		return problem{"unavailable", fiber.StatusServiceUnavailable, fiber.StatusInternalServerError}
+	})
+}
+
+func when[E error](tell func(E) problem) problemRow {
+	return problemRow{
+		match: func(err error) bool { var e E; return errors.As(err, &e) },
+		problem: func(err error) problem {
+			var e E
+			errors.As(err, &e)
+			return tell(e)
+		},
+	}
+}
+
+// transportProblem tells of a request that HTTP itself refuses.
+func transportProblem(e *fiber.Error) problem {
+	status := e.Code
+	if status == fiber.StatusBadGateway { // fiber's word for a connection that broke
+		status = fiber.StatusBadRequest
+	}
+	code := "bad_request"
+	switch status {
+	case fiber.StatusNotFound:
+		code = "path_not_found"
+	case fiber.StatusMethodNotAllowed:
+		code = "method_not_allowed"
+	case fiber.StatusRequestTimeout:
+		code = "request_timeout"
+	case fiber.StatusRequestHeaderFieldsTooLarge:
+		code = "headers_too_large"
+	}
+	return problem{code, status, status}
+}

@@ -1,0 +1,162 @@
+package facade
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/cors"
+	"github.com/gofiber/fiber/v2/middleware/recover"
+)
+
+const (
+	// A body may be a JSON string in which every byte of the message is escaped
+	// ("\u0000"), and the other fields.
+	bodyBytesPerMessageByte = 6
+	bodyRoom                = 64 << 10
+
+	// maxHeaderBytes bounds the request line and all headers of a request.
+	maxHeaderBytes = 16 << 10
+
+	// transferTimeout bounds how long a client may take to send a request, from
+	// its first byte to its last, and to take an answer.
+	transferTimeout = 30 * time.Second
+
+	// idleTimeout is how long a connection may wait for its next request.
+	idleTimeout = 2 * time.Minute
+)
+
+// Options say how a facade serves.
+type Options struct {
+	// CORSOrigins are the origins that browsers may call from, parted by
+	// commas; "*" is any, "" none.
+	CORSOrigins string
+	// RequestTimeout bounds how long the broker works on one request.
+	RequestTimeout time.Duration
+	// Ready says whether the broker can do its work, or what keeps it from it.
+	Ready func(context.Context) error
+	// Logger gets what goes wrong on the broker's side.
+	Logger *slog.Logger
+}
+
+// A Facade is the HTTP server of one broker.
+type Facade struct {
+	queue    *Queue
+	opts     Options
+	app      *fiber.App
+	listener listener
+	// classic are the paths whose failures have the classic status.
+	classic map[string]bool
+}
+
+// route is one call. Its handler returns what is to be answered, or an error.
+type route struct {
+	method, path string
+	handle       func(context.Context, *fiber.Ctx) (any, error)
+}
+
+// New returns a facade that serves queue.
+func New(queue *Queue, opts Options) *Facade {
+	f := &Facade{
+		queue:    queue,
+		opts:     opts,
+		listener: listener{silent: make(map[*conn]bool)},
+		classic:  make(map[string]bool),
+	}
+	bodyLimit := queue.MaxMessageBytes*bodyBytesPerMessageByte + bodyRoom
+	f.app = fiber.New(fiber.Config{
+		DisableStartupMessage: true,
+		CaseSensitive:         true,
+		StreamRequestBody:     true, // readBody decides how much of it is read
+		BodyLimit:             bodyLimit,
+		ReadBufferSize:        maxHeaderBytes,
+		ReadTimeout:           transferTimeout,
+		WriteTimeout:          transferTimeout,
+		IdleTimeout:           idleTimeout,
+		ErrorHandler:          f.fail,
+	})
+	f.app.Server().CloseOnShutdown = true
+	f.app.Use(recover.New())
+	if opts.CORSOrigins != "" {
+		f.app.Use(cors.New(cors.Config{AllowOrigins: opts.CORSOrigins}))
+	}
+	f.app.Use(readBody(bodyLimit))
+	for _, r := range f.classicRoutes() {
+		f.classic[r.path] = true
+		// Add, not Get: a HEAD of consume must not consume.
+		f.app.Add(r.method, r.path, f.serve(r))
+	}
+	f.app.Add(fiber.MethodGet, "/livez", func(c *fiber.Ctx) error {
+		return writeJSON(c, fiber.StatusOK, success{Status: "success"})
+	})
+	f.app.Add(fiber.MethodGet, "/readyz", f.readyz)
+	return f
+}
+
+// serve turns a route into a handler of the HTTP server.
+func (f *Facade) serve(r route) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		// Not a child of the request's own context: that ends as soon as the
+		// server shuts down, and what is under way is to be finished.
+		ctx, cancel := context.WithTimeout(context.Background(), f.opts.RequestTimeout)
+		defer cancel()
+		value, err := r.handle(ctx, c)
+		if err != nil {
+			return err
+		}
+		c.Set(fiber.HeaderCacheControl, "no-store")
+		return f.answer(c, value)
+	}
+}
+
+// readyz says whether the broker can do its work.
+func (f *Facade) readyz(c *fiber.Ctx) error {
+	ctx, cancel := context.WithTimeout(context.Background(), f.opts.RequestTimeout)
+	defer cancel()
+	if err := f.opts.Ready(ctx); err != nil {
+		return writeJSON(c, fiber.StatusServiceUnavailable, failure{"failure", "unavailable", err.Error()})
+	}
+	return writeJSON(c, fiber.StatusOK, success{Status: "success"})
+}
+
+// fail writes every answer that is not a success.
+func (f *Facade) fail(c *fiber.Ctx, err error) error {
+	p := problemOf(err)
+	status := p.status
+	if f.classic[c.Path()] {
+		status = p.classic
+	}
+	if status >= fiber.StatusInternalServerError {
+		f.opts.Logger.Error("request failed", "method", c.Method(), "path", c.Path(), "code", p.code, "error", err)
+	}
+	return writeJSON(c, status, failure{"failure", p.code, describe(c, p, err)})
+}
+
+// describe is what a client is told about err.
+func describe(c *fiber.Ctx, p problem, err error) string {
+	switch p.code {
+	case "internal":
+		return "the broker failed on this request; its log says more"
+	case "path_not_found":
+		return fmt.Sprintf("there is no path %s", c.Path())
+	case "method_not_allowed":
+		return fmt.Sprintf("%s is not allowed on %s, only %s", c.Method(), c.Path(), c.GetRespHeader(fiber.HeaderAllow))
+	}
+	return err.Error()
+}
+
+// Serve answers requests on l until Shutdown.
+func (f *Facade) Serve(l net.Listener) error {
+	f.listener.Listener = l
+	return f.app.Listener(&f.listener)
+}
+
+// Shutdown takes no more requests and returns when those under way are
+// answered, or with the error of ctx when that ends first.
+func (f *Facade) Shutdown(ctx context.Context) error {
+	f.listener.closeSilent()
+	return f.app.ShutdownWithContext(ctx)
+}

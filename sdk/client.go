@@ -1,0 +1,174 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	defaultTimeout = 15 * time.Second
+	defaultRetries = 8 // with the pauses between them, about ten seconds
+
+	// maxIdleConns is how many connections a client keeps open between calls.
+	maxIdleConns = 256
+)
+
+// A Client makes calls to one broker, or to one of several behind one address.
+type Client struct {
+	base    string
+	http    *http.Client
+	timeout time.Duration
+	retries uint
+}
+
+// An Option changes how a [Client] works.
+type Option func(*Client) error
+
+// WithTimeout bounds each attempt of a call; 15 seconds by default.
+func WithTimeout(timeout time.Duration) Option {
+	return func(c *Client) error {
+		if timeout <= 0 {
+			return fmt.Errorf("timeout %s: want more than zero", timeout)
+		}
+		c.timeout = timeout
+		return nil
+	}
+}
+
+// WithRetries sets how often a call is repeated at most, where that is safe; 8
+// by default, which takes about ten seconds. 0 is never.
+func WithRetries(retries uint) Option {
+	return func(c *Client) error {
+		c.retries = retries
+		return nil
+	}
+}
+
+// WithTransport makes the calls through transport. By default a client has a
+// transport of its own.
+func WithTransport(transport http.RoundTripper) Option {
+	return func(c *Client) error {
+		c.http.Transport = transport
+		return nil
+	}
+}
+
+// New returns a client of the broker at "HOST:PORT" or at an http or https URL.
+// It makes no call yet.
+func New(broker string, opts ...Option) (*Client, error) {
+	base := broker
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("broker %q: want HOST:PORT or an http URL", broker)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = maxIdleConns, maxIdleConns
+	c := &Client{
+		base: strings.TrimSuffix(u.String(), "/"),
+		http: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		timeout: defaultTimeout,
+		retries: defaultRetries,
+	}
+	for _, opt := range opts {
+		if err := opt(c); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// Close closes the connections that are not in use.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Ping succeeds if a broker answers.
+func (c *Client) Ping(ctx context.Context) error {
+	return c.do(ctx, call{method: http.MethodGet, path: "/livez", repeatable: true})
+}
+
+// Ready succeeds if the broker can do its work.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.do(ctx, call{method: http.MethodGet, path: "/readyz", repeatable: true})
+}
+
+// CreateTopic makes a topic. It fails with [ErrTopicExists] or
+// [ErrInvalidTopicName].
+func (c *Client) CreateTopic(ctx context.Context, topic string) error {
+	return c.do(ctx, call{method: http.MethodPost, path: "/topics", body: map[string]any{"topic_name": topic}})
+}
+
+// Topics returns the names of all topics in the order of their creation.
+func (c *Client) Topics(ctx context.Context) ([]string, error) {
+	var topics []string
+	err := c.do(ctx, call{method: http.MethodGet, path: "/topics", repeatable: true, answer: &answer{Message: &topics}})
+	if errors.Is(err, errNoTopics) {
+		return nil, nil
+	}
+	return topics, err
+}
+
+// RegisterProducer returns a new producer id for topic, and makes the topic if
+// it is not there. It fails with [ErrInvalidTopicName].
+func (c *Client) RegisterProducer(ctx context.Context, topic string) (id int64, err error) {
+	err = c.do(ctx, call{
+		method: http.MethodPost, path: "/producer/register",
+		body: map[string]any{"topic": topic}, answer: &answer{ProducerID: &id},
+	})
+	return id, err
+}
+
+// RegisterConsumer returns a new consumer id for topic. The consumer sees what
+// is produced from now on. It fails with [ErrTopicNotFound].
+func (c *Client) RegisterConsumer(ctx context.Context, topic string) (id int64, err error) {
+	err = c.do(ctx, call{
+		method: http.MethodPost, path: "/consumer/register",
+		body: map[string]any{"topic": topic}, answer: &answer{ConsumerID: &id},
+	})
+	return id, err
+}
+
+// Produce appends message to topic; it is stored when Produce returns nil. It
+// fails with [ErrProducerNotFound], [ErrTopicNotFound],
+// [ErrProducerNotRegistered] or [ErrMessageTooLarge].
+func (c *Client) Produce(ctx context.Context, topic string, producer int64, message string) error {
+	return c.do(ctx, call{
+		method: http.MethodPost, path: "/producer/produce",
+		body: map[string]any{"topic": topic, "producer_id": producer, "message": message},
+	})
+}
+
+// Consume returns the consumer's next message, which no later call returns
+// again. It fails with [ErrEmpty] if nothing is left, [ErrConsumerNotFound],
+// [ErrTopicNotFound] or [ErrConsumerNotRegistered].
+func (c *Client) Consume(ctx context.Context, topic string, consumer int64) (message string, err error) {
+	err = c.do(ctx, call{
+		method: http.MethodGet, path: "/consumer/consume",
+		query: consumerQuery(topic, consumer), answer: &answer{Message: &message},
+	})
+	return message, err
+}
+
+// Size returns how many messages of topic the consumer has not consumed yet. It
+// fails as [Client.Consume] does, without [ErrEmpty].
+func (c *Client) Size(ctx context.Context, topic string, consumer int64) (size int64, err error) {
+	err = c.do(ctx, call{
+		method: http.MethodGet, path: "/size", repeatable: true,
+		query: consumerQuery(topic, consumer), answer: &answer{Size: &size},
+	})
+	return size, err
+}
+
+func consumerQuery(topic string, consumer int64) url.Values {
+	return url.Values{"topic": {topic}, "consumer_id": {strconv.FormatInt(consumer, 10)}}
+}
