@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"dq/cmd/broker"
+	"dq/sdk"
+)
+
+// The exit statuses of every command.
+const (
+	exitOK          = 0
+	exitFailed      = 1 // it went wrong on the way
+	exitUsage       = 2 // the command line or a setting is wrong
+	exitRefused     = 3 // the broker refused: unknown topic, unknown id, ...
+	exitEmpty       = 4 // there was no message to consume
+	exitUnreachable = 5 // no broker answers, or it cannot do its work
+)
+
+const statuses = `
+Exit status: 0 done, 1 failed, 2 wrong usage or setting, 3 refused by the broker,
+4 no message to consume, 5 broker not reachable.`
+
+// Main runs the dq command with args and returns its exit status.
+func Main(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := Root()
+	root.SetArgs(args)
+	ran := false
+	started(root, &ran)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "dq:", err)
+		if !ran {
+			return exitUsage
+		}
+	}
+	return exitStatus(err)
+}
+
+func exitStatus(err error) int {
+	var refused *sdk.Error
+	var usage *usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, sdk.ErrEmpty):
+		return exitEmpty
+	case errors.As(err, &refused) && refused.Status < 500:
+		return exitRefused
+	case errors.As(err, &refused), errors.Is(err, sdk.ErrUnreachable):
+		return exitUnreachable
+	}
+	return exitFailed
+}
+
+// usageError is a wrong command line or setting.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+// commandRetries is how often a command tries again. Somebody is waiting.
+const commandRetries = 2
+
+// client makes the client of the broker that the command is to talk to.
+type client struct{ broker string }
+
+// brokerAddress is the broker that the environment names, or that of this host.
+func brokerAddress() string {
+	if address := os.Getenv(broker.BrokerVariable); address != "" {
+		return address
+	}
+	return "127.0.0.1:5000"
+}
+
+func (c *client) connect() (*sdk.Client, error) {
+	api, err := sdk.New(c.broker, sdk.WithRetries(commandRetries))
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return api, nil
+}
+
+// Root is the dq command with all its subcommands.
+func Root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "dq",
+		Short:         "A log queue that speaks HTTP",
+		Long:          "dq is a log queue that speaks HTTP: a broker in one process, and the commands to use it.\n" + statuses,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	c := &client{}
+	root.AddCommand(serveCommand(), versionCommand())
+	for _, cmd := range []*cobra.Command{
+		topicsCommand(c), topicCommand(c), registerCommand(c),
+		produceCommand(c), consumeCommand(c), sizeCommand(c), healthCommand(c),
+	} {
+		cmd.PersistentFlags().StringVar(&c.broker, "broker", brokerAddress(), "broker to talk to, HOST:PORT or URL ($"+broker.BrokerVariable+")")
+		root.AddCommand(cmd)
+	}
+	return root
+}
+
+// started wraps the work of cmd and of all commands below it so that it sets
+// *ran. An error before that is cobra's: the command line is wrong.
+func started(cmd *cobra.Command, ran *bool) {
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			*ran = true
+			return run(cmd, args)
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		started(sub, ran)
+	}
+}
