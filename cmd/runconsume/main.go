@@ -1,0 +1,10 @@
+// Command runconsume consumes topics into a log file.
+package main
+
+import (
+	"os"
+
+	"dq/cmd/runner"
+)
+
+func main() { os.Exit(runner.Main(runner.ConsumeCommand(), os.Args[1:])) }
