@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -24,6 +25,11 @@ const (
 	// transferTimeout bounds how long a client may take to send a request, from
 	// its first byte to its last, and to take an answer.
 	transferTimeout = 30 * time.Second
+
+	// drainTime is how long a shutdown waits for the clients to send one more
+	// request on each connection, whose answer tells them to leave it. Those that
+	// are idle for longer can see their connection closed as at any other time.
+	drainTime = 300 * time.Millisecond
 
 	// idleTimeout is how long a connection may wait for its next request.
 	idleTimeout = 2 * time.Minute
@@ -47,7 +53,8 @@ type Facade struct {
 	queue    *Queue
 	opts     Options
 	app      *fiber.App
-	listener listener
+	listener *listener
+	draining atomic.Bool
 	// classic are the paths whose failures have the classic status.
 	classic map[string]bool
 }
@@ -58,12 +65,12 @@ type route struct {
 	handle       func(context.Context, *fiber.Ctx) (any, error)
 }
 
-// New returns a facade that serves queue.
-func New(queue *Queue, opts Options) *Facade {
+// New returns a facade that is to serve queue on l.
+func New(queue *Queue, l net.Listener, opts Options) *Facade {
 	f := &Facade{
 		queue:    queue,
 		opts:     opts,
-		listener: listener{silent: make(map[*conn]bool)},
+		listener: newListener(l),
 		classic:  make(map[string]bool),
 	}
 	bodyLimit := queue.MaxMessageBytes*bodyBytesPerMessageByte + bodyRoom
@@ -83,7 +90,12 @@ func New(queue *Queue, opts Options) *Facade {
 	if opts.CORSOrigins != "" {
 		f.app.Use(cors.New(cors.Config{AllowOrigins: opts.CORSOrigins}))
 	}
-	f.app.Use(readBody(bodyLimit))
+	f.app.Use(func(c *fiber.Ctx) error {
+		if f.draining.Load() {
+			c.Context().SetConnectionClose()
+		}
+		return c.Next()
+	}, readBody(bodyLimit))
 	for _, r := range f.classicRoutes() {
 		f.classic[r.path] = true
 		// Add, not Get: a HEAD of consume must not consume.
@@ -148,15 +160,16 @@ func describe(c *fiber.Ctx, p problem, err error) string {
 	return err.Error()
 }
 
-// Serve answers requests on l until Shutdown.
-func (f *Facade) Serve(l net.Listener) error {
-	f.listener.Listener = l
-	return f.app.Listener(&f.listener)
+// Serve answers requests until Shutdown.
+func (f *Facade) Serve() error {
+	return f.app.Listener(f.listener)
 }
 
-// Shutdown takes no more requests and returns when those under way are
-// answered, or with the error of ctx when that ends first.
+// Shutdown takes no more connections, tells the clients to leave those that are
+// open, and returns when all requests under way are answered, or with the error
+// of ctx when that ends first.
 func (f *Facade) Shutdown(ctx context.Context) error {
-	f.listener.closeSilent()
+	f.draining.Store(true)
+	f.listener.drain(ctx, drainTime)
 	return f.app.ShutdownWithContext(ctx)
 }

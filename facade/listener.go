@@ -1,19 +1,30 @@
 package facade
 
 import (
+	"context"
 	"net"
 	"sync"
+	"time"
 )
 
-// listener knows the connections on which no byte has come yet. Many clients
-// open more connections than they use, and the HTTP server would wait for the
-// first request of each before it ends.
+// listener knows the connections that are open. The HTTP server would close
+// those that wait for a request the moment it shuts down, under the hands of
+// clients that are just sending one, and wait for the first request of those on
+// which nothing has come yet.
 type listener struct {
 	net.Listener
 
 	mu      sync.Mutex
-	silent  map[*conn]bool
+	open    map[*conn]bool // true once a byte has come
 	closing bool
+	empty   chan struct{} // closed when closing and nothing is open
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+func newListener(l net.Listener) *listener {
+	return &listener{Listener: l, open: make(map[*conn]bool), empty: make(chan struct{})}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -27,26 +38,59 @@ func (l *listener) Accept() (net.Conn, error) {
 	if l.closing {
 		_ = nc.Close()
 	} else {
-		l.silent[c] = true
+		l.open[c] = false
 	}
 	return c, nil
 }
 
-// closeSilent closes the connections on which nothing has come.
-func (l *listener) closeSilent() {
+// Close stops the listener. Both drain and the HTTP server do it.
+func (l *listener) Close() error {
+	l.closeOnce.Do(func() { l.closeErr = l.Listener.Close() })
+	return l.closeErr
+}
+
+// drain takes no more connections, closes those on which nothing has come, and
+// waits until the clients have closed the others, but not longer than wait.
+func (l *listener) drain(ctx context.Context, wait time.Duration) {
+	_ = l.Close()
+	l.mu.Lock()
+	l.closing = true
+	for c, heard := range l.open {
+		if !heard {
+			_ = c.Conn.Close()
+			delete(l.open, c)
+		}
+	}
+	if len(l.open) == 0 {
+		close(l.empty)
+	}
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	select {
+	case <-l.empty:
+	case <-ctx.Done():
+	}
+}
+
+func (l *listener) heard(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closing = true
-	for c := range l.silent {
-		_ = c.Conn.Close()
+	if _, ok := l.open[c]; ok {
+		l.open[c] = true
 	}
-	clear(l.silent)
 }
 
 func (l *listener) forget(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.silent, c)
+	if _, ok := l.open[c]; !ok {
+		return
+	}
+	delete(l.open, c)
+	if l.closing && len(l.open) == 0 {
+		close(l.empty)
+	}
 }
 
 type conn struct {
@@ -59,7 +103,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && !c.heard {
 		c.heard = true
-		c.listener.forget(c)
+		c.listener.heard(c)
 	}
 	return n, err
 }

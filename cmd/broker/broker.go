@@ -73,14 +73,14 @@ func Start(ctx context.Context, cfg Config, logger *slog.Logger) (_ *Broker, err
 	if origins == "none" {
 		origins = ""
 	}
-	b.facade = facade.New(queue, facade.Options{
+	b.facade = facade.New(queue, b.listener, facade.Options{
 		CORSOrigins:    origins,
 		RequestTimeout: cfg.RequestTimeout,
 		Ready:          b.ready,
 		Logger:         logger,
 	})
 	b.serving.Go(func() {
-		if err := b.facade.Serve(b.listener); err != nil {
+		if err := b.facade.Serve(); err != nil {
 			b.failed <- err
 		}
 	})

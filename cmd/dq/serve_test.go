@@ -48,7 +48,10 @@ func TestSIGTERMFinishesWhatIsUnderWay(t *testing.T) {
 
 	ended := make(chan int)
 	go func() {
-		status, _ := broker.end(t, syscall.SIGTERM)
+		status, log := broker.end(t, syscall.SIGTERM)
+		if status != 0 {
+			t.Log(log)
+		}
 		ended <- status
 	}()
 	_, err = idle.Read(make([]byte, 1)) // it is closed once the broker shuts down
