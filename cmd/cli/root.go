@@ -101,10 +101,10 @@ func Root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	c := &client{}
-	root.AddCommand(serveCommand(), versionCommand())
+	root.AddCommand(serveCommand(), demoCommand(), versionCommand())
 	for _, cmd := range []*cobra.Command{
 		topicsCommand(c), topicCommand(c), registerCommand(c),
-		produceCommand(c), consumeCommand(c), sizeCommand(c), healthCommand(c),
+		produceCommand(c), consumeCommand(c), sizeCommand(c), healthCommand(c), scenarioCommand(c),
 	} {
 		cmd.PersistentFlags().StringVar(&c.broker, "broker", brokerAddress(), "broker to talk to, HOST:PORT or URL ($"+broker.BrokerVariable+")")
 		root.AddCommand(cmd)

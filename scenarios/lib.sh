@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# What the scenario scripts share. They take HOST PORT, and use the commands in
+# $DQ_BIN or, without that, build them with Go.
+set -euo pipefail
+
+if (($# != 2)); then
+  echo "usage: $0 HOST PORT" >&2
+  exit 2
+fi
+broker=$1:$2
+url=http://$broker
+scenarios=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+work=$(mktemp -d)
+finish() {
+  local pids
+  pids=$(jobs -p)
+  # shellcheck disable=SC2086 # one word for each process
+  [[ -z $pids ]] || kill $pids 2>/dev/null || true
+  rm -rf "$work"
+}
+trap finish EXIT
+
+# build puts the commands on the PATH.
+build() {
+  if [[ -z ${DQ_BIN-} ]]; then
+    DQ_BIN=$work/bin
+    (cd "$scenarios/.." && go build -o "$DQ_BIN/" ./cmd/dq ./cmd/runproduce ./cmd/runconsume)
+  fi
+  PATH=$DQ_BIN:$PATH
+  dq health --broker "$broker"
+}
+
+# create makes topics that are not there yet.
+create() {
+  for topic; do
+    curl -sS -o "$work/answer" -H 'Content-Type: application/json' -d "{\"topic_name\":\"$topic\"}" "$url/topics"
+  done
+}
+
+# consume ID TOPIC... starts a consumer; it returns when that is registered.
+consume() {
+  runconsume --id "$1" --topics "${@:2}" --broker "$broker" --log_loc "$work" --timeout 2s &
+  consumers+=($!)
+  until [[ -e $work/consumer_$1.txt ]]; do
+    kill -0 $! || exit 1
+    sleep 0.05
+  done
+}
+
+# produce ID TOPIC... starts a producer.
+produce() {
+  runproduce --id "$1" --topics "${@:2}" --broker "$broker" --log_loc "$work" &
+  producers+=($!)
+}
+
+# await waits for processes and fails if one of them failed.
+await() {
+  for pid; do wait "$pid"; done
+}
+
+consumers=() producers=()
