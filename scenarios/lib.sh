@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the scenario scripts share. They take HOST PORT, and use the commands in
-# $DQ_BIN or, without that, build them with Go.
+# $BIN or, without that, build them with Go.
 set -euo pipefail
 
 if (($# != 2)); then
@@ -22,11 +22,11 @@ trap finish EXIT
 
 # build puts the commands on the PATH.
 build() {
-  if [[ -z ${DQ_BIN-} ]]; then
-    DQ_BIN=$work/bin
-    (cd "$scenarios/.." && go build -o "$DQ_BIN/" ./cmd/dq ./cmd/runproduce ./cmd/runconsume)
+  if [[ -z ${BIN-} ]]; then
+    BIN=$work/bin
+    (cd "$scenarios/.." && go build -o "$BIN/" ./cmd/dq ./cmd/runproduce ./cmd/runconsume)
   fi
-  PATH=$DQ_BIN:$PATH
+  PATH=$BIN:$PATH
   dq health --broker "$broker"
 }
 
