@@ -2,6 +2,8 @@ package jetstream
 
 import (
 	"context"
+	"strconv"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/semaphore"
@@ -20,17 +22,46 @@ const (
 	activeConsumers = 4096
 )
 
-// A Consumer is one independent subscriber of one topic.
+// A Consumer is one independent subscriber of one topic. Any number of workers
+// may share it, through any number of processes.
 type Consumer struct {
 	ID    int64
+	Name  string // "" if it has none
 	Topic string
-	Start uint64 // the topic's last sequence when the consumer registered
+	Start uint64 // the sequence before its first message
+	Key   string // if not "", it sees only messages with that key
+
+	// Lease is for how long a message is handed out before it is handed out
+	// again, unless it is acknowledged. 0 is mode auto: a message is consumed
+	// when it is handed out. What follows is for mode lease only.
+	Lease time.Duration
+	// MaxInFlight bounds how many messages may be handed out and not
+	// acknowledged.
+	MaxInFlight int
+	// MaxDeliveries is how often a message is handed out at most; 0 is no limit.
+	MaxDeliveries int
+	// DeadLetterTopic gets the messages that were handed out so often.
+	DeadLetterTopic string
 }
 
-// Consumers hand out messages, each once to each consumer, in order. The
-// truth is the stored [Cursor]; what is held here is a guess that the store
-// confirms or refuses, so that any number of processes may serve one consumer.
-// All methods are safe for concurrent use.
+// Label is the consumer's name or, if it has none, its id.
+func (c Consumer) Label() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	return strconv.FormatInt(c.ID, 10)
+}
+
+// Limits bound what one fetch may bring.
+type Limits struct {
+	Messages int // at least 1
+	Bytes    int // of data; the message that reaches them is the last. At least 1
+}
+
+// Consumers hand out messages, in order. The truth is the stored [Cursor]; what
+// is held here is a guess that the store confirms or refuses, so that any
+// number of processes may serve one consumer. All methods are safe for
+// concurrent use.
 type Consumers struct {
 	topics  *Topics
 	cursors *cursors
@@ -39,7 +70,7 @@ type Consumers struct {
 
 // NewConsumers returns the consumers of topics.
 func NewConsumers(ctx context.Context, topics *Topics) (*Consumers, error) {
-	stored, err := openCursors(ctx, topics.js, topics.storage)
+	stored, err := openCursors(ctx, topics.js, topics.storage, topics.replicas)
 	if err != nil {
 		return nil, err
 	}
@@ -61,90 +92,230 @@ type position struct {
 
 func (p *position) forget() { p.known, p.ahead = false, nil }
 
-func (c *Consumers) position(id int64) *position {
-	if p, ok := c.active.Get(id); ok {
-		return p
+// take waits for the turn of a consumer's call. The caller releases it.
+func (c *Consumers) take(ctx context.Context, id int64) (*position, error) {
+	p, ok := c.active.Get(id)
+	if !ok {
+		p = &position{turn: semaphore.NewWeighted(1)}
+		if other, found, _ := c.active.PeekOrAdd(id, p); found {
+			p = other
+		}
 	}
-	p := &position{turn: semaphore.NewWeighted(1)}
-	if other, found, _ := c.active.PeekOrAdd(id, p); found {
-		return other
+	if err := p.turn.Acquire(ctx, 1); err != nil {
+		return nil, unavailable("serve the consumer while an earlier call of it is under way", err)
 	}
-	return p
+	return p, nil
 }
 
 // Next returns the consumer's next message. The consumer's new position is
 // stored when it returns, so the message is never returned again.
-// Errors: [*EmptyError] if there is none, [*NotFoundError] if the topic is
-// gone, [*UnavailableError].
+// Errors: [*EmptyError] if there is none, [*ModeError], [*NotFoundError] if the
+// topic is gone, [*UnavailableError].
 func (c *Consumers) Next(ctx context.Context, consumer Consumer) (Message, error) {
-	p := c.position(consumer.ID)
-	if err := p.turn.Acquire(ctx, 1); err != nil {
-		return Message{}, unavailable("consume while an earlier call of this consumer is under way", err)
+	if consumer.Lease > 0 {
+		return Message{}, &ModeError{"this call", "auto"}
+	}
+	out, err := c.Fetch(ctx, consumer, Limits{Messages: 1, Bytes: 1})
+	if err != nil {
+		return Message{}, err
+	}
+	if len(out) == 0 {
+		return Message{}, &EmptyError{Consumer: consumer.ID, Topic: consumer.Topic}
+	}
+	return out[0].Message, nil
+}
+
+// Fetch hands out the consumer's next messages, none if there are none now. What
+// it hands out is stored when it returns: in mode auto it is never handed out
+// again, in mode lease not before the lease has run out.
+// Errors: [*NotFoundError] if the topic is gone, [*UnavailableError].
+func (c *Consumers) Fetch(ctx context.Context, consumer Consumer, limits Limits) ([]Delivery, error) {
+	p, err := c.take(ctx, consumer.ID)
+	if err != nil {
+		return nil, err
 	}
 	defer p.turn.Release(1)
 	for {
-		if err := c.fill(ctx, consumer, p); err != nil {
-			p.forget()
-			return Message{}, err
+		fresh := !p.known
+		if err := c.know(ctx, consumer, p); err != nil {
+			return nil, err
 		}
-		next := p.ahead[0]
-		cursor, moved, err := c.cursors.store(ctx, consumer.ID, p.cursor, next.Sequence)
+		next := p.cursor.clone()
+		out, err := c.handOut(ctx, consumer, p, &next, limits)
 		if err != nil {
-			p.forget() // where the cursor stands now is unknown
-			return Message{}, err
+			p.forget()
+			return nil, err
 		}
-		if moved {
-			p.cursor, p.ahead = cursor, p.ahead[1:]
-			return next, nil
+		if len(out) == 0 && len(next.Leases) == len(p.cursor.Leases) {
+			if fresh {
+				return nil, nil
+			}
+			// "Nothing" is said only of a cursor just read: another process may
+			// have changed this one.
+			p.forget()
+			continue
 		}
-		p.forget() // another process served this consumer: look again
+		stored, err := c.store(ctx, consumer, p, next)
+		if err != nil {
+			return nil, err
+		}
+		if stored {
+			return out, nil
+		}
 	}
 }
 
-// fill makes sure that p.ahead starts with the message behind p.cursor.
-func (c *Consumers) fill(ctx context.Context, consumer Consumer, p *position) error {
+// handOut takes what is to be handed out now, and changes next accordingly.
+func (c *Consumers) handOut(ctx context.Context, consumer Consumer, p *position, next *Cursor, limits Limits) ([]Delivery, error) {
+	now := time.Now()
+	if next.paused(now) {
+		return nil, nil
+	}
+	if consumer.Lease > 0 {
+		return c.lend(ctx, consumer, p, next, now, limits)
+	}
+	var out []Delivery
+	bytes := 0
+	for len(out) < limits.Messages && bytes < limits.Bytes {
+		if err := c.readAhead(ctx, consumer, p, next.Position); err != nil {
+			return nil, err
+		}
+		if len(p.ahead) == 0 {
+			break
+		}
+		m := p.ahead[0]
+		p.ahead = p.ahead[1:]
+		next.Position = m.Sequence
+		out = append(out, Delivery{Message: m})
+		bytes += len(m.Data)
+	}
+	return out, nil
+}
+
+// know makes sure that p.cursor is what is stored, as far as known.
+func (c *Consumers) know(ctx context.Context, consumer Consumer, p *position) (err error) {
+	if !p.known {
+		if p.cursor, err = c.cursors.load(ctx, consumer.ID, consumer.Start); err != nil {
+			return err
+		}
+		p.known, p.ahead = true, nil
+	}
+	return nil
+}
+
+// readAhead makes sure that p.ahead starts with the message behind position, if
+// there is one.
+func (c *Consumers) readAhead(ctx context.Context, consumer Consumer, p *position, position uint64) (err error) {
 	if len(p.ahead) > 0 {
 		return nil
 	}
+	p.ahead, _, err = c.topics.Read(ctx, consumer.Topic, Range{
+		From: position + 1, Key: consumer.Key, Max: readAheadMessages, MaxBytes: readAheadBytes,
+	})
+	return err
+}
+
+// store stores next as the consumer's cursor. If it was changed by another
+// process meanwhile, all that is known of it is forgotten.
+func (c *Consumers) store(ctx context.Context, consumer Consumer, p *position, next Cursor) (stored bool, err error) {
+	next, stored, err = c.cursors.store(ctx, consumer.ID, next)
+	if err != nil || !stored { // an error: where the cursor stands now is unknown
+		p.forget()
+		return false, err
+	}
+	p.cursor = next
+	return true, nil
+}
+
+// update changes a consumer's cursor. Change may be called several times, each
+// time with the latest cursor, and reports whether it is to be stored.
+func (c *Consumers) update(ctx context.Context, consumer Consumer, change func(next *Cursor) (bool, error)) error {
+	p, err := c.take(ctx, consumer.ID)
+	if err != nil {
+		return err
+	}
+	defer p.turn.Release(1)
 	for {
 		fresh := !p.known
-		if fresh {
-			cursor, err := c.cursors.load(ctx, consumer.ID, consumer.Start)
-			if err != nil {
-				return err
-			}
-			p.cursor, p.known = cursor, true
+		if err := c.know(ctx, consumer, p); err != nil {
+			return err
 		}
-		ahead, _, err := c.topics.Read(ctx, consumer.Topic, p.cursor.Position+1, readAheadMessages, readAheadBytes)
+		next := p.cursor.clone()
+		changed, err := change(&next)
 		if err != nil {
 			return err
 		}
-		if len(ahead) > 0 {
-			p.ahead = ahead
-			return nil
-		}
-		if !fresh {
-			// "Empty" is said only of a cursor just read: another process may
-			// have moved this one.
-			cursor, err := c.cursors.load(ctx, consumer.ID, consumer.Start)
-			if err != nil {
-				return err
+		if !changed {
+			if fresh {
+				return nil
 			}
-			if cursor != p.cursor {
-				p.cursor = cursor
-				continue
-			}
+			p.forget()
+			continue
 		}
-		return &EmptyError{Consumer: consumer.ID, Topic: consumer.Topic}
+		if next.Position != p.cursor.Position {
+			p.ahead = nil
+		}
+		if stored, err := c.store(ctx, consumer, p, next); stored || err != nil {
+			return err
+		}
 	}
 }
 
-// Size is exactly how many messages consumer has not consumed yet.
-// Errors: [*NotFoundError] if the topic is gone, [*UnavailableError].
-func (c *Consumers) Size(ctx context.Context, consumer Consumer) (uint64, error) {
+// Seek moves the consumer so that its next message is the first one behind
+// position. All leases end. Errors: [*UnavailableError].
+func (c *Consumers) Seek(ctx context.Context, consumer Consumer, position uint64) error {
+	return c.update(ctx, consumer, func(next *Cursor) (bool, error) {
+		next.Position, next.Leases = position, nil
+		next.Epoch++
+		return true, nil
+	})
+}
+
+// Pause keeps the consumer from getting messages until then; a time that is
+// over lets it go on. Errors: [*UnavailableError].
+func (c *Consumers) Pause(ctx context.Context, consumer Consumer, until time.Time) error {
+	return c.update(ctx, consumer, func(next *Cursor) (bool, error) {
+		if !until.After(time.Now()) {
+			until = time.Time{}
+		}
+		next.PausedUntil = until
+		return true, nil
+	})
+}
+
+// A State is how far a consumer is.
+type State struct {
+	Position    uint64 // the sequence handed out last
+	Lag         uint64 // messages that were never handed out
+	InFlight    uint64 // messages that were handed out and are not acknowledged
+	PausedUntil time.Time
+}
+
+// State returns exactly how far consumer is. Errors: [*NotFoundError] if the
+// topic is gone, [*UnavailableError].
+func (c *Consumers) State(ctx context.Context, consumer Consumer) (State, error) {
 	cursor, err := c.cursors.load(ctx, consumer.ID, consumer.Start)
 	if err != nil {
-		return 0, err
+		return State{}, err
 	}
-	return c.topics.Pending(ctx, consumer.Topic, cursor.Position+1)
+	lag, err := c.topics.Pending(ctx, consumer.Topic, cursor.Position+1, consumer.Key)
+	if err != nil {
+		return State{}, err
+	}
+	state := State{Position: cursor.Position, Lag: lag, InFlight: uint64(len(cursor.Leases))}
+	if cursor.paused(time.Now()) {
+		state.PausedUntil = cursor.PausedUntil
+	}
+	return state, nil
+}
+
+// Remove forgets how far consumer is. Errors: [*UnavailableError].
+func (c *Consumers) Remove(ctx context.Context, consumer Consumer) error {
+	p, err := c.take(ctx, consumer.ID)
+	if err != nil {
+		return err
+	}
+	defer p.turn.Release(1)
+	p.forget()
+	return c.cursors.remove(ctx, consumer.ID)
 }

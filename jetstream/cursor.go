@@ -2,30 +2,78 @@ package jetstream
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// cursorBucket is the key-value bucket with an entry for each consumer: the
-// decimal sequence that it consumed last, under its id.
+// cursorBucket is the key-value bucket with an entry for each consumer, under
+// its id: a [Cursor] in JSON or, for one that is nothing but a position, the
+// decimal sequence.
 const cursorBucket = "dq_cursors"
 
-// A Cursor is a consumer's position as it is stored.
+// A Cursor is all that is stored of how far a consumer is.
 type Cursor struct {
-	Position uint64 // the sequence consumed last
+	// Position is the sequence handed out last. All behind it is still to come.
+	Position uint64 `json:"position"`
+	// Leases are the messages that were handed out and are not acknowledged yet,
+	// in the order of their sequences.
+	Leases []Lease `json:"leases,omitempty"`
+	// Epoch counts the seeks: a token of an earlier epoch holds no lease.
+	Epoch uint64 `json:"epoch,omitempty"`
+	// PausedUntil is when a paused consumer goes on.
+	PausedUntil time.Time `json:"paused_until,omitzero"`
+
 	revision uint64 // of the entry; 0 if there is none yet
 }
 
-// cursors are the stored positions of all consumers.
+// A Lease is a message that a worker has, for a time.
+type Lease struct {
+	Sequence   uint64 `json:"s"`
+	Deliveries int    `json:"n"` // how often it was handed out
+	// Until is when it is handed out again, in milliseconds of Unix time.
+	Until int64 `json:"u"`
+}
+
+// clone is a cursor whose leases can be changed.
+func (c Cursor) clone() Cursor {
+	c.Leases = slices.Clone(c.Leases)
+	return c
+}
+
+func (c Cursor) paused(now time.Time) bool { return now.Before(c.PausedUntil) }
+
+// encode is the cursor as it is stored.
+func (c Cursor) encode() ([]byte, error) {
+	if len(c.Leases) == 0 && c.Epoch == 0 && c.PausedUntil.IsZero() {
+		return strconv.AppendUint(nil, c.Position, 10), nil
+	}
+	return json.Marshal(c)
+}
+
+// decodeCursor is the inverse of encode.
+func decodeCursor(value []byte) (c Cursor, err error) {
+	if len(value) > 0 && value[0] == '{' {
+		err = json.Unmarshal(value, &c)
+		return c, err
+	}
+	c.Position, err = strconv.ParseUint(string(value), 10, 64)
+	return c, err
+}
+
+// cursors are the stored cursors of all consumers.
 type cursors struct{ kv jetstream.KeyValue }
 
-func openCursors(ctx context.Context, js jetstream.JetStream, storage Storage) (*cursors, error) {
+func openCursors(ctx context.Context, js jetstream.JetStream, storage Storage, replicas int) (*cursors, error) {
 	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket:      cursorBucket,
 		Description: "the sequence that each consumer consumed last",
 		Storage:     storage,
+		Replicas:    replicas,
 	})
 	if err != nil {
 		return nil, unavailable("open the positions", err)
@@ -42,25 +90,39 @@ func (c *cursors) load(ctx context.Context, consumer int64, start uint64) (Curso
 	case err != nil:
 		return Cursor{}, unavailable("read the position", err)
 	}
-	position, err := strconv.ParseUint(string(entry.Value()), 10, 64)
+	cursor, err := decodeCursor(entry.Value())
 	if err != nil {
 		return Cursor{}, unavailable("read the position", err)
 	}
-	return Cursor{Position: position, revision: entry.Revision()}, nil
+	cursor.revision = entry.Revision()
+	return cursor, nil
 }
 
-// store moves a consumer from cursor to position, if cursor is still where it
-// stands. The new position is stored when it returns, and moved says whether
-// it was; if it was not, another process moved the consumer meanwhile.
-func (c *cursors) store(ctx context.Context, consumer int64, cursor Cursor, position uint64) (_ Cursor, moved bool, err error) {
-	revision, err := c.kv.Update(ctx, cursorKey(consumer), strconv.AppendUint(nil, position, 10), cursor.revision)
+// store replaces a consumer's cursor by next, if it is still the one that next
+// was made from. It is stored when store returns, and stored says whether it
+// was; if not, another process changed it meanwhile.
+func (c *cursors) store(ctx context.Context, consumer int64, next Cursor) (_ Cursor, stored bool, err error) {
+	value, err := next.encode()
+	if err != nil {
+		return next, false, unavailable("store the position", err)
+	}
+	revision, err := c.kv.Update(ctx, cursorKey(consumer), value, next.revision)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyRevisionMismatch):
-		return cursor, false, nil
+		return next, false, nil
 	case err != nil:
-		return cursor, false, unavailable("store the position", err)
+		return next, false, unavailable("store the position", err)
 	}
-	return Cursor{Position: position, revision: revision}, true, nil
+	next.revision = revision
+	return next, true, nil
+}
+
+// remove forgets a consumer's cursor.
+func (c *cursors) remove(ctx context.Context, consumer int64) error {
+	if err := c.kv.Purge(ctx, cursorKey(consumer)); err != nil {
+		return unavailable("remove the position", err)
+	}
+	return nil
 }
 
 func cursorKey(consumer int64) string { return strconv.FormatInt(consumer, 10) }

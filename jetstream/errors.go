@@ -35,6 +35,71 @@ func (e *EmptyError) Error() string {
 	return fmt.Sprintf("Empty logs for Comsumer:%d for Topic:%s", e.Consumer, e.Topic)
 }
 
+// NoMessageError is a sequence of a topic at which there is no message.
+type NoMessageError struct {
+	Topic    string
+	Sequence uint64
+}
+
+func (e *NoMessageError) Error() string {
+	return fmt.Sprintf("Topic:%s has no message %d: it was removed, or is not there yet", e.Topic, e.Sequence)
+}
+
+// SettingError is a setting of a topic or consumer with a wrong value.
+type SettingError struct{ Setting, Value, Want string }
+
+func (e *SettingError) Error() string {
+	return fmt.Sprintf("invalid %s %.100q: want %s", e.Setting, e.Value, e.Want)
+}
+
+// FullError is a topic that has reached a limit and refuses new messages.
+type FullError struct{ Topic string }
+
+func (e *FullError) Error() string {
+	return fmt.Sprintf("Topic:%s is full and refuses new messages: purge it, or raise max_messages or max_bytes", e.Topic)
+}
+
+// MessageTooLargeError is a message above the limit of its topic.
+type MessageTooLargeError struct{ Topic string }
+
+func (e *MessageTooLargeError) Error() string {
+	return fmt.Sprintf("the message is larger than max_message_bytes of Topic:%s", e.Topic)
+}
+
+// SequenceError is a publish that expected another last sequence.
+type SequenceError struct {
+	Topic string
+	Last  uint64 // what it is; 0 if that is not known
+}
+
+func (e *SequenceError) Error() string {
+	if e.Last == 0 {
+		return fmt.Sprintf("the last sequence of Topic:%s is not the expected one; nothing was stored", e.Topic)
+	}
+	return fmt.Sprintf("the last sequence of Topic:%s is %d and not the expected one; nothing was stored", e.Topic, e.Last)
+}
+
+// BatchError is a batch that cannot be stored as it is. Nothing of it was.
+type BatchError struct{ Problem string }
+
+func (e *BatchError) Error() string { return e.Problem }
+
+// ModeError is an operation that a consumer of another mode has not got.
+type ModeError struct{ Operation, Mode string }
+
+func (e *ModeError) Error() string {
+	return fmt.Sprintf("%s is for a consumer in mode %q, and this one is in the other", e.Operation, e.Mode)
+}
+
+// LeaseError says that some tokens hold no lease any more: it has run out and
+// the message was delivered again, or it was acknowledged, or the consumer was
+// moved. What the other tokens asked for was done.
+type LeaseError struct{ Tokens []string }
+
+func (e *LeaseError) Error() string {
+	return fmt.Sprintf("%d of the tokens hold no lease (any more)", len(e.Tokens))
+}
+
 // UnavailableError is an operation that the engine could not do or did not
 // confirm in time. Whether it took effect is unknown unless Refused is set.
 type UnavailableError struct {

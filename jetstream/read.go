@@ -5,22 +5,28 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A Message is one message of a topic.
-type Message struct {
-	Sequence uint64 // from 1, in the order in which the topic accepted them
-	Data     []byte
+// A Range says which messages to read.
+type Range struct {
+	From     uint64    // the first sequence; 0 is the first there is
+	Since    time.Time // if set: the first message of that time or later, in place of From
+	Key      string    // only messages with that key; "" is all
+	Max      int       // messages, at least 1
+	MaxBytes int       // the read stops behind the message that reaches them; at least 1
 }
 
 // getRequest is the body of the engine's direct get (ADR-31).
 type getRequest struct {
-	Seq      uint64 `json:"seq"`
-	Batch    int    `json:"batch"`
-	MaxBytes int    `json:"max_bytes"`
+	Seq       uint64     `json:"seq,omitempty"`
+	StartTime *time.Time `json:"start_time,omitempty"`
+	NextFor   string     `json:"next_by_subj,omitempty"`
+	Batch     int        `json:"batch"`
+	MaxBytes  int        `json:"max_bytes"`
 }
 
 const (
@@ -32,15 +38,21 @@ const (
 	statusNoResponders = "503"
 )
 
-// Read returns messages of topic from sequence from on, in order: at most count
-// of them, and no more once they hold maxBytes bytes. It returns as well how
-// many more there are behind the last one. No message is no error.
+// Read returns the messages of topic in r, in order, and how many more there
+// are behind the last one. No message is no error.
 // Errors: [*NotFoundError], [*UnavailableError].
 //
 // It is the engine's batched direct get. The existing library for it takes a
 // lost answer for the end of the batch, and we must not.
-func (t *Topics) Read(ctx context.Context, topic string, from uint64, count, maxBytes int) (msgs []Message, pending uint64, err error) {
-	body, err := json.Marshal(getRequest{Seq: max(from, 1), Batch: count, MaxBytes: maxBytes})
+func (t *Topics) Read(ctx context.Context, topic string, r Range) (msgs []Message, pending uint64, err error) {
+	request := getRequest{Seq: max(r.From, 1), Batch: r.Max, MaxBytes: r.MaxBytes}
+	if !r.Since.IsZero() {
+		request.Seq, request.StartTime = 0, &r.Since
+	}
+	if r.Key != "" {
+		request.NextFor = KeySubject(topic, r.Key)
+	}
+	body, err := json.Marshal(request)
 	if err != nil {
 		return nil, 0, unavailable("read", err)
 	}
@@ -58,13 +70,15 @@ func (t *Topics) Read(ctx context.Context, topic string, from uint64, count, max
 		if err != nil {
 			return nil, 0, unavailable("read", err)
 		}
-		switch status := reply.Header.Get(statusHeader); status {
-		case "":
-			seq, err := strconv.ParseUint(reply.Header.Get(jetstream.SequenceHeader), 10, 64)
+		if reply.Header[jetstream.SequenceHeader] != nil { // first, as a message may have a header "Status"
+			m, err := decode(topic, reply)
 			if err != nil {
-				return nil, 0, unavailable("read", fmt.Errorf("a message without its sequence: %w", err))
+				return nil, 0, unavailable("read", fmt.Errorf("a message without its place: %w", err))
 			}
-			msgs = append(msgs, Message{Sequence: seq, Data: reply.Data})
+			msgs = append(msgs, m)
+			continue
+		}
+		switch status := reply.Header.Get(statusHeader); status {
 		case statusEndOfBatch:
 			pending, err = strconv.ParseUint(reply.Header.Get(pendingHeader), 10, 64)
 			if err != nil {
@@ -81,9 +95,22 @@ func (t *Topics) Read(ctx context.Context, topic string, from uint64, count, max
 	}
 }
 
-// Pending is how many messages of topic there are from sequence from on.
-// Errors: as for [Topics.Read].
-func (t *Topics) Pending(ctx context.Context, topic string, from uint64) (uint64, error) {
-	msgs, behind, err := t.Read(ctx, topic, from, 1, 1)
+// Get returns the message of topic at sequence. Errors: [*NotFoundError],
+// [*NoMessageError], [*UnavailableError].
+func (t *Topics) Get(ctx context.Context, topic string, sequence uint64) (Message, error) {
+	msgs, _, err := t.Read(ctx, topic, Range{From: sequence, Max: 1, MaxBytes: 1})
+	if err != nil {
+		return Message{}, err
+	}
+	if len(msgs) == 0 || msgs[0].Sequence != sequence {
+		return Message{}, &NoMessageError{Topic: topic, Sequence: sequence}
+	}
+	return msgs[0], nil
+}
+
+// Pending is how many messages of topic, with that key if it is not "", there
+// are from sequence from on. Errors: as for [Topics.Read].
+func (t *Topics) Pending(ctx context.Context, topic string, from uint64, key string) (uint64, error) {
+	msgs, behind, err := t.Read(ctx, topic, Range{From: from, Key: key, Max: 1, MaxBytes: 1})
 	return uint64(len(msgs)) + behind, err
 }

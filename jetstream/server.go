@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -46,13 +48,17 @@ type ServerOptions struct {
 	SyncInterval time.Duration
 	// MaxMessageBytes is the largest message, at most [MaxMessageBytes].
 	MaxMessageBytes int
+	// Addr is where NATS clients may connect, with User and Password; empty means
+	// nowhere.
+	Addr, User, Password string
 	// Logger gets what the engine has to say.
 	Logger *slog.Logger
 }
 
-// A Server is a nats-server in this process. It opens no network port.
+// A Server is a nats-server in this process.
 type Server struct {
 	ns      *server.Server
+	login   nats.Option
 	lock    *flock.Flock
 	tempDir string
 }
@@ -77,10 +83,19 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 		return nil, err
 	}
 
+	host, port, err := listenAddr(opts.Addr)
+	if err != nil {
+		return nil, err
+	}
+	s.login = nats.UserInfo(opts.User, opts.Password)
 	logger := &engineLogger{log: opts.Logger}
 	s.ns, err = server.NewServer(&server.Options{
 		ServerName:             "dq",
-		DontListen:             true,
+		DontListen:             opts.Addr == "",
+		Host:                   host,
+		Port:                   port,
+		Username:               opts.User,
+		Password:               opts.Password,
 		NoSigs:                 true,
 		JetStream:              true,
 		StoreDir:               dir,
@@ -101,9 +116,36 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 	return s, nil
 }
 
+// listenAddr takes an address apart.
+func listenAddr(addr string) (host string, port int, err error) {
+	if addr == "" {
+		return "", 0, nil
+	}
+	host, text, err := net.SplitHostPort(addr)
+	if err == nil {
+		port, err = strconv.Atoi(text)
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("listen for NATS clients on %s: %w", addr, err)
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, nil
+}
+
 // Connect opens a connection to the engine, inside this process.
 func (s *Server) Connect() (*nats.Conn, error) {
-	nc, err := nats.Connect("", nats.InProcessServer(s.ns), nats.Name("dq facade"), nats.MaxReconnects(-1))
+	return Connect("", s.login, nats.InProcessServer(s.ns))
+}
+
+// Addr is where NATS clients may connect, or nil if they may not.
+func (s *Server) Addr() net.Addr { return s.ns.Addr() }
+
+// Connect opens a connection to an engine that runs elsewhere. It lasts until
+// it is closed.
+func Connect(url string, opts ...nats.Option) (*nats.Conn, error) {
+	nc, err := nats.Connect(url, append(opts, nats.Name("dq facade"), nats.MaxReconnects(-1))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the engine: %w", err)
 	}

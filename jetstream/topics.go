@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -29,34 +30,61 @@ const maxPending = 64 << 10
 // Topics are the topics of one NATS account. All methods are safe for
 // concurrent use and return an error within the deadline of their context.
 type Topics struct {
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	storage Storage
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	storage  Storage
+	replicas int // of new topics
+	watches  watches
 }
 
-// NewTopics returns the topics that nc reaches. New topics use storage.
-func NewTopics(nc *nats.Conn, storage Storage) (*Topics, error) {
+// MaxReplicas is the most servers that may hold a topic. It is the engine's
+// limit.
+const MaxReplicas = 5
+
+// NewTopics returns the topics that nc reaches. New topics use storage, on as
+// many servers as replicas.
+func NewTopics(nc *nats.Conn, storage Storage, replicas int) (*Topics, error) {
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPending))
 	if err != nil {
 		return nil, err
 	}
-	return &Topics{nc: nc, js: js, storage: storage}, nil
+	return &Topics{nc: nc, js: js, storage: storage, replicas: replicas}, nil
+}
+
+// A Topic is what there is to know of one topic.
+type Topic struct {
+	Name          string
+	Created       time.Time
+	Settings      Settings
+	Messages      uint64
+	Bytes         uint64
+	FirstSequence uint64 // of the oldest message; one more than LastSequence if there is none
+	FirstTime     time.Time
+	LastSequence  uint64 // of the newest message ever stored, 0 if there was none
+	LastTime      time.Time
 }
 
 // Create makes a topic. Of any number of concurrent calls with one name exactly
-// one succeeds. Errors: [*NameError], [*ExistsError], [*UnavailableError].
-func (t *Topics) Create(ctx context.Context, topic string) error {
+// one succeeds. Errors: [*NameError], [*SettingError], [*ExistsError],
+// [*UnavailableError].
+func (t *Topics) Create(ctx context.Context, topic string, settings Settings) error {
 	if err := CheckName(topic); err != nil {
 		return err
 	}
+	if err := settings.check(); err != nil {
+		return err
+	}
 	subject := Subject(topic)
-	_, err := t.js.CreateStream(ctx, jetstream.StreamConfig{
-		Name:        StreamName(topic),
-		Subjects:    []string{subject, subject + ".*"},
-		Storage:     t.storage,
-		AllowDirect: true,
-		Metadata:    map[string]string{instanceKey: nuid.Next()},
-	})
+	cfg := jetstream.StreamConfig{
+		Name:               StreamName(topic),
+		Subjects:           []string{subject, subject + ".*"},
+		AllowDirect:        true,
+		AllowMsgTTL:        true,
+		AllowAtomicPublish: true,
+		Metadata:           map[string]string{instanceKey: nuid.Next()},
+	}
+	settings.apply(&cfg)
+	_, err := t.js.CreateStream(ctx, cfg)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
 		return &ExistsError{Topic: topic}
@@ -66,24 +94,108 @@ func (t *Topics) Create(ctx context.Context, topic string) error {
 	return nil
 }
 
-// Names are the names of all topics in the order of their creation.
-func (t *Topics) Names(ctx context.Context) ([]string, error) {
-	var infos []*jetstream.StreamInfo
+// Change gives topic other settings. Errors: [*NotFoundError],
+// [*SettingError], [*UnavailableError].
+func (t *Topics) Change(ctx context.Context, topic string, settings Settings) error {
+	if err := settings.check(); err != nil {
+		return err
+	}
+	stream, err := t.stream(ctx, topic)
+	if err != nil {
+		return err
+	}
+	cfg := stream.CachedInfo().Config
+	if now := settingsOf(cfg).Storage; now != settings.Storage {
+		return &SettingError{Setting: "storage", Value: settings.Storage, Want: now + ", as it cannot be changed"}
+	}
+	settings.apply(&cfg)
+	if _, err := t.js.UpdateStream(ctx, cfg); err != nil {
+		return unavailable("change the topic", err)
+	}
+	return nil
+}
+
+// Delete removes topic and all its messages. Errors: [*NotFoundError],
+// [*UnavailableError].
+func (t *Topics) Delete(ctx context.Context, topic string) error {
+	if CheckName(topic) != nil {
+		return &NotFoundError{Topic: topic}
+	}
+	err := t.js.DeleteStream(ctx, StreamName(topic))
+	switch {
+	case missing(err):
+		return &NotFoundError{Topic: topic}
+	case err != nil:
+		return unavailable("delete the topic", err)
+	}
+	return nil
+}
+
+// Purge removes the messages of topic up to the sequence upTo, that one
+// included, or all if it is 0. It returns how many were removed.
+// Errors: [*NotFoundError], [*UnavailableError].
+func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, error) {
+	stream, err := t.stream(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	before := stream.CachedInfo().State.Msgs
+	var opts []jetstream.StreamPurgeOpt
+	if upTo > 0 {
+		opts = append(opts, jetstream.WithPurgeSequence(upTo+1))
+	}
+	if err := stream.Purge(ctx, opts...); err != nil {
+		return 0, unavailable("purge the topic", err)
+	}
+	if upTo == 0 {
+		return before, nil
+	}
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return 0, unavailable("look up the topic", err)
+	}
+	return before - min(before, info.State.Msgs), nil
+}
+
+// Describe returns what there is to know of topic. Errors: [*NotFoundError],
+// [*UnavailableError].
+func (t *Topics) Describe(ctx context.Context, topic string) (Topic, error) {
+	stream, err := t.stream(ctx, topic)
+	if err != nil {
+		return Topic{}, err
+	}
+	return describe(topic, stream.CachedInfo()), nil
+}
+
+func describe(topic string, info *jetstream.StreamInfo) Topic {
+	return Topic{
+		Name:          topic,
+		Created:       info.Created,
+		Settings:      settingsOf(info.Config),
+		Messages:      info.State.Msgs,
+		Bytes:         info.State.Bytes,
+		FirstSequence: info.State.FirstSeq,
+		FirstTime:     info.State.FirstTime,
+		LastSequence:  info.State.LastSeq,
+		LastTime:      info.State.LastTime,
+	}
+}
+
+// List returns all topics in the order of their creation.
+// Errors: [*UnavailableError].
+func (t *Topics) List(ctx context.Context) ([]Topic, error) {
+	var topics []Topic
 	list := t.js.ListStreams(ctx, jetstream.WithStreamListSubject(subjectPrefix+">"))
 	for info := range list.Info() {
-		infos = append(infos, info)
+		if name, ok := topicOf(info.Config.Name); ok {
+			topics = append(topics, describe(name, info))
+		}
 	}
 	if err := list.Err(); err != nil {
 		return nil, unavailable("list the topics", err)
 	}
-	slices.SortFunc(infos, func(a, b *jetstream.StreamInfo) int { return a.Created.Compare(b.Created) })
-	var names []string
-	for _, info := range infos {
-		if name, ok := topicOf(info.Config.Name); ok {
-			names = append(names, name)
-		}
-	}
-	return names, nil
+	slices.SortFunc(topics, func(a, b Topic) int { return a.Created.Compare(b.Created) })
+	return topics, nil
 }
 
 // topicOf is the topic that a stream holds, if it holds one.
@@ -97,36 +209,26 @@ func topicOf(stream string) (topic string, ok bool) {
 // LastSequence is the sequence of the last message that topic accepted, 0 if it
 // never had one. Errors: [*NotFoundError], [*UnavailableError].
 func (t *Topics) LastSequence(ctx context.Context, topic string) (uint64, error) {
-	// A name that no topic can have may be one that the engine refuses.
-	if CheckName(topic) != nil {
-		return 0, &NotFoundError{Topic: topic}
-	}
-	stream, err := t.js.Stream(ctx, StreamName(topic))
-	switch {
-	case missing(err):
-		return 0, &NotFoundError{Topic: topic}
-	case err != nil:
-		return 0, unavailable("look up the topic", err)
+	stream, err := t.stream(ctx, topic)
+	if err != nil {
+		return 0, err
 	}
 	return stream.CachedInfo().State.LastSeq, nil
 }
 
-// Publish appends data to topic and returns its sequence once the engine has
-// stored it. Errors: [*NotFoundError], [*UnavailableError].
-func (t *Topics) Publish(ctx context.Context, topic string, data []byte) (uint64, error) {
-	ack, err := t.js.PublishMsgAsync(&nats.Msg{Subject: Subject(topic), Data: data})
-	if err != nil {
-		return 0, unavailable("publish", err)
+// stream looks the stream of topic up. Errors: [*NotFoundError],
+// [*UnavailableError].
+func (t *Topics) stream(ctx context.Context, topic string) (jetstream.Stream, error) {
+	// A name that no topic can have may be one that the engine refuses.
+	if CheckName(topic) != nil {
+		return nil, &NotFoundError{Topic: topic}
 	}
-	select {
-	case ok := <-ack.Ok():
-		return ok.Sequence, nil
-	case err = <-ack.Err():
-	case <-ctx.Done():
-		err = context.Cause(ctx)
+	stream, err := t.js.Stream(ctx, StreamName(topic))
+	switch {
+	case missing(err):
+		return nil, &NotFoundError{Topic: topic}
+	case err != nil:
+		return nil, unavailable("look up the topic", err)
 	}
-	if missing(err) {
-		return 0, &NotFoundError{Topic: topic}
-	}
-	return 0, unavailable("publish", err)
+	return stream, nil
 }

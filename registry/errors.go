@@ -2,13 +2,18 @@ package registry
 
 import "fmt"
 
-// NotFoundError is an id that was never given out.
+// NotFoundError is an id that was never given out, or one that is gone.
 type NotFoundError struct {
-	Kind Kind
-	ID   string // as the client wrote it
+	Kind  Kind
+	ID    string // as the client wrote it
+	Gone  bool   // it was deleted, by itself or with Topic
+	Topic string
 }
 
 func (e *NotFoundError) Error() string {
+	if e.Gone {
+		return fmt.Sprintf("%s:%.100s does not exist any more: it was deleted, or Topic:%s was", e.Kind.Title(), e.ID, e.Topic)
+	}
 	return fmt.Sprintf("%s:%.100s does not exist", e.Kind.Title(), e.ID)
 }
 

@@ -1,11 +1,16 @@
 package registry
 
 import (
+	"cmp"
 	"context"
+	"encoding/base32"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/nats-io/nats.go"
@@ -40,8 +45,26 @@ func (k Kind) Title() string {
 // A Registration is what an id was given for.
 type Registration struct {
 	Topic string `json:"topic"`
-	// Start is, for a consumer, the topic's last sequence when it registered.
+	// Start is, for a consumer, the sequence before its first message.
 	Start uint64 `json:"start,omitempty"`
+	// The other fields are those of jetstream.Consumer. Classic registrations
+	// have none of them.
+	Name            string        `json:"name,omitempty"`
+	Key             string        `json:"key,omitempty"`
+	Lease           time.Duration `json:"lease,omitempty"`
+	MaxInFlight     int           `json:"max_in_flight,omitempty"`
+	MaxDeliveries   int           `json:"max_deliveries,omitempty"`
+	DeadLetterTopic string        `json:"dead_letter_topic,omitempty"`
+
+	// Gone is set when the consumer or the topic was deleted. The entry stays,
+	// as its id is never given again.
+	Gone bool `json:"gone,omitempty"`
+}
+
+// An Entry is a registration with its id.
+type Entry struct {
+	ID int64
+	Registration
 }
 
 // A Registry gives out ids. All methods are safe for concurrent use.
@@ -49,6 +72,9 @@ type Registry struct {
 	kv    jetstream.KeyValue
 	known *lru.Cache[string, Registration]
 	next  map[Kind]*allocator
+
+	watcher jetstream.KeyWatcher
+	ended   chan struct{}
 }
 
 // allocator is the turn to give out an id of one kind.
@@ -58,7 +84,7 @@ type allocator struct {
 }
 
 // Open opens the registry that nc reaches, and makes it if it is not there.
-func Open(ctx context.Context, nc *nats.Conn, storage jetstream.StorageType) (*Registry, error) {
+func Open(ctx context.Context, nc *nats.Conn, storage jetstream.StorageType, replicas int) (*Registry, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
@@ -67,6 +93,7 @@ func Open(ctx context.Context, nc *nats.Conn, storage jetstream.StorageType) (*R
 		Bucket:      bucket,
 		Description: "what each producer and consumer id was registered for",
 		Storage:     storage,
+		Replicas:    replicas,
 	})
 	if err != nil {
 		return nil, &UnavailableError{"open the registry", err}
@@ -75,10 +102,44 @@ func Open(ctx context.Context, nc *nats.Conn, storage jetstream.StorageType) (*R
 	if err != nil {
 		return nil, err
 	}
-	return &Registry{kv: kv, known: known, next: map[Kind]*allocator{
-		Producer: {turn: semaphore.NewWeighted(1)},
-		Consumer: {turn: semaphore.NewWeighted(1)},
-	}}, nil
+	watcher, err := kv.WatchAll(ctx, jetstream.UpdatesOnly())
+	if err != nil {
+		return nil, &UnavailableError{"watch the registry", err}
+	}
+	r := &Registry{
+		kv: kv, known: known, watcher: watcher, ended: make(chan struct{}),
+		next: map[Kind]*allocator{
+			Producer: {turn: semaphore.NewWeighted(1)},
+			Consumer: {turn: semaphore.NewWeighted(1)},
+		},
+	}
+	go r.follow()
+	return r, nil
+}
+
+// follow keeps what is remembered in step with what other processes store.
+func (r *Registry) follow() {
+	defer close(r.ended)
+	for entry := range r.watcher.Updates() {
+		if entry == nil {
+			continue
+		}
+		if old, ok := r.known.Peek(entry.Key()); !ok || old.Gone { // what is gone stays so
+			continue
+		}
+		var reg Registration
+		if err := json.Unmarshal(entry.Value(), &reg); err != nil {
+			r.known.Remove(entry.Key())
+			continue
+		}
+		r.known.Add(entry.Key(), reg)
+	}
+}
+
+// Close ends the use of the registry.
+func (r *Registry) Close() {
+	_ = r.watcher.Stop()
+	<-r.ended
 }
 
 // Register stores reg under a new id and returns the id: the smallest that was
@@ -157,22 +218,146 @@ func (r *Registry) Lookup(ctx context.Context, kind Kind, id int64) (Registratio
 		return Registration{}, &NotFoundError{Kind: kind, ID: strconv.FormatInt(id, 10)}
 	}
 	key := entryKey(kind, id)
-	if reg, ok := r.known.Get(key); ok {
-		return reg, nil
+	reg, ok := r.known.Get(key)
+	if !ok {
+		var err error
+		if reg, _, err = r.read(ctx, key); errors.Is(err, jetstream.ErrKeyNotFound) {
+			return Registration{}, &NotFoundError{Kind: kind, ID: strconv.FormatInt(id, 10)}
+		} else if err != nil {
+			return Registration{}, &UnavailableError{"look up an id", err}
+		}
+		r.known.Add(key, reg)
 	}
+	if reg.Gone {
+		return Registration{}, &NotFoundError{Kind: kind, ID: strconv.FormatInt(id, 10), Gone: true, Topic: reg.Topic}
+	}
+	return reg, nil
+}
+
+// read reads an entry from the store.
+func (r *Registry) read(ctx context.Context, key string) (reg Registration, revision uint64, err error) {
 	entry, err := r.kv.Get(ctx, key)
+	if err != nil {
+		return Registration{}, 0, err
+	}
+	if err := json.Unmarshal(entry.Value(), &reg); err != nil {
+		return Registration{}, 0, fmt.Errorf("entry %s: %w", key, err)
+	}
+	return reg, entry.Revision(), nil
+}
+
+// RegisterName stores reg, a consumer with a name, under a new id, unless its
+// topic has a consumer of that name already: then created is false, and the
+// entry is that one. Errors: [*UnavailableError].
+func (r *Registry) RegisterName(ctx context.Context, reg Registration) (_ Entry, created bool, err error) {
+	var none *NotFoundError
+	if entry, err := r.LookupName(ctx, reg.Topic, reg.Name); !errors.As(err, &none) {
+		return entry, false, err
+	}
+	id, err := r.Register(ctx, Consumer, reg)
+	if err != nil {
+		return Entry{}, false, err
+	}
+	_, err = r.kv.Create(ctx, nameKey(reg.Topic, reg.Name), strconv.AppendInt(nil, id, 10))
+	switch {
+	case errors.Is(err, jetstream.ErrKeyExists): // somebody was faster
+		if err := r.Remove(ctx, Consumer, id); err != nil {
+			return Entry{}, false, err
+		}
+		entry, err := r.LookupName(ctx, reg.Topic, reg.Name)
+		return entry, false, err
+	case err != nil:
+		return Entry{}, false, &UnavailableError{"register a name", err}
+	}
+	return Entry{id, reg}, true, nil
+}
+
+// LookupName returns the consumer of topic with that name.
+// Errors: [*NotFoundError], [*UnavailableError].
+func (r *Registry) LookupName(ctx context.Context, topic, name string) (Entry, error) {
+	none := &NotFoundError{Kind: Consumer, ID: name}
+	entry, err := r.kv.Get(ctx, nameKey(topic, name))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
-		return Registration{}, &NotFoundError{Kind: kind, ID: strconv.FormatInt(id, 10)}
+		return Entry{}, none
 	case err != nil:
-		return Registration{}, &UnavailableError{"look up an id", err}
+		return Entry{}, &UnavailableError{"look up a name", err}
 	}
-	var reg Registration
-	if err := json.Unmarshal(entry.Value(), &reg); err != nil {
-		return Registration{}, &UnavailableError{"look up an id", fmt.Errorf("entry %s: %w", key, err)}
+	id, err := strconv.ParseInt(string(entry.Value()), 10, 64)
+	if err != nil {
+		return Entry{}, &UnavailableError{"look up a name", err}
+	}
+	reg, err := r.Lookup(ctx, Consumer, id)
+	return Entry{id, reg}, err
+}
+
+// List returns what is registered for topic, in the order of the ids. It reads
+// the whole registry. Errors: [*UnavailableError].
+func (r *Registry) List(ctx context.Context, kind Kind, topic string) ([]Entry, error) {
+	watcher, err := r.kv.Watch(ctx, string(kind)+".*", jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, &UnavailableError{"list the registry", err}
+	}
+	defer func() { _ = watcher.Stop() }()
+	var entries []Entry
+	for {
+		select {
+		case entry := <-watcher.Updates():
+			if entry == nil { // all were read
+				slices.SortFunc(entries, func(a, b Entry) int { return cmp.Compare(a.ID, b.ID) })
+				return entries, nil
+			}
+			var reg Registration
+			if err := json.Unmarshal(entry.Value(), &reg); err != nil || reg.Topic != topic || reg.Gone {
+				continue
+			}
+			id, err := strconv.ParseInt(strings.TrimPrefix(entry.Key(), string(kind)+"."), 10, 64)
+			if err == nil {
+				entries = append(entries, Entry{id, reg})
+			}
+		case <-ctx.Done():
+			return nil, &UnavailableError{"list the registry", context.Cause(ctx)}
+		}
+	}
+}
+
+// Remove makes id one that does not exist, for ever. Errors: [*NotFoundError],
+// [*UnavailableError].
+func (r *Registry) Remove(ctx context.Context, kind Kind, id int64) error {
+	key := entryKey(kind, id)
+	reg, revision, err := r.read(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) || err == nil && reg.Gone {
+		return &NotFoundError{Kind: kind, ID: strconv.FormatInt(id, 10)}
+	}
+	if err != nil {
+		return &UnavailableError{"remove an id", err}
+	}
+	if reg.Name != "" {
+		if owner, err := r.LookupName(ctx, reg.Topic, reg.Name); err == nil && owner.ID == id {
+			if err := r.kv.Purge(ctx, nameKey(reg.Topic, reg.Name)); err != nil {
+				return &UnavailableError{"remove a name", err}
+			}
+		}
+	}
+	reg.Gone = true
+	value, err := json.Marshal(reg)
+	if err != nil {
+		return fmt.Errorf("encode a registration: %w", err)
+	}
+	if _, err := r.kv.Update(ctx, key, value, revision); err != nil {
+		return &UnavailableError{"remove an id", err}
 	}
 	r.known.Add(key, reg)
-	return reg, nil
+	return nil
+}
+
+func nameKey(topic, name string) string {
+	return "name." + encode(topic) + "." + encode(name)
+}
+
+// encode makes a word that may stand in a key of any text.
+func encode(text string) string {
+	return base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(text))
 }
 
 func entryKey(kind Kind, id int64) string { return string(kind) + "." + strconv.FormatInt(id, 10) }

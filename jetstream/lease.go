@@ -1,0 +1,206 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// A Delivery is a message that a consumer was given.
+type Delivery struct {
+	Message
+	// Deliveries is how often the message was handed out, and Token the lease
+	// that was given on it; both are zero in mode auto.
+	Deliveries int
+	Token      string
+}
+
+// token names a lease: of which epoch, message and delivery it is.
+func token(epoch uint64, l Lease) string {
+	return fmt.Sprintf("%d-%d-%d", epoch, l.Sequence, l.Deliveries)
+}
+
+// parseToken is the inverse of token.
+func parseToken(text string) (epoch uint64, l Lease, ok bool) {
+	n, err := fmt.Sscanf(text, "%d-%d-%d", &epoch, &l.Sequence, &l.Deliveries)
+	return epoch, l, err == nil && n == 3 && token(epoch, l) == text
+}
+
+// find is the index of the lease that text is a token of, or -1.
+func (c *Cursor) find(text string) int {
+	epoch, want, ok := parseToken(text)
+	if !ok || epoch != c.Epoch {
+		return -1
+	}
+	return slices.IndexFunc(c.Leases, func(l Lease) bool {
+		return l.Sequence == want.Sequence && l.Deliveries == want.Deliveries
+	})
+}
+
+// wake is when the next lease runs out; zero if there is none.
+func (c *Cursor) wake() (first time.Time) {
+	for _, l := range c.Leases {
+		if until := time.UnixMilli(l.Until); first.IsZero() || until.Before(first) {
+			first = until
+		}
+	}
+	return first
+}
+
+// lend hands out the messages whose lease has run out, then new ones, as far as
+// limits go, in the cursor next. Position and leases of next change with it.
+func (c *Consumers) lend(ctx context.Context, consumer Consumer, p *position, next *Cursor, now time.Time, limits Limits) ([]Delivery, error) {
+	var out []Delivery
+	bytes := 0
+	until := now.Add(consumer.Lease).UnixMilli()
+	take := func(m Message, l Lease) {
+		out = append(out, Delivery{Message: m, Deliveries: l.Deliveries, Token: token(next.Epoch, l)})
+		bytes += len(m.Data)
+	}
+	for i := 0; i < len(next.Leases); {
+		l := &next.Leases[i]
+		if l.Until > now.UnixMilli() {
+			i++
+			continue
+		}
+		if len(out) == limits.Messages || bytes >= limits.Bytes {
+			return out, nil
+		}
+		m, err := c.topics.Get(ctx, consumer.Topic, l.Sequence)
+		var gone *NoMessageError
+		switch {
+		case errors.As(err, &gone): // removed by age, size, or purge
+			next.Leases = slices.Delete(next.Leases, i, i+1)
+			continue
+		case err != nil:
+			return nil, err
+		}
+		if consumer.MaxDeliveries > 0 && l.Deliveries >= consumer.MaxDeliveries {
+			if err := c.bury(ctx, consumer, next.Epoch, m, l.Deliveries); err != nil {
+				return nil, err
+			}
+			next.Leases = slices.Delete(next.Leases, i, i+1)
+			continue
+		}
+		l.Deliveries++
+		l.Until = until
+		take(m, *l)
+		i++
+	}
+	for len(out) < limits.Messages && bytes < limits.Bytes && len(next.Leases) < consumer.MaxInFlight {
+		if err := c.readAhead(ctx, consumer, p, next.Position); err != nil {
+			return nil, err
+		}
+		if len(p.ahead) == 0 {
+			break
+		}
+		m := p.ahead[0]
+		p.ahead = p.ahead[1:]
+		l := Lease{Sequence: m.Sequence, Deliveries: 1, Until: until}
+		next.Position = m.Sequence
+		next.Leases = append(next.Leases, l) // behind all others: sequences only grow
+		take(m, l)
+	}
+	return out, nil
+}
+
+// bury moves a message that was delivered too often to the dead-letter topic,
+// or drops it if the consumer has none. Doing it twice is the same as once, as
+// long as the dead-letter topic remembers.
+func (c *Consumers) bury(ctx context.Context, consumer Consumer, epoch uint64, m Message, deliveries int) error {
+	if consumer.DeadLetterTopic == "" {
+		return nil
+	}
+	headers := map[string]string{
+		deadReasonHeader:     "max_deliveries",
+		deadTopicHeader:      consumer.Topic,
+		deadSequenceHeader:   strconv.FormatUint(m.Sequence, 10),
+		deadConsumerHeader:   consumer.Label(),
+		deadDeliveriesHeader: strconv.Itoa(deliveries),
+	}
+	for name, value := range m.Headers {
+		if !Reserved(name) {
+			headers[name] = value
+		}
+	}
+	draft := Draft{
+		Key: m.Key, ContentType: m.ContentType, Headers: headers, Data: m.Data,
+		ID: fmt.Sprintf("dq-dead-%d-%d-%d", consumer.ID, epoch, m.Sequence),
+	}
+	err := c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
+	var none *NotFoundError
+	if !errors.As(err, &none) {
+		return err
+	}
+	var exists *ExistsError
+	if err := c.topics.Create(ctx, consumer.DeadLetterTopic, c.topics.DefaultSettings()); err != nil && !errors.As(err, &exists) {
+		return err
+	}
+	return c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
+}
+
+// Ack ends the leases of tokens for good. Errors: [*ModeError],
+// [*LeaseError], [*UnavailableError].
+func (c *Consumers) Ack(ctx context.Context, consumer Consumer, tokens []string) error {
+	return c.settle(ctx, consumer, tokens, func(next *Cursor, i int) error {
+		next.Leases = slices.Delete(next.Leases, i, i+1)
+		return nil
+	})
+}
+
+// AckUpTo ends the lease of token and of all messages before it.
+// Errors: as for [Consumers.Ack].
+func (c *Consumers) AckUpTo(ctx context.Context, consumer Consumer, token string) error {
+	return c.settle(ctx, consumer, []string{token}, func(next *Cursor, i int) error {
+		next.Leases = slices.Delete(next.Leases, 0, i+1)
+		return nil
+	})
+}
+
+// Nack ends the leases of tokens so that the messages are handed out again
+// after delay. One that was delivered as often as it may be goes to the
+// dead-letter topic. Errors: as for [Consumers.Ack].
+func (c *Consumers) Nack(ctx context.Context, consumer Consumer, tokens []string, delay time.Duration) error {
+	return c.settle(ctx, consumer, tokens, func(next *Cursor, i int) error {
+		next.Leases[i].Until = time.Now().Add(delay).UnixMilli()
+		return nil
+	})
+}
+
+// Extend makes the leases of tokens end a time from now.
+// Errors: as for [Consumers.Ack].
+func (c *Consumers) Extend(ctx context.Context, consumer Consumer, tokens []string, lease time.Duration) error {
+	return c.settle(ctx, consumer, tokens, func(next *Cursor, i int) error {
+		next.Leases[i].Until = time.Now().Add(lease).UnixMilli()
+		return nil
+	})
+}
+
+// settle changes the leases of tokens and stores all of it at once.
+func (c *Consumers) settle(ctx context.Context, consumer Consumer, tokens []string, change func(next *Cursor, i int) error) error {
+	if consumer.Lease == 0 {
+		return &ModeError{"acknowledging", "lease"}
+	}
+	var lost []string
+	err := c.update(ctx, consumer, func(next *Cursor) (bool, error) {
+		lost = nil
+		for _, token := range tokens {
+			i := next.find(token)
+			if i < 0 {
+				lost = append(lost, token)
+				continue
+			}
+			if err := change(next, i); err != nil {
+				return false, err
+			}
+		}
+		return len(lost) < len(tokens), nil
+	})
+	if err == nil && len(lost) > 0 {
+		err = &LeaseError{Tokens: lost}
+	}
+	return err
+}

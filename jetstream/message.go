@@ -1,0 +1,165 @@
+package jetstream
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The headers that dq itself sets on messages. All names that start with
+// "Nats-" or "Dq-" are reserved.
+const (
+	// timeHeader is when the message was produced, in microseconds of Unix time.
+	timeHeader = "Dq-Time"
+
+	// What a message in a dead-letter topic says of where it came from.
+	deadReasonHeader     = "Dq-Dead-Reason"
+	deadTopicHeader      = "Dq-Dead-Topic"
+	deadSequenceHeader   = "Dq-Dead-Sequence"
+	deadConsumerHeader   = "Dq-Dead-Consumer"
+	deadDeliveriesHeader = "Dq-Dead-Deliveries"
+)
+
+// contentTypeHeader has the media type of a message's data.
+const contentTypeHeader = "Content-Type"
+
+// A Message is one message of a topic.
+type Message struct {
+	Sequence uint64 // from 1, in the order in which the topic accepted them
+	Time     time.Time
+	Key      string // "" if it has none
+
+	ContentType string            // "" if it has none
+	Headers     map[string]string // nil if it has none
+	Data        []byte
+}
+
+// A Draft is a message to be produced.
+type Draft struct {
+	Key         string
+	ContentType string
+	Headers     map[string]string
+	Data        []byte
+
+	// ID makes a retry safe: of several drafts with one ID the topic stores the
+	// first, if they come within its dedup window. "" is none.
+	ID string
+	// TTL is how long the topic keeps the message, in whole seconds; 0 is as
+	// long as all others.
+	TTL time.Duration
+	// At is when the message is to be stored, if that is later than now.
+	At time.Time
+}
+
+// A Receipt says what became of a draft.
+type Receipt struct {
+	Sequence uint64
+	Time     time.Time // zero for a duplicate
+	// Duplicate says that an earlier draft with the same ID was stored at
+	// Sequence, and this one was not.
+	Duplicate bool
+	// Delayed says that it waits for its time, and has no sequence yet.
+	Delayed bool
+	// Err is why it was not stored, or why that is unknown.
+	Err error
+}
+
+// Reserved reports whether clients may not set a header of that name.
+func Reserved(header string) bool {
+	lower := strings.ToLower(header)
+	return strings.HasPrefix(lower, "nats-") || strings.HasPrefix(lower, "dq-") || lower == "content-type"
+}
+
+// CheckKey returns an error that says what is wrong with key, or nil if a
+// message may have it. An empty one is no key.
+func CheckKey(key string) error {
+	if !utf8.ValidString(key) {
+		return errors.New("a key must be valid UTF-8")
+	}
+	if n := encodedLen(key); n > MaxEncodedName {
+		return fmt.Errorf("the key takes %d bytes and may take %d: ASCII letters, digits, '-' and '_' take 1, any other byte of UTF-8 takes 3", n, MaxEncodedName)
+	}
+	return nil
+}
+
+// KeySubject is the NATS subject of topic's messages with that key.
+func KeySubject(topic, key string) string {
+	if key == "" {
+		return Subject(topic)
+	}
+	return Subject(topic) + "." + EncodeName(key)
+}
+
+// keyOf is the key of a message on subject. One that a NATS client published
+// with a token that no key is encoded as has that token as its key.
+func keyOf(topic, subject string) string {
+	token, ok := strings.CutPrefix(subject, Subject(topic)+".")
+	if !ok {
+		return ""
+	}
+	if key, ok := DecodeName(token); ok {
+		return key
+	}
+	return token
+}
+
+// encode is the NATS message of d on subject, produced at now.
+func (d *Draft) encode(subject string, now time.Time) *nats.Msg {
+	m := nats.NewMsg(subject)
+	m.Data = d.Data
+	for name, value := range d.Headers {
+		m.Header[name] = []string{value}
+	}
+	if d.ContentType != "" {
+		m.Header[contentTypeHeader] = []string{d.ContentType}
+	}
+	m.Header[timeHeader] = []string{strconv.FormatInt(now.UnixMicro(), 10)}
+	if d.ID != "" {
+		m.Header[jetstream.MsgIDHeader] = []string{d.ID}
+	}
+	if d.TTL > 0 {
+		m.Header[jetstream.MsgTTLHeader] = []string{d.TTL.String()}
+	}
+	return m
+}
+
+// decode is the message in what the engine answered to a read.
+func decode(topic string, m *nats.Msg) (Message, error) {
+	seq, err := strconv.ParseUint(lastValue(m.Header, jetstream.SequenceHeader), 10, 64)
+	if err != nil {
+		return Message{}, err
+	}
+	out := Message{Sequence: seq, Key: keyOf(topic, lastValue(m.Header, jetstream.SubjectHeader)), Data: m.Data}
+	if micros, err := strconv.ParseInt(m.Header.Get(timeHeader), 10, 64); err == nil {
+		out.Time = time.UnixMicro(micros).UTC()
+	} else if out.Time, err = time.Parse(time.RFC3339Nano, lastValue(m.Header, jetstream.TimeStampHeaer)); err != nil {
+		return Message{}, err
+	}
+	out.ContentType = m.Header.Get(contentTypeHeader)
+	for name, values := range m.Header {
+		if len(values) == 0 || name == contentTypeHeader || strings.HasPrefix(name, "Nats-") || name == timeHeader {
+			continue
+		}
+		if out.Headers == nil {
+			out.Headers = make(map[string]string)
+		}
+		out.Headers[name] = values[0]
+	}
+	return out, nil
+}
+
+// lastValue is the header that the engine added: a publisher may have set one
+// of the same name.
+func lastValue(h nats.Header, name string) string {
+	values := h[name]
+	if len(values) == 0 {
+		return ""
+	}
+	return values[len(values)-1]
+}

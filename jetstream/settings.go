@@ -1,0 +1,123 @@
+package jetstream
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A Duration is a [time.Duration] that is written as text, such as "1h30m".
+type Duration time.Duration
+
+// MarshalText implements [encoding.TextMarshaler].
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (d *Duration) UnmarshalText(text []byte) error {
+	value, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%.100q is not a duration such as 500ms, 30s or 1h30m", text)
+	}
+	*d = Duration(value)
+	return nil
+}
+
+// What a topic does when it is full.
+const (
+	DropOldest = "drop_oldest" // makes room by removing the oldest messages
+	RefuseNew  = "refuse_new"  // fails with [*FullError]
+)
+
+// Settings are what can be set for a topic. Zero is no limit.
+type Settings struct {
+	MaxAge          Duration `json:"max_age"`           // how long messages are kept
+	MaxBytes        int64    `json:"max_bytes"`         // of all messages, with what the engine stores beside them
+	MaxMessages     int64    `json:"max_messages"`      // that are kept
+	WhenFull        string   `json:"when_full"`         // [DropOldest] or [RefuseNew]
+	MaxMessageBytes int32    `json:"max_message_bytes"` // data and headers of one message
+	DedupWindow     Duration `json:"dedup_window"`      // how long idempotency keys are remembered; 0 is the default
+	Replicas        int      `json:"replicas"`          // servers of the cluster that hold the topic, 1 to 5
+	Storage         string   `json:"storage"`           // "file" or "memory"; it cannot be changed
+}
+
+// defaultDedupWindow is the engine's own.
+const defaultDedupWindow = Duration(2 * time.Minute)
+
+// storageNames are the engine's storage types under the names of our settings.
+var storageNames = map[Storage]string{File: "file", Memory: "memory"}
+
+// DefaultSettings are those of a topic that is created without any.
+func (t *Topics) DefaultSettings() Settings {
+	return Settings{WhenFull: DropOldest, DedupWindow: defaultDedupWindow, Replicas: t.replicas, Storage: storageNames[t.storage]}
+}
+
+// check refuses values that no topic can have.
+func (s *Settings) check() error {
+	refuse := func(setting string, value any, want string) error {
+		return &SettingError{Setting: setting, Value: fmt.Sprint(value), Want: want}
+	}
+	switch {
+	case s.MaxAge != 0 && s.MaxAge < Duration(100*time.Millisecond):
+		return refuse("max_age", time.Duration(s.MaxAge), "0s for no limit, or 100ms and more")
+	case s.MaxBytes < 0:
+		return refuse("max_bytes", s.MaxBytes, "0 for no limit, or more")
+	case s.MaxMessages < 0:
+		return refuse("max_messages", s.MaxMessages, "0 for no limit, or more")
+	case s.WhenFull != DropOldest && s.WhenFull != RefuseNew:
+		return refuse("when_full", s.WhenFull, DropOldest+" or "+RefuseNew)
+	case s.MaxMessageBytes < 0:
+		return refuse("max_message_bytes", s.MaxMessageBytes, "0 for no limit but the broker's, or more")
+	case s.DedupWindow < Duration(100*time.Millisecond):
+		return refuse("dedup_window", time.Duration(s.DedupWindow), "100ms or more")
+	case s.MaxAge != 0 && s.DedupWindow > s.MaxAge:
+		return refuse("dedup_window", time.Duration(s.DedupWindow), fmt.Sprintf("at most max_age, which is %s", time.Duration(s.MaxAge)))
+	case s.Replicas < 1 || s.Replicas > MaxReplicas:
+		return refuse("replicas", s.Replicas, fmt.Sprintf("1 to %d", MaxReplicas))
+	case s.Storage != "file" && s.Storage != "memory":
+		return refuse("storage", s.Storage, "file or memory")
+	}
+	return nil
+}
+
+// apply sets what s says in the configuration of a stream.
+func (s *Settings) apply(cfg *jetstream.StreamConfig) {
+	unlimited := func(n int64) int64 {
+		if n == 0 {
+			return -1
+		}
+		return n
+	}
+	cfg.MaxAge = time.Duration(s.MaxAge)
+	cfg.MaxBytes = unlimited(s.MaxBytes)
+	cfg.MaxMsgs = unlimited(s.MaxMessages)
+	cfg.MaxMsgSize = int32(unlimited(int64(s.MaxMessageBytes))) //nolint:gosec // it was an int32
+	cfg.Discard = jetstream.DiscardOld
+	if s.WhenFull == RefuseNew {
+		cfg.Discard = jetstream.DiscardNew
+	}
+	cfg.Duplicates = time.Duration(s.DedupWindow)
+	cfg.Replicas = s.Replicas
+	cfg.Storage = File
+	if s.Storage == storageNames[Memory] {
+		cfg.Storage = Memory
+	}
+}
+
+// settingsOf is the inverse of apply.
+func settingsOf(cfg jetstream.StreamConfig) Settings {
+	s := Settings{
+		MaxAge:          Duration(cfg.MaxAge),
+		MaxBytes:        max(cfg.MaxBytes, 0),
+		MaxMessages:     max(cfg.MaxMsgs, 0),
+		WhenFull:        DropOldest,
+		MaxMessageBytes: max(cfg.MaxMsgSize, 0),
+		DedupWindow:     Duration(cfg.Duplicates),
+		Replicas:        cfg.Replicas,
+		Storage:         storageNames[cfg.Storage],
+	}
+	if cfg.Discard == jetstream.DiscardNew {
+		s.WhenFull = RefuseNew
+	}
+	return s
+}

@@ -1,0 +1,179 @@
+package jetstream
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// watchLinger is how long a topic is still watched when nobody waits for it
+	// any more.
+	watchLinger = 30 * time.Second
+
+	// lookAgain is how often one who waits looks for itself. A message in the
+	// topic wakes it at once; this is for what others do to the consumer.
+	lookAgain = time.Second
+)
+
+// watches are the topics for whose next message somebody waits.
+type watches struct {
+	mu     sync.Mutex
+	topics map[string]*watch
+}
+
+// watch tells of new messages of one topic.
+type watch struct {
+	stop   func()
+	users  int
+	linger *time.Timer
+
+	mu   sync.Mutex
+	next chan struct{} // closed at the next message
+}
+
+// coming is closed when the next message is there.
+func (w *watch) coming() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.next
+}
+
+func (w *watch) arrived() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.next)
+	w.next = make(chan struct{})
+}
+
+// watch starts to watch topic, or joins those who do. The caller leaves it.
+func (t *Topics) watch(ctx context.Context, topic string) (w *watch, leave func(), err error) {
+	ws := &t.watches
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	w, ok := ws.topics[topic]
+	if !ok {
+		if w, err = t.newWatch(ctx, topic); err != nil {
+			return nil, nil, err
+		}
+		if ws.topics == nil {
+			ws.topics = make(map[string]*watch)
+		}
+		ws.topics[topic] = w
+		w.linger = time.AfterFunc(watchLinger, func() {
+			ws.mu.Lock()
+			defer ws.mu.Unlock()
+			if w.users == 0 && ws.topics[topic] == w {
+				delete(ws.topics, topic)
+				go w.stop() // it asks the engine
+			}
+		})
+	}
+	w.users++
+	return w, func() {
+		ws.mu.Lock()
+		defer ws.mu.Unlock()
+		if w.users--; w.users == 0 {
+			w.linger.Reset(watchLinger)
+		}
+	}, nil
+}
+
+// newWatch has the engine tell of new messages, without their data.
+func (t *Topics) newWatch(ctx context.Context, topic string) (*watch, error) {
+	consumer, err := t.js.OrderedConsumer(ctx, StreamName(topic), jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverNewPolicy,
+		HeadersOnly:   true,
+	})
+	if missing(err) {
+		return nil, &NotFoundError{Topic: topic}
+	}
+	if err != nil {
+		return nil, unavailable("watch the topic", err)
+	}
+	w := &watch{next: make(chan struct{})}
+	consuming, err := consumer.Consume(func(jetstream.Msg) { w.arrived() })
+	if err != nil {
+		return nil, unavailable("watch the topic", err)
+	}
+	w.stop = consuming.Stop
+	return w, nil
+}
+
+// waitFor calls look until it is done, and again whenever topic has a new
+// message, at the time that look asks for, and from time to time. It returns
+// without an error when ctx ends. Engine calls are not to be given ctx.
+func (t *Topics) waitFor(ctx context.Context, topic string, look func() (done bool, again time.Time, err error)) error {
+	done, _, err := look()
+	if done || err != nil || ctx.Err() != nil {
+		return err
+	}
+	w, leave, err := t.watch(context.WithoutCancel(ctx), topic)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	for ctx.Err() == nil {
+		coming := w.coming() // before look, lest a message between them is missed
+		done, again, err := look()
+		if done || err != nil {
+			return err
+		}
+		pause := lookAgain
+		if !again.IsZero() {
+			pause = min(pause, max(time.Until(again), time.Millisecond))
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-coming:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	return nil
+}
+
+// engineTimeout bounds each engine call of one who waits.
+const engineTimeout = 5 * time.Second
+
+// FetchWait is [Consumers.Fetch], and waits for a message until ctx ends, which
+// is no error. What was handed out is always returned.
+func (c *Consumers) FetchWait(ctx context.Context, consumer Consumer, limits Limits) (out []Delivery, err error) {
+	err = c.topics.waitFor(ctx, consumer.Topic, func() (bool, time.Time, error) {
+		calls, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineTimeout)
+		defer cancel()
+		if out, err = c.Fetch(calls, consumer, limits); err != nil || len(out) > 0 {
+			return true, time.Time{}, err
+		}
+		return false, c.wake(consumer), nil
+	})
+	return out, err
+}
+
+// wake is when the consumer gets something to hand out without a new message.
+func (c *Consumers) wake(consumer Consumer) time.Time {
+	p, ok := c.active.Get(consumer.ID)
+	if !ok || !p.turn.TryAcquire(1) {
+		return time.Time{}
+	}
+	defer p.turn.Release(1)
+	if now := time.Now(); p.cursor.paused(now) {
+		return p.cursor.PausedUntil
+	}
+	return p.cursor.wake()
+}
+
+// ReadWait is [Topics.Read], and waits for a message until ctx ends, which is no
+// error.
+func (t *Topics) ReadWait(ctx context.Context, topic string, r Range) (msgs []Message, err error) {
+	err = t.waitFor(ctx, topic, func() (bool, time.Time, error) {
+		calls, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineTimeout)
+		defer cancel()
+		msgs, _, err = t.Read(calls, topic, r)
+		return err != nil || len(msgs) > 0, time.Time{}, err
+	})
+	return msgs, err
+}
