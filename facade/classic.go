@@ -4,23 +4,9 @@ import (
 	"context"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/gofiber/fiber/v2"
 )
-
-// The classic API: seven calls whose paths, fields, texts and statuses existing
-// clients rely on. A success is 200 with "status":"success", a refusal 400 with
-// "status":"failure".
-func (f *Facade) classicRoutes() []route {
-	return []route{
-		{fiber.MethodPost, "/topics", f.createTopic},
-		{fiber.MethodGet, "/topics", f.listTopics},
-		{fiber.MethodPost, "/consumer/register", f.registerConsumer},
-		{fiber.MethodPost, "/producer/register", f.registerProducer},
-		{fiber.MethodPost, "/producer/produce", f.produce},
-		{fiber.MethodGet, "/consumer/consume", f.consume},
-		{fiber.MethodGet, "/size", f.size},
-	}
-}
 
 // success is the answer of a classic call. Message is a text or, for the list
 // of topics, their names.
@@ -64,7 +50,11 @@ func (f *Facade) listTopics(ctx context.Context, _ *fiber.Ctx) (any, error) {
 	if len(topics) == 0 {
 		return nil, &NoTopicsError{}
 	}
-	return success{Message: topics}, nil
+	names := make([]string, len(topics))
+	for i, topic := range topics {
+		names[i] = topic.Name
+	}
+	return success{Message: names}, nil
 }
 
 func (f *Facade) registerConsumer(ctx context.Context, c *fiber.Ctx) (any, error) {
@@ -176,15 +166,15 @@ func consumerParameters(c *fiber.Ctx) (topic string, consumer ID, err error) {
 	return topic, consumer, err
 }
 
-// answer writes what a classic call returned.
-func (f *Facade) answer(c *fiber.Ctx, value any) error {
-	out := value.(success)
-	out.Status = "success"
-	return writeJSON(c, fiber.StatusOK, out)
-}
+// jsonOptions: what a NATS client stored may not be valid UTF-8. It is told with
+// replacement characters rather than not at all.
+var jsonOptions = jsontext.AllowInvalidUTF8(true)
 
 func writeJSON(c *fiber.Ctx, status int, value any) error {
-	body, err := json.Marshal(value)
+	if value == nil {
+		return c.SendStatus(status)
+	}
+	body, err := json.Marshal(value, jsonOptions)
 	if err != nil {
 		return err
 	}

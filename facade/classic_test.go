@@ -333,7 +333,7 @@ func TestBadRequestsAreRefusedWithTheirReason(t *testing.T) {
 	s := start(t, brokertest.Config(""))
 	s.registerProducer("T")
 	s.registerConsumer("T")
-	large := strings.Repeat("x", 10_000_000)
+	large := strings.Repeat("x", 20_000_000)
 	tests := []struct {
 		name, method, path, body string
 		status                   int
@@ -422,8 +422,8 @@ func TestTheRestOfARefusedBodyIsNotTakenForARequest(t *testing.T) {
 	s.registerProducer("T")
 	smuggled := "POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n" + `{"topic_name":"smuggled"}`
 	for _, body := range []io.Reader{
-		bytes.NewReader(bytes.Repeat([]byte(smuggled), 100_000)),                               // of known length
-		io.MultiReader(strings.NewReader(smuggled), bytes.NewReader(make([]byte, 10_000_000))), // chunked
+		bytes.NewReader(bytes.Repeat([]byte(smuggled), 200_000)),                               // of known length
+		io.MultiReader(strings.NewReader(smuggled), bytes.NewReader(make([]byte, 20_000_000))), // chunked
 	} {
 		response, err := http.Post(s.url+"/nothing", "application/json", body)
 		require.NoError(t, err)

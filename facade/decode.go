@@ -1,6 +1,7 @@
 package facade
 
 import (
+	"encoding"
 	"errors"
 	"fmt"
 	"io"
@@ -52,9 +53,24 @@ func (id *ID) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
 }
 
 // decodeBody reads the JSON object in body into the struct that into points to.
-// A field that is not there stays nil.
-func decodeBody(body []byte, into any) error {
-	err := json.Unmarshal(body, into)
+// A field that is not there stays as it is, one that is not known is passed over.
+func decodeBody(body []byte, into any) error { return decodeJSON(body, into) }
+
+// decodeStrict is decodeBody for calls that refuse fields that are not known.
+func decodeStrict(body []byte, into any) error {
+	return decodeJSON(body, into, json.RejectUnknownMembers(true))
+}
+
+// decodeOptional is decodeStrict for a body that need not be there.
+func decodeOptional(body []byte, into any) error {
+	if len(body) == 0 {
+		return nil
+	}
+	return decodeStrict(body, into)
+}
+
+func decodeJSON(body []byte, into any, opts ...json.Options) error {
+	err := json.Unmarshal(body, into, opts...)
 	if err == nil {
 		return nil
 	}
@@ -62,14 +78,47 @@ func decodeBody(body []byte, into any) error {
 	if !errors.As(err, &semantic) {
 		return &SyntaxError{Problem: strings.TrimPrefix(err.Error(), "jsontext: ")}
 	}
-	field := semantic.JSONPointer.LastToken()
-	if field == "" {
-		return &SyntaxError{Problem: fmt.Sprintf("want a JSON object, not %s", kindName(semantic.JSONKind))}
-	}
-	if semantic.GoType == reflect.TypeFor[ID]() {
+	field := strings.TrimPrefix(string(semantic.JSONPointer), "/")
+	switch {
+	case field == "":
+		return &SyntaxError{Problem: fmt.Sprintf("want %s, not %s", typeName(reflect.TypeOf(into).Elem()), kindName(semantic.JSONKind))}
+	case errors.Is(err, json.ErrUnknownName):
+		return &FieldError{field, "this call has no such field"}
+	case semantic.GoType != nil && semantic.Err != nil && readsItself(semantic.GoType, semantic.JSONKind):
 		return &FieldError{field, semantic.Err.Error()}
 	}
-	return &FieldError{field, fmt.Sprintf("want a %s, not %s", semantic.GoType, kindName(semantic.JSONKind))}
+	return &FieldError{field, fmt.Sprintf("want %s, not %s", typeName(semantic.GoType), kindName(semantic.JSONKind))}
+}
+
+// readsItself reports whether t reads a JSON value of that kind itself, so that
+// its errors are for clients to see.
+func readsItself(t reflect.Type, kind jsontext.Kind) bool {
+	pointer := reflect.PointerTo(t)
+	return pointer.Implements(reflect.TypeFor[json.UnmarshalerFrom]()) ||
+		kind == '"' && pointer.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// typeName is the JSON that a value of type t is written as.
+func typeName(t reflect.Type) string {
+	if t == nil {
+		return "another value"
+	}
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch {
+	case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
+		return "a string"
+	case t.Kind() == reflect.Struct || t.Kind() == reflect.Map:
+		return "an object"
+	case t.Kind() == reflect.Slice:
+		return "an array"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case t.Kind() == reflect.String:
+		return "a string"
+	}
+	return "an integer that fits in " + t.Kind().String()
 }
 
 func kindName(kind jsontext.Kind) string {

@@ -51,6 +51,52 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("the %s is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.What, e.Limit)
 }
 
+// OtherSettingsError is a topic or consumer that is there with other settings.
+type OtherSettingsError struct{ What, Remedy string }
+
+func (e *OtherSettingsError) Error() string {
+	return fmt.Sprintf("%s exists with other settings: %s", e.What, e.Remedy)
+}
+
+// PartialError is a batch of which not all was stored.
+type PartialError struct {
+	Err      error // of the first message that was not
+	receipts []receipt
+}
+
+func (e *PartialError) Error() string {
+	stored := 0
+	for _, r := range e.receipts {
+		if r.Code == "" {
+			stored++
+		}
+	}
+	return fmt.Sprintf("%d of %d messages were stored; the first error: %v", stored, len(e.receipts), e.Err)
+}
+
+func (e *PartialError) Unwrap() error { return e.Err }
+
+// BatchTooLargeError is more messages than one call may bring.
+type BatchTooLargeError struct{ Messages int }
+
+func (e *BatchTooLargeError) Error() string {
+	return fmt.Sprintf("%d messages are too many for one call: send at most %d", e.Messages, maxMessages)
+}
+
+// ItemError is an error in one item of a batch.
+type ItemError struct {
+	What  string // "message" or "line"
+	Index int    // from 0
+	Err   error
+}
+
+func (e *ItemError) Error() string { return fmt.Sprintf("%s %d: %v", e.What, e.Index+1, e.Err) }
+
+func (e *ItemError) Unwrap() error { return e.Err }
+
+// codeInternal is the code of an error that nobody thought of.
+const codeInternal = "internal"
+
 // problem is how an error is told to a client.
 type problem struct {
 	code   string // stable: clients compare it
@@ -67,7 +113,7 @@ func problemOf(err error) problem {
 			return row.problem(err)
 		}
 	}
-	return problem{"internal", fiber.StatusInternalServerError, fiber.StatusInternalServerError}
+	return problem{codeInternal, fiber.StatusInternalServerError, fiber.StatusInternalServerError}
 }
 
 type problemRow struct {
@@ -80,6 +126,16 @@ var problems = []problemRow{
 	refused[*jetstream.ExistsError]("topic_exists", fiber.StatusConflict),
 	refused[*jetstream.NotFoundError]("topic_not_found", fiber.StatusNotFound),
 	refused[*jetstream.EmptyError]("empty", fiber.StatusNotFound),
+	refused[*jetstream.NoMessageError]("message_not_found", fiber.StatusNotFound),
+	refused[*jetstream.SettingError]("invalid_setting", fiber.StatusUnprocessableEntity),
+	refused[*jetstream.BatchError]("invalid_batch", fiber.StatusUnprocessableEntity),
+	refused[*BatchTooLargeError]("batch_too_large", fiber.StatusRequestEntityTooLarge),
+	refused[*jetstream.MessageTooLargeError]("message_too_large", fiber.StatusRequestEntityTooLarge),
+	refused[*jetstream.SequenceError]("wrong_last_sequence", fiber.StatusConflict),
+	refused[*jetstream.FullError]("topic_full", fiber.StatusTooManyRequests),
+	refused[*jetstream.ModeError]("wrong_mode", fiber.StatusConflict),
+	refused[*jetstream.LeaseError]("lease_lost", fiber.StatusConflict),
+	refused[*OtherSettingsError]("other_settings", fiber.StatusConflict),
 	refused[*NoTopicsError]("no_topics", fiber.StatusNotFound),
 	refused[*SyntaxError]("invalid_json", fiber.StatusBadRequest),
 	refused[*MissingFieldError]("missing_field", fiber.StatusBadRequest),
@@ -133,6 +189,8 @@ func transportProblem(e *fiber.Error) problem {
 		code = "path_not_found"
 	case fiber.StatusMethodNotAllowed:
 		code = "method_not_allowed"
+	case fiber.StatusUpgradeRequired:
+		code = "upgrade_required"
 	case fiber.StatusRequestTimeout:
 		code = "request_timeout"
 	case fiber.StatusRequestHeaderFieldsTooLarge:

@@ -2,15 +2,20 @@ package facade
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/cors"
 	"github.com/gofiber/fiber/v2/middleware/recover"
+
+	"dq/jetstream"
 )
 
 const (
@@ -18,6 +23,8 @@ const (
 	// ("\u0000"), and the other fields.
 	bodyBytesPerMessageByte = 6
 	bodyRoom                = 64 << 10
+	// A batch may have that much in any case.
+	minBodyLimit = 16 << 20
 
 	// maxHeaderBytes bounds the request line and all headers of a request.
 	maxHeaderBytes = 16 << 10
@@ -57,12 +64,10 @@ type Facade struct {
 	draining atomic.Bool
 	// classic are the paths whose failures have the classic status.
 	classic map[string]bool
-}
 
-// route is one call. Its handler returns what is to be answered, or an error.
-type route struct {
-	method, path string
-	handle       func(context.Context, *fiber.Ctx) (any, error)
+	running context.Context // ends when the broker stops
+	stop    context.CancelFunc
+	streams sync.WaitGroup // that outlive their handlers
 }
 
 // New returns a facade that is to serve queue on l.
@@ -73,7 +78,8 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 		listener: newListener(l),
 		classic:  make(map[string]bool),
 	}
-	bodyLimit := queue.MaxMessageBytes*bodyBytesPerMessageByte + bodyRoom
+	f.running, f.stop = context.WithCancel(context.Background())
+	bodyLimit := max(queue.MaxMessageBytes*bodyBytesPerMessageByte+bodyRoom, minBodyLimit)
 	f.app = fiber.New(fiber.Config{
 		DisableStartupMessage: true,
 		CaseSensitive:         true,
@@ -81,7 +87,6 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 		BodyLimit:             bodyLimit,
 		ReadBufferSize:        maxHeaderBytes,
 		ReadTimeout:           transferTimeout,
-		WriteTimeout:          transferTimeout,
 		IdleTimeout:           idleTimeout,
 		ErrorHandler:          f.fail,
 	})
@@ -101,6 +106,10 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 		// Add, not Get: a HEAD of consume must not consume.
 		f.app.Add(r.method, r.path, f.serve(r))
 	}
+	for _, r := range f.v1Routes() {
+		f.app.Add(r.method, r.path, f.serve(r))
+	}
+	f.serveDescription()
 	f.app.Add(fiber.MethodGet, "/livez", func(c *fiber.Ctx) error {
 		return writeJSON(c, fiber.StatusOK, success{Status: "success"})
 	})
@@ -120,7 +129,39 @@ func (f *Facade) serve(r route) fiber.Handler {
 			return err
 		}
 		c.Set(fiber.HeaderCacheControl, "no-store")
-		return f.answer(c, value)
+		switch out := value.(type) {
+		case success:
+			out.Status = "success"
+			return writeJSON(c, fiber.StatusOK, out)
+		case reply:
+			return writeJSON(c, out.status, out.body)
+		}
+		return nil // the handler has written it
+	}
+}
+
+// reply is the answer of a call under /v1.
+type reply struct {
+	status int
+	body   any // nil: none
+}
+
+func ok(body any) reply      { return reply{fiber.StatusOK, body} }
+func created(body any) reply { return reply{fiber.StatusCreated, body} }
+
+var noContent = reply{fiber.StatusNoContent, nil}
+
+// waiting returns a context that ends after wait, when the client hangs up, and
+// when the broker stops. Stop ends it before the handler returns.
+func (f *Facade) waiting(c *fiber.Ctx, wait time.Duration) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithTimeout(f.running, wait)
+	unwatch := func() {}
+	if conn, ok := c.Context().Conn().(*conn); ok && wait > 0 {
+		unwatch = conn.watch(cancel)
+	}
+	return ctx, func() {
+		unwatch()
+		cancel()
 	}
 }
 
@@ -129,7 +170,7 @@ func (f *Facade) readyz(c *fiber.Ctx) error {
 	ctx, cancel := context.WithTimeout(context.Background(), f.opts.RequestTimeout)
 	defer cancel()
 	if err := f.opts.Ready(ctx); err != nil {
-		return writeJSON(c, fiber.StatusServiceUnavailable, failure{"failure", "unavailable", err.Error()})
+		return writeProblem(c, problem{"unavailable", fiber.StatusServiceUnavailable, 0}, err.Error(), err)
 	}
 	return writeJSON(c, fiber.StatusOK, success{Status: "success"})
 }
@@ -144,14 +185,79 @@ func (f *Facade) fail(c *fiber.Ctx, err error) error {
 	if status >= fiber.StatusInternalServerError {
 		f.opts.Logger.Error("request failed", "method", c.Method(), "path", c.Path(), "code", p.code, "error", err)
 	}
+	if strings.HasPrefix(c.Path(), "/v1/") {
+		return writeProblem(c, p, describe(c, p, err), err)
+	}
 	return writeJSON(c, status, failure{"failure", p.code, describe(c, p, err)})
 }
+
+// problemDetails is a failure under /v1, as RFC 9457 has it.
+type problemDetails struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Code   string `json:"code"`
+	// Tokens are those that hold no lease any more.
+	Tokens []string `json:"tokens,omitempty"`
+	// Messages is what became of each message of a batch.
+	Messages []receipt `json:"messages,omitempty"`
+	// LastSequence is what was not as expected.
+	LastSequence uint64 `json:"last_sequence,omitzero"`
+}
+
+// problem is what a client is told of err, and the broker's log of what is the
+// broker's fault.
+func (f *Facade) problem(err error) problemDetails {
+	p := problemOf(err)
+	detail := err.Error()
+	if p.code == codeInternal {
+		detail = internalDetail
+	}
+	if p.status >= fiber.StatusInternalServerError {
+		f.opts.Logger.Error("request failed", "code", p.code, "error", err)
+	}
+	return detailsOf(p, detail, err)
+}
+
+func detailsOf(p problem, detail string, err error) problemDetails {
+	details := problemDetails{
+		Type: "urn:dq:problem:" + p.code, Title: strings.ReplaceAll(p.code, "_", " "),
+		Status: p.status, Detail: detail, Code: p.code,
+	}
+	var lost *jetstream.LeaseError
+	if errors.As(err, &lost) {
+		details.Tokens = lost.Tokens
+	}
+	var sequence *jetstream.SequenceError
+	if errors.As(err, &sequence) {
+		details.LastSequence = sequence.Last
+	}
+	var partial *PartialError
+	if errors.As(err, &partial) {
+		details.Messages = partial.receipts
+	}
+	return details
+}
+
+func writeProblem(c *fiber.Ctx, p problem, detail string, err error) error {
+	if p.status == fiber.StatusServiceUnavailable || p.status == fiber.StatusTooManyRequests {
+		c.Set(fiber.HeaderRetryAfter, "1")
+	}
+	if err := writeJSON(c, p.status, detailsOf(p, detail, err)); err != nil {
+		return err
+	}
+	c.Context().SetContentType("application/problem+json")
+	return nil
+}
+
+const internalDetail = "the broker failed on this request; its log says more"
 
 // describe is what a client is told about err.
 func describe(c *fiber.Ctx, p problem, err error) string {
 	switch p.code {
-	case "internal":
-		return "the broker failed on this request; its log says more"
+	case codeInternal:
+		return internalDetail
 	case "path_not_found":
 		return fmt.Sprintf("there is no path %s", c.Path())
 	case "method_not_allowed":
@@ -170,6 +276,9 @@ func (f *Facade) Serve() error {
 // of ctx when that ends first.
 func (f *Facade) Shutdown(ctx context.Context) error {
 	f.draining.Store(true)
+	f.stop()
 	f.listener.drain(ctx, drainTime)
-	return f.app.ShutdownWithContext(ctx)
+	err := f.app.ShutdownWithContext(ctx)
+	f.streams.Wait()
+	return err
 }

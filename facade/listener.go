@@ -2,7 +2,9 @@ package facade
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -93,19 +95,60 @@ func (l *listener) forget(c *conn) {
 	}
 }
 
+// conn is a connection of a client.
 type conn struct {
 	net.Conn
 	listener *listener
-	heard    bool // only the goroutine that reads uses it
+	heard    bool   // only the goroutine that reads uses it
+	early    []byte // read by watch before the server asked for it
 }
 
 func (c *conn) Read(p []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(p, c.early)
+		c.early = c.early[n:]
+		return n, nil
+	}
 	n, err := c.Conn.Read(p)
 	if n > 0 && !c.heard {
 		c.heard = true
 		c.listener.heard(c)
 	}
 	return n, err
+}
+
+// Write gives the client a time for each piece of an answer rather than one for
+// the whole: a stream has no end.
+func (c *conn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(transferTimeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// watch calls gone when the client hangs up while its request is being worked
+// on. The server does not read then. It ends with stop.
+func (c *conn) watch(gone func()) (stop func()) {
+	if err := c.SetReadDeadline(time.Time{}); err != nil {
+		gone()
+		return func() {}
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var one [1]byte
+		n, err := c.Conn.Read(one[:])
+		if n > 0 {
+			c.early = one[:n] // the next request: the client is there
+		} else if !errors.Is(err, os.ErrDeadlineExceeded) {
+			gone()
+		}
+	}()
+	return func() {
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // ends the read
+		<-ended
+		_ = c.SetReadDeadline(time.Time{})
+	}
 }
 
 func (c *conn) Close() error {

@@ -3,6 +3,10 @@ package facade
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"dq/jetstream"
 	"dq/registry"
@@ -10,51 +14,250 @@ import (
 
 // Topics are the topics that a facade serves; *jetstream.Topics in a broker.
 type Topics interface {
-	Create(ctx context.Context, topic string) error
-	Names(ctx context.Context) ([]string, error)
+	DefaultSettings() jetstream.Settings
+	Create(ctx context.Context, topic string, settings jetstream.Settings) error
+	Change(ctx context.Context, topic string, settings jetstream.Settings) error
+	Describe(ctx context.Context, topic string) (jetstream.Topic, error)
+	List(ctx context.Context) ([]jetstream.Topic, error)
+	Purge(ctx context.Context, topic string, upTo uint64) (purged uint64, err error)
+	Delete(ctx context.Context, topic string) error
 	LastSequence(ctx context.Context, topic string) (uint64, error)
+
 	Publish(ctx context.Context, topic string, data []byte) (sequence uint64, err error)
+	PublishAll(ctx context.Context, topic string, drafts []jetstream.Draft) []jetstream.Receipt
+	PublishAtomically(ctx context.Context, topic string, drafts []jetstream.Draft, expected *uint64) ([]jetstream.Receipt, error)
+
+	Read(ctx context.Context, topic string, r jetstream.Range) (msgs []jetstream.Message, pending uint64, err error)
+	ReadWait(ctx context.Context, topic string, r jetstream.Range) ([]jetstream.Message, error)
+	Get(ctx context.Context, topic string, sequence uint64) (jetstream.Message, error)
+}
+
+// Delayer stores messages for later; *jetstream.Delayer in a broker.
+type Delayer interface {
+	Delay(ctx context.Context, topic string, draft jetstream.Draft) error
 }
 
 // Consumers hand out messages; *jetstream.Consumers in a broker.
 type Consumers interface {
 	Next(ctx context.Context, consumer jetstream.Consumer) (jetstream.Message, error)
-	Size(ctx context.Context, consumer jetstream.Consumer) (uint64, error)
+	FetchWait(ctx context.Context, consumer jetstream.Consumer, limits jetstream.Limits) ([]jetstream.Delivery, error)
+	Ack(ctx context.Context, consumer jetstream.Consumer, tokens []string) error
+	AckUpTo(ctx context.Context, consumer jetstream.Consumer, token string) error
+	Nack(ctx context.Context, consumer jetstream.Consumer, tokens []string, delay time.Duration) error
+	Extend(ctx context.Context, consumer jetstream.Consumer, tokens []string, lease time.Duration) error
+	Seek(ctx context.Context, consumer jetstream.Consumer, position uint64) error
+	Pause(ctx context.Context, consumer jetstream.Consumer, until time.Time) error
+	State(ctx context.Context, consumer jetstream.Consumer) (jetstream.State, error)
+	Remove(ctx context.Context, consumer jetstream.Consumer) error
 }
 
 // Registry gives out ids; *registry.Registry in a broker.
 type Registry interface {
 	Register(ctx context.Context, kind registry.Kind, reg registry.Registration) (id int64, err error)
+	RegisterName(ctx context.Context, reg registry.Registration) (_ registry.Entry, created bool, err error)
 	Lookup(ctx context.Context, kind registry.Kind, id int64) (registry.Registration, error)
+	LookupName(ctx context.Context, topic, name string) (registry.Entry, error)
+	List(ctx context.Context, kind registry.Kind, topic string) ([]registry.Entry, error)
+	Remove(ctx context.Context, kind registry.Kind, id int64) error
 }
 
-// A Queue has one method for each operation that clients may ask for.
+// A Queue has one method for each operation that clients may ask for. The
+// classic API and that under /v1 are two mappings of it.
 type Queue struct {
 	Topics    Topics
+	Delayer   Delayer
 	Consumers Consumers
 	Registry  Registry
-	// MaxMessageBytes is the largest message, in bytes of UTF-8.
+	// MaxMessageBytes is the largest message, in bytes.
 	MaxMessageBytes int
 }
 
-// CreateTopic makes a topic.
+// CreateTopic makes a topic, with the default settings.
 func (q *Queue) CreateTopic(ctx context.Context, topic string) error {
-	return q.Topics.Create(ctx, topic)
+	return q.Topics.Create(ctx, topic, q.Topics.DefaultSettings())
 }
 
-// ListTopics returns the names of all topics in the order of their creation.
-func (q *Queue) ListTopics(ctx context.Context) ([]string, error) {
-	return q.Topics.Names(ctx)
+// EnsureTopic makes a topic with the default settings as change changes them, if
+// it is not there. If it is, change must have nothing to change.
+func (q *Queue) EnsureTopic(ctx context.Context, topic string, change func(*jetstream.Settings) error) (created bool, err error) {
+	settings := q.Topics.DefaultSettings()
+	if err := change(&settings); err != nil {
+		return false, err
+	}
+	var exists *jetstream.ExistsError
+	if err := q.Topics.Create(ctx, topic, settings); !errors.As(err, &exists) {
+		return err == nil, err
+	}
+	there, err := q.Topics.Describe(ctx, topic)
+	if err != nil {
+		return false, err
+	}
+	settings = there.Settings
+	if err := change(&settings); err != nil {
+		return false, err
+	}
+	if there.Settings != settings {
+		return false, &OtherSettingsError{What: "Topic:" + topic, Remedy: "change them with PATCH, or delete it first"}
+	}
+	return false, nil
+}
+
+// ChangeTopic gives topic the settings that change makes of its own.
+func (q *Queue) ChangeTopic(ctx context.Context, topic string, change func(*jetstream.Settings) error) error {
+	there, err := q.Topics.Describe(ctx, topic)
+	if err != nil {
+		return err
+	}
+	if err := change(&there.Settings); err != nil {
+		return err
+	}
+	return q.Topics.Change(ctx, topic, there.Settings)
+}
+
+// ListTopics returns all topics in the order of their creation.
+func (q *Queue) ListTopics(ctx context.Context) ([]jetstream.Topic, error) {
+	return q.Topics.List(ctx)
+}
+
+// A TopicDescription is a topic with how many are registered for it.
+type TopicDescription struct {
+	jetstream.Topic
+	Consumers, Producers int
+}
+
+// DescribeTopic returns what there is to know of a topic.
+func (q *Queue) DescribeTopic(ctx context.Context, topic string) (d TopicDescription, err error) {
+	if d.Topic, err = q.Topics.Describe(ctx, topic); err != nil {
+		return d, err
+	}
+	consumers, err := q.Registry.List(ctx, registry.Consumer, topic)
+	if err != nil {
+		return d, err
+	}
+	producers, err := q.Registry.List(ctx, registry.Producer, topic)
+	d.Consumers, d.Producers = len(consumers), len(producers)
+	return d, err
+}
+
+// PurgeTopic removes the messages of a topic up to a sequence, or all if that
+// is 0.
+func (q *Queue) PurgeTopic(ctx context.Context, topic string, upTo uint64) (purged uint64, err error) {
+	return q.Topics.Purge(ctx, topic, upTo)
+}
+
+// DeleteTopic removes a topic with all that is registered for it. The ids go
+// first: a topic of the same name that is made later is not theirs.
+func (q *Queue) DeleteTopic(ctx context.Context, topic string) error {
+	if _, err := q.Topics.LastSequence(ctx, topic); err != nil {
+		return err
+	}
+	for _, kind := range []registry.Kind{registry.Producer, registry.Consumer} {
+		entries, err := q.Registry.List(ctx, kind, topic)
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			if err := q.remove(ctx, kind, entry); err != nil {
+				return err
+			}
+		}
+	}
+	return q.Topics.Delete(ctx, topic)
+}
+
+func (q *Queue) remove(ctx context.Context, kind registry.Kind, entry registry.Entry) error {
+	var none *registry.NotFoundError
+	if err := q.Registry.Remove(ctx, kind, entry.ID); err != nil && !errors.As(err, &none) {
+		return err
+	}
+	if kind == registry.Producer {
+		return nil
+	}
+	return q.Consumers.Remove(ctx, consumerOf(entry))
 }
 
 // RegisterProducer gives out a producer id for topic, and makes the topic if it
 // is not there.
 func (q *Queue) RegisterProducer(ctx context.Context, topic string) (int64, error) {
 	var exists *jetstream.ExistsError
-	if err := q.Topics.Create(ctx, topic); err != nil && !errors.As(err, &exists) {
+	if err := q.CreateTopic(ctx, topic); err != nil && !errors.As(err, &exists) {
 		return 0, err
 	}
 	return q.Registry.Register(ctx, registry.Producer, registry.Registration{Topic: topic})
+}
+
+// Produce appends message to topic. The message is stored when it returns.
+func (q *Queue) Produce(ctx context.Context, topic string, producer ID, message string) (sequence uint64, err error) {
+	if _, err := q.registration(ctx, registry.Producer, producer, topic); err != nil {
+		return 0, err
+	}
+	if len(message) > q.MaxMessageBytes {
+		return 0, &TooLargeError{What: "message", Limit: q.MaxMessageBytes}
+	}
+	return q.Topics.Publish(ctx, topic, []byte(message))
+}
+
+// A Batch is messages to produce.
+type Batch struct {
+	Drafts []jetstream.Draft
+	// Atomic stores all of them or none.
+	Atomic bool
+	// ExpectedLast is what the topic's last sequence has to be; nil is any.
+	ExpectedLast *uint64
+}
+
+// ProduceBatch appends messages to topic and returns a receipt for each. Each
+// that has no error in its receipt is stored. An error is that of all: none is
+// stored, unless it says that this is unknown.
+func (q *Queue) ProduceBatch(ctx context.Context, topic string, batch Batch) ([]jetstream.Receipt, error) {
+	if len(batch.Drafts) == 0 {
+		return nil, &jetstream.BatchError{Problem: "there is no message to produce"}
+	}
+	now := time.Now()
+	delayed := 0
+	for _, draft := range batch.Drafts {
+		if len(draft.Data) > q.MaxMessageBytes {
+			return nil, &TooLargeError{What: "message", Limit: q.MaxMessageBytes}
+		}
+		if draft.At.After(now) {
+			delayed++
+		}
+	}
+	switch {
+	case delayed > 0 && (batch.Atomic || batch.ExpectedLast != nil):
+		return nil, &jetstream.BatchError{Problem: "a delayed message can be neither in an atomic batch nor have an expected last sequence"}
+	case delayed > 0:
+		return q.produceDelayed(ctx, topic, batch.Drafts, now)
+	case batch.Atomic || batch.ExpectedLast != nil:
+		if len(batch.Drafts) > 1 && !batch.Atomic {
+			return nil, &jetstream.BatchError{Problem: "an expected last sequence needs one message, or an atomic batch"}
+		}
+		return q.Topics.PublishAtomically(ctx, topic, batch.Drafts, batch.ExpectedLast)
+	}
+	return q.Topics.PublishAll(ctx, topic, batch.Drafts), nil
+}
+
+// produceDelayed produces what is to be stored now and later, in order.
+func (q *Queue) produceDelayed(ctx context.Context, topic string, drafts []jetstream.Draft, now time.Time) ([]jetstream.Receipt, error) {
+	receipts := make([]jetstream.Receipt, len(drafts))
+	for i := range drafts {
+		if drafts[i].At.After(now) {
+			receipts[i] = jetstream.Receipt{Delayed: true, Err: q.Delayer.Delay(ctx, topic, drafts[i])}
+		} else {
+			receipts[i] = q.Topics.PublishAll(ctx, topic, drafts[i:i+1])[0]
+		}
+	}
+	return receipts, nil
+}
+
+// FollowMessages returns messages of topic, and waits for one until ctx ends.
+func (q *Queue) FollowMessages(ctx context.Context, topic string, r jetstream.Range) ([]jetstream.Message, error) {
+	return q.Topics.ReadWait(ctx, topic, r)
+}
+
+// GetMessage returns one message of a topic.
+func (q *Queue) GetMessage(ctx context.Context, topic string, sequence uint64) (jetstream.Message, error) {
+	return q.Topics.Get(ctx, topic, sequence)
 }
 
 // RegisterConsumer gives out a consumer id for topic. The consumer sees
@@ -67,15 +270,95 @@ func (q *Queue) RegisterConsumer(ctx context.Context, topic string) (int64, erro
 	return q.Registry.Register(ctx, registry.Consumer, registry.Registration{Topic: topic, Start: last})
 }
 
-// Produce appends message to topic. The message is stored when it returns.
-func (q *Queue) Produce(ctx context.Context, topic string, producer ID, message string) (sequence uint64, err error) {
-	if _, err := q.registration(ctx, registry.Producer, producer, topic); err != nil {
-		return 0, err
+// CreateConsumer registers a consumer with what spec says, from start on. One
+// that has a name is registered once: if it is there, it has to have the same
+// settings.
+func (q *Queue) CreateConsumer(ctx context.Context, spec jetstream.Consumer, start Place) (_ jetstream.Consumer, created bool, err error) {
+	if spec.DeadLetterTopic != "" {
+		if err := jetstream.CheckName(spec.DeadLetterTopic); err != nil {
+			return spec, false, err
+		}
+		if spec.DeadLetterTopic == spec.Topic {
+			return spec, false, &jetstream.SettingError{Setting: "dead_letter_topic", Value: spec.Topic, Want: "another topic"}
+		}
 	}
-	if len(message) > q.MaxMessageBytes {
-		return 0, &TooLargeError{What: "message", Limit: q.MaxMessageBytes}
+	if spec.Start, err = q.position(ctx, spec.Topic, start); err != nil {
+		return spec, false, err
 	}
-	return q.Topics.Publish(ctx, topic, []byte(message))
+	reg := registry.Registration{
+		Topic: spec.Topic, Start: spec.Start, Name: spec.Name, Key: spec.Key,
+		Lease: spec.Lease, MaxInFlight: spec.MaxInFlight, MaxDeliveries: spec.MaxDeliveries, DeadLetterTopic: spec.DeadLetterTopic,
+	}
+	if spec.Name == "" {
+		spec.ID, err = q.Registry.Register(ctx, registry.Consumer, reg)
+		return spec, true, err
+	}
+	entry, created, err := q.Registry.RegisterName(ctx, reg)
+	if err != nil {
+		return spec, false, err
+	}
+	reg.Start = entry.Start
+	if !created && entry.Registration != reg {
+		return spec, false, &OtherSettingsError{What: "Consumer:" + spec.Name, Remedy: "delete it first, or choose another name"}
+	}
+	return consumerOf(entry), created, nil
+}
+
+// Locate is the sequence of the first message at a place, or the one that it is
+// going to have.
+func (q *Queue) Locate(ctx context.Context, topic string, place Place) (uint64, error) {
+	position, err := q.position(ctx, topic, place)
+	return position + 1, err
+}
+
+// position is the sequence before the first message at a place.
+func (q *Queue) position(ctx context.Context, topic string, place Place) (uint64, error) {
+	last, err := q.Topics.LastSequence(ctx, topic)
+	switch {
+	case err != nil || place.New:
+		return last, err
+	case !place.Time.IsZero():
+		msgs, _, err := q.Topics.Read(ctx, topic, jetstream.Range{Since: place.Time, Max: 1, MaxBytes: 1})
+		if err != nil || len(msgs) == 0 {
+			return last, err
+		}
+		return msgs[0].Sequence - 1, nil
+	case place.Sequence > 0:
+		return place.Sequence - 1, nil
+	}
+	return 0, nil
+}
+
+// FindConsumer returns the consumer of topic that a client calls by its name or
+// its id.
+func (q *Queue) FindConsumer(ctx context.Context, topic, label string) (jetstream.Consumer, error) {
+	if _, err := q.Topics.LastSequence(ctx, topic); err != nil {
+		return jetstream.Consumer{}, err
+	}
+	id, err := strconv.ParseInt(label, 10, 64)
+	if err != nil || strings.HasPrefix(label, "+") {
+		entry, err := q.Registry.LookupName(ctx, topic, label)
+		return consumerOf(entry), err
+	}
+	return q.consumer(ctx, topic, ID{Number: id, Text: label})
+}
+
+// ListConsumers returns the consumers of a topic in the order of their ids.
+func (q *Queue) ListConsumers(ctx context.Context, topic string) ([]jetstream.Consumer, error) {
+	if _, err := q.Topics.LastSequence(ctx, topic); err != nil {
+		return nil, err
+	}
+	entries, err := q.Registry.List(ctx, registry.Consumer, topic)
+	consumers := make([]jetstream.Consumer, len(entries))
+	for i, entry := range entries {
+		consumers[i] = consumerOf(entry)
+	}
+	return consumers, err
+}
+
+// DeleteConsumer removes a consumer. Its id is never given again.
+func (q *Queue) DeleteConsumer(ctx context.Context, consumer jetstream.Consumer) error {
+	return q.remove(ctx, registry.Consumer, registry.Entry{ID: consumer.ID, Registration: registry.Registration{Topic: consumer.Topic}})
 }
 
 // Consume returns the consumer's next message and moves the consumer behind it
@@ -94,12 +377,74 @@ func (q *Queue) Size(ctx context.Context, topic string, consumer ID) (uint64, er
 	if err != nil {
 		return 0, err
 	}
-	return q.Consumers.Size(ctx, c)
+	state, err := q.Consumers.State(ctx, c)
+	return state.Lag + state.InFlight, err
 }
 
-func (q *Queue) consumer(ctx context.Context, topic string, consumer ID) (jetstream.Consumer, error) {
-	reg, err := q.registration(ctx, registry.Consumer, consumer, topic)
-	return jetstream.Consumer{ID: consumer.Number, Topic: reg.Topic, Start: reg.Start}, err
+// Fetch hands out messages of a consumer, and waits for one until ctx ends.
+func (q *Queue) Fetch(ctx context.Context, consumer jetstream.Consumer, limits jetstream.Limits) ([]jetstream.Delivery, error) {
+	return q.Consumers.FetchWait(ctx, consumer, limits)
+}
+
+// Seek moves a consumer to a place.
+func (q *Queue) Seek(ctx context.Context, consumer jetstream.Consumer, to Place) error {
+	position, err := q.position(ctx, consumer.Topic, to)
+	if err != nil {
+		return err
+	}
+	return q.Consumers.Seek(ctx, consumer, position)
+}
+
+// SeekBack moves a consumer behind the message with that sequence, if it is
+// further.
+func (q *Queue) SeekBack(ctx context.Context, consumer jetstream.Consumer, sequence uint64) error {
+	state, err := q.Consumers.State(ctx, consumer)
+	if err != nil || state.Position <= sequence {
+		return err
+	}
+	return q.Consumers.Seek(ctx, consumer, sequence)
+}
+
+// ConsumerState is how far a consumer is.
+func (q *Queue) ConsumerState(ctx context.Context, consumer jetstream.Consumer) (jetstream.State, error) {
+	return q.Consumers.State(ctx, consumer)
+}
+
+// Pause keeps a consumer from getting messages until a time.
+func (q *Queue) Pause(ctx context.Context, consumer jetstream.Consumer, until time.Time) error {
+	return q.Consumers.Pause(ctx, consumer, until)
+}
+
+// Ack ends leases for good.
+func (q *Queue) Ack(ctx context.Context, consumer jetstream.Consumer, tokens []string) error {
+	return q.Consumers.Ack(ctx, consumer, tokens)
+}
+
+// AckUpTo ends a lease and all before it for good.
+func (q *Queue) AckUpTo(ctx context.Context, consumer jetstream.Consumer, token string) error {
+	return q.Consumers.AckUpTo(ctx, consumer, token)
+}
+
+// Nack ends leases, and has the messages delivered again after delay.
+func (q *Queue) Nack(ctx context.Context, consumer jetstream.Consumer, tokens []string, delay time.Duration) error {
+	return q.Consumers.Nack(ctx, consumer, tokens, delay)
+}
+
+// Extend makes leases end a time from now.
+func (q *Queue) Extend(ctx context.Context, consumer jetstream.Consumer, tokens []string, lease time.Duration) error {
+	return q.Consumers.Extend(ctx, consumer, tokens, lease)
+}
+
+func (q *Queue) consumer(ctx context.Context, topic string, id ID) (jetstream.Consumer, error) {
+	reg, err := q.registration(ctx, registry.Consumer, id, topic)
+	return consumerOf(registry.Entry{ID: id.Number, Registration: reg}), err
+}
+
+func consumerOf(e registry.Entry) jetstream.Consumer {
+	return jetstream.Consumer{
+		ID: e.ID, Name: e.Name, Topic: e.Topic, Start: e.Start, Key: e.Key,
+		Lease: e.Lease, MaxInFlight: e.MaxInFlight, MaxDeliveries: e.MaxDeliveries, DeadLetterTopic: e.DeadLetterTopic,
+	}
 }
 
 // registration checks, in this order, that id was given out, that the topic
@@ -116,4 +461,17 @@ func (q *Queue) registration(ctx context.Context, kind registry.Kind, id ID, top
 		return registry.Registration{}, err
 	}
 	return registry.Registration{}, &NotRegisteredError{Kind: kind, ID: id.Text, Topic: topic}
+}
+
+// page returns the topics whose names start with prefix, by name, behind after,
+// and whether there are more than limit.
+func page(topics []jetstream.Topic, prefix, after string, limit int) (_ []jetstream.Topic, more bool) {
+	slices.SortFunc(topics, func(a, b jetstream.Topic) int { return strings.Compare(a.Name, b.Name) })
+	topics = slices.DeleteFunc(topics, func(t jetstream.Topic) bool {
+		return !strings.HasPrefix(t.Name, prefix) || t.Name <= after && after != ""
+	})
+	if len(topics) > limit {
+		return topics[:limit], true
+	}
+	return topics, false
 }

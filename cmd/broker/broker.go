@@ -21,8 +21,10 @@ import (
 type Broker struct {
 	cfg      Config
 	listener net.Listener
-	engine   *jetstream.Server
+	engine   *jetstream.Server // nil if it is another process
 	conn     *nats.Conn
+	registry *registry.Registry
+	delayer  *jetstream.Delayer
 	facade   *facade.Facade
 
 	serving sync.WaitGroup
@@ -44,27 +46,11 @@ func Start(ctx context.Context, cfg Config, logger *slog.Logger) (_ *Broker, err
 	if b.listener, err = net.Listen("tcp", cfg.Addr); err != nil {
 		return nil, fmt.Errorf("listen on DQ_ADDR=%s: %w", cfg.Addr, err)
 	}
-	dir, storage := "", jetstream.Memory
-	if cfg.Persist {
-		storage = jetstream.File
-		if dir, err = filepath.Abs(cfg.DataDir); err != nil {
-			return nil, fmt.Errorf("DQ_DATA_DIR=%s: %w", cfg.DataDir, err)
-		}
-	}
-	b.engine, err = jetstream.StartServer(jetstream.ServerOptions{
-		Dir:             dir,
-		SyncAlways:      cfg.Durability == SyncAlways,
-		SyncInterval:    cfg.SyncInterval,
-		MaxMessageBytes: cfg.MaxMessageBytes,
-		Logger:          logger,
-	})
+	store, err := b.connect(logger)
 	if err != nil {
 		return nil, err
 	}
-	if b.conn, err = b.engine.Connect(); err != nil {
-		return nil, err
-	}
-	queue, err := open(ctx, b.conn, storage)
+	queue, err := b.open(ctx, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -84,16 +70,51 @@ func Start(ctx context.Context, cfg Config, logger *slog.Logger) (_ *Broker, err
 			b.failed <- err
 		}
 	})
-	if dir == "" {
-		dir = "memory"
-	}
-	logger.Info("dq is ready", "url", b.URL(), "data", dir, "durability", string(cfg.Durability))
+	logger.Info("dq is ready", "url", b.URL(), "data", store, "durability", string(cfg.Durability))
 	return b, nil
 }
 
+// connect connects to the engine, and starts it unless it is another process.
+// Store is where it keeps its data, in words.
+func (b *Broker) connect(logger *slog.Logger) (store string, err error) {
+	if b.cfg.NATSURL != "" {
+		b.conn, err = jetstream.Connect(b.cfg.NATSURL, nats.UserInfo(b.cfg.NATSUser, b.cfg.NATSPassword))
+		if err != nil {
+			return "", fmt.Errorf("DQ_NATS_URL: %w", err)
+		}
+		return b.conn.ConnectedUrlRedacted(), nil
+	}
+	store, dir := "memory", ""
+	if b.cfg.Persist {
+		if dir, err = filepath.Abs(b.cfg.DataDir); err != nil {
+			return "", fmt.Errorf("DQ_DATA_DIR=%s: %w", b.cfg.DataDir, err)
+		}
+		store = dir
+	}
+	b.engine, err = jetstream.StartServer(jetstream.ServerOptions{
+		Dir:             dir,
+		SyncAlways:      b.cfg.Durability == SyncAlways,
+		SyncInterval:    b.cfg.SyncInterval,
+		MaxMessageBytes: b.cfg.MaxMessageBytes,
+		Addr:            b.cfg.NATSAddr,
+		User:            b.cfg.NATSUser,
+		Password:        b.cfg.NATSPassword,
+		Logger:          logger,
+	})
+	if err != nil {
+		return "", err
+	}
+	b.conn, err = b.engine.Connect()
+	return store, err
+}
+
 // open opens what a facade serves.
-func open(ctx context.Context, conn *nats.Conn, storage jetstream.Storage) (*facade.Queue, error) {
-	topics, err := jetstream.NewTopics(conn, storage)
+func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*facade.Queue, error) {
+	storage := jetstream.Memory
+	if b.cfg.Persist {
+		storage = jetstream.File
+	}
+	topics, err := jetstream.NewTopics(b.conn, storage, b.cfg.Replicas)
 	if err != nil {
 		return nil, err
 	}
@@ -101,11 +122,13 @@ func open(ctx context.Context, conn *nats.Conn, storage jetstream.Storage) (*fac
 	if err != nil {
 		return nil, err
 	}
-	ids, err := registry.Open(ctx, conn, storage)
-	if err != nil {
+	if b.registry, err = registry.Open(ctx, b.conn, storage, b.cfg.Replicas); err != nil {
 		return nil, err
 	}
-	return &facade.Queue{Topics: topics, Consumers: consumers, Registry: ids}, nil
+	if b.delayer, err = jetstream.StartDelayer(ctx, topics, logger); err != nil {
+		return nil, err
+	}
+	return &facade.Queue{Topics: topics, Delayer: b.delayer, Consumers: consumers, Registry: b.registry}, nil
 }
 
 // URL is where the broker answers.
@@ -134,6 +157,12 @@ func (b *Broker) Stop(ctx context.Context) error {
 func (b *Broker) release() {
 	if b.listener != nil {
 		_ = b.listener.Close()
+	}
+	if b.delayer != nil {
+		b.delayer.Stop()
+	}
+	if b.registry != nil {
+		b.registry.Close()
 	}
 	if b.conn != nil {
 		b.conn.Close()

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -31,6 +32,11 @@ type Config struct {
 	CORSOrigins     string        `split_words:"true" default:"*" desc:"origins that browsers may call from, with commas; * is any, none is none"`
 	RequestTimeout  time.Duration `split_words:"true" default:"5s" desc:"how long the broker may work on one request"`
 	ShutdownTimeout time.Duration `split_words:"true" default:"8s" desc:"how long requests under way may take to finish on SIGTERM"`
+	Replicas        int           `default:"1" desc:"servers of a NATS cluster that hold each topic, 1 to 5"`
+	NATSURL         string        `envconfig:"NATS_URL" desc:"servers of a NATS that runs elsewhere, to use in place of the own one"`
+	NATSAddr        string        `envconfig:"NATS_ADDR" desc:"address to listen on for NATS clients, HOST:PORT; no port is open without it"`
+	NATSUser        string        `envconfig:"NATS_USER" desc:"user of NATS, needed with DQ_NATS_ADDR"`
+	NATSPassword    string        `envconfig:"NATS_PASSWORD" desc:"password of that user"`
 	LogLevel        slog.Level    `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 	LogFormat       LogFormat     `split_words:"true" default:"text" desc:"text or json"`
 }
@@ -111,6 +117,12 @@ func (c *Config) check() error {
 	if c.MaxMessageBytes < 1 || c.MaxMessageBytes > jetstream.MaxMessageBytes {
 		return refuse("MAX_MESSAGE_BYTES", c.MaxMessageBytes, fmt.Sprintf("1 to %d", jetstream.MaxMessageBytes))
 	}
+	if c.Replicas < 1 || c.Replicas > jetstream.MaxReplicas {
+		return refuse("REPLICAS", c.Replicas, fmt.Sprintf("1 to %d", jetstream.MaxReplicas))
+	}
+	if err := c.checkNATS(refuse); err != nil {
+		return err
+	}
 	for name, d := range map[string]time.Duration{
 		"SYNC_INTERVAL":    c.SyncInterval,
 		"REQUEST_TIMEOUT":  c.RequestTimeout,
@@ -122,6 +134,25 @@ func (c *Config) check() error {
 	}
 	return nil
 }
+
+func (c *Config) checkNATS(refuse func(name string, value any, want string) error) error {
+	if c.NATSAddr == "" {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(c.NATSAddr); err != nil {
+		return refuse("NATS_ADDR", c.NATSAddr, "HOST:PORT")
+	}
+	if c.NATSUser == "" || c.NATSPassword == "" {
+		return refuse("NATS_ADDR", c.NATSAddr, "DQ_NATS_USER and DQ_NATS_PASSWORD set too: the port is not opened to everybody")
+	}
+	if c.NATSURL != "" {
+		return refuse("NATS_ADDR", c.NATSAddr, "not both of it and DQ_NATS_URL: NATS clients connect to that server itself")
+	}
+	return nil
+}
+
+// clientVariables are those of the commands rather than of the broker.
+var clientVariables = []string{BrokerVariable, TokenVariable}
 
 // unknownVariables are the variables with our prefix that set nothing, most
 // likely misspelt. They are no error: a cluster manager sets some for every
@@ -136,7 +167,7 @@ func unknownVariables() []string {
 	var unknown []string
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, envPrefix+"_") && name != BrokerVariable && !known[name] {
+		if strings.HasPrefix(name, envPrefix+"_") && !slices.Contains(clientVariables, name) && !known[name] {
 			unknown = append(unknown, name)
 		}
 	}
@@ -146,6 +177,9 @@ func unknownVariables() []string {
 // BrokerVariable names the variable that tells the commands which broker to
 // talk to.
 const BrokerVariable = "DQ_BROKER"
+
+// TokenVariable names the variable with the token that the commands show it.
+const TokenVariable = "DQ_TOKEN"
 
 // Usage writes the table of all variables in Markdown, which also reads well on
 // a terminal.

@@ -23,6 +23,7 @@ func Config(dir string) broker.Config {
 		SyncInterval:    time.Minute,
 		MaxMessageBytes: 1 << 20,
 		CORSOrigins:     "*",
+		Replicas:        1,
 		RequestTimeout:  10 * time.Second,
 		ShutdownTimeout: 10 * time.Second,
 	}

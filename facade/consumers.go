@@ -1,0 +1,403 @@
+package facade
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"dq/jetstream"
+)
+
+const (
+	defaultLease    = 30 * time.Second
+	minLease        = 100 * time.Millisecond
+	maxLease        = 12 * time.Hour
+	defaultInFlight = 1000
+	maxInFlight     = 10_000
+	maxPause        = 365 * 24 * time.Hour
+	maxConsumerName = 128 // bytes
+)
+
+// The modes of a consumer.
+const (
+	modeAuto  = "auto"
+	modeLease = "lease"
+)
+
+// newConsumer is a consumer as a client writes it.
+type newConsumer struct {
+	Name            string              `json:"name"`
+	Start           *Place              `json:"start"`
+	Key             string              `json:"key"`
+	Mode            string              `json:"mode"`
+	Lease           *jetstream.Duration `json:"lease"`
+	MaxInFlight     *int                `json:"max_in_flight"`
+	MaxDeliveries   int                 `json:"max_deliveries"`
+	DeadLetterTopic string              `json:"dead_letter_topic"`
+}
+
+// spec checks n and fills in what is not said.
+func (n *newConsumer) spec(topic string) (c jetstream.Consumer, start Place, err error) {
+	c = jetstream.Consumer{
+		Topic: topic, Name: n.Name, Key: n.Key,
+		MaxDeliveries: n.MaxDeliveries, DeadLetterTopic: n.DeadLetterTopic,
+	}
+	start = Place{New: true}
+	if n.Start != nil {
+		start = *n.Start
+	}
+	if err := checkConsumerName(n.Name); err != nil {
+		return c, start, err
+	}
+	if err := jetstream.CheckKey(n.Key); err != nil {
+		return c, start, &FieldError{"key", err.Error()}
+	}
+	switch n.Mode {
+	case "", modeAuto:
+		if n.Lease != nil || n.MaxInFlight != nil || n.MaxDeliveries != 0 || n.DeadLetterTopic != "" {
+			return c, start, &FieldError{"mode", `lease, max_in_flight, max_deliveries and dead_letter_topic need the mode "lease"`}
+		}
+		return c, start, nil
+	case modeLease:
+		return c, start, n.leases(&c)
+	}
+	return c, start, &FieldError{"mode", fmt.Sprintf("want auto or lease, not %.100q", n.Mode)}
+}
+
+// leases checks what belongs to mode lease.
+func (n *newConsumer) leases(c *jetstream.Consumer) error {
+	c.Lease, c.MaxInFlight = defaultLease, defaultInFlight
+	if n.Lease != nil {
+		c.Lease = time.Duration(*n.Lease)
+	}
+	if n.MaxInFlight != nil {
+		c.MaxInFlight = *n.MaxInFlight
+	}
+	switch {
+	case c.Lease < minLease || c.Lease > maxLease:
+		return &FieldError{"lease", fmt.Sprintf("want %s to %s, not %s", minLease, maxLease, c.Lease)}
+	case c.MaxInFlight < 1 || c.MaxInFlight > maxInFlight:
+		return &FieldError{"max_in_flight", fmt.Sprintf("want 1 to %d, not %d", maxInFlight, c.MaxInFlight)}
+	case c.MaxDeliveries < 0:
+		return &FieldError{"max_deliveries", fmt.Sprintf("want 0 for no limit, or more, not %d", c.MaxDeliveries)}
+	case c.DeadLetterTopic != "" && c.MaxDeliveries == 0:
+		return &FieldError{"dead_letter_topic", "it needs max_deliveries: without that no message ever gets there"}
+	}
+	return nil
+}
+
+// checkConsumerName refuses names that could be taken for an id, or are a
+// nuisance in a path. An empty one is no name.
+func checkConsumerName(name string) error {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+	switch {
+	case name == "":
+		return nil
+	case len(name) > maxConsumerName || strings.Trim(name, letters) != "" || strings.Trim(name, ".") == "":
+		return &FieldError{"name", fmt.Sprintf("want 1 to %d ASCII letters, digits, '-', '_' and '.'", maxConsumerName)}
+	}
+	if _, err := strconv.ParseFloat(name, 64); err == nil {
+		return &FieldError{"name", "a number could be taken for an id: add a letter"}
+	}
+	return nil
+}
+
+// consumerView is a consumer as clients see it.
+type consumerView struct {
+	ID              int64              `json:"id"`
+	Name            string             `json:"name,omitzero"`
+	Topic           string             `json:"topic"`
+	Key             string             `json:"key,omitzero"`
+	Mode            string             `json:"mode"`
+	Lease           jetstream.Duration `json:"lease,omitzero"`
+	MaxInFlight     int                `json:"max_in_flight,omitzero"`
+	MaxDeliveries   int                `json:"max_deliveries,omitzero"`
+	DeadLetterTopic string             `json:"dead_letter_topic,omitzero"`
+	Position        uint64             `json:"position"`
+	Lag             uint64             `json:"lag"`
+	InFlight        uint64             `json:"in_flight"`
+	Size            uint64             `json:"size"`
+	PausedUntil     time.Time          `json:"paused_until,omitzero"`
+}
+
+// viewConsumer is consumer with how far it is.
+func (f *Facade) viewConsumer(ctx context.Context, c jetstream.Consumer) (consumerView, error) {
+	state, err := f.queue.ConsumerState(ctx, c)
+	if err != nil {
+		return consumerView{}, err
+	}
+	view := consumerView{
+		ID: c.ID, Name: c.Name, Topic: c.Topic, Key: c.Key, Mode: modeAuto,
+		Position: state.Position, Lag: state.Lag, InFlight: state.InFlight, Size: state.Lag + state.InFlight,
+		PausedUntil: state.PausedUntil,
+	}
+	if c.Lease > 0 {
+		view.Mode, view.Lease = modeLease, jetstream.Duration(c.Lease)
+		view.MaxInFlight, view.MaxDeliveries, view.DeadLetterTopic = c.MaxInFlight, c.MaxDeliveries, c.DeadLetterTopic
+	}
+	return view, nil
+}
+
+// answerConsumer answers with a consumer.
+func (f *Facade) answerConsumer(ctx context.Context, status int, c jetstream.Consumer) (any, error) {
+	view, err := f.viewConsumer(ctx, c)
+	return reply{status, view}, err
+}
+
+func (f *Facade) v1CreateConsumer(ctx context.Context, c *fiber.Ctx) (any, error) {
+	topic, err := pathText(c, "topic")
+	if err != nil {
+		return nil, err
+	}
+	var in newConsumer
+	if err := decodeOptional(c.Body(), &in); err != nil {
+		return nil, err
+	}
+	spec, start, err := in.spec(topic)
+	if err != nil {
+		return nil, err
+	}
+	consumer, made, err := f.queue.CreateConsumer(ctx, spec, start)
+	if err != nil {
+		return nil, err
+	}
+	status := fiber.StatusOK
+	if made {
+		status = fiber.StatusCreated
+	}
+	return f.answerConsumer(ctx, status, consumer)
+}
+
+func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (any, error) {
+	topic, err := pathText(c, "topic")
+	if err != nil {
+		return nil, err
+	}
+	q := query{c: c}
+	after, limit := q.sequence("after", 0), q.number("limit", 1, maxPage, defaultPage)
+	if q.err != nil {
+		return nil, q.err
+	}
+	all, err := f.queue.ListConsumers(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	var out struct {
+		Consumers []consumerView `json:"consumers"`
+		Next      *int64         `json:"next,omitzero"`
+	}
+	for _, consumer := range all {
+		if after != nil && uint64(consumer.ID) <= *after { //nolint:gosec // ids are not negative
+			continue
+		}
+		if len(out.Consumers) == limit {
+			out.Next = &out.Consumers[limit-1].ID
+			break
+		}
+		view, err := f.viewConsumer(ctx, consumer)
+		if err != nil {
+			return nil, err
+		}
+		out.Consumers = append(out.Consumers, view)
+	}
+	return ok(out), nil
+}
+
+// consumerOf finds the consumer that the path names.
+func (f *Facade) consumerOf(ctx context.Context, c *fiber.Ctx) (none jetstream.Consumer, err error) {
+	topic, err := pathText(c, "topic")
+	if err != nil {
+		return none, err
+	}
+	label, err := pathText(c, "consumer")
+	if err != nil {
+		return none, err
+	}
+	return f.queue.FindConsumer(ctx, topic, label)
+}
+
+func (f *Facade) v1DescribeConsumer(ctx context.Context, c *fiber.Ctx) (any, error) {
+	consumer, err := f.consumerOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return f.answerConsumer(ctx, fiber.StatusOK, consumer)
+}
+
+func (f *Facade) v1DeleteConsumer(ctx context.Context, c *fiber.Ctx) (any, error) {
+	consumer, err := f.consumerOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return noContent, f.queue.DeleteConsumer(ctx, consumer)
+}
+
+func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (any, error) {
+	consumer, err := f.consumerOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	q := query{c: c}
+	limits := jetstream.Limits{Messages: q.number("limit", 1, maxMessages, 1), Bytes: q.number("max_bytes", 1, maxBytes, defaultBytes)}
+	wait, raw := q.wait(), q.flag("raw")
+	if raw && limits.Messages > 1 {
+		q.fail(&FieldError{"limit", "a raw answer is one message"})
+	}
+	if q.err != nil {
+		return nil, q.err
+	}
+	ctx, stop := f.waiting(c, wait)
+	defer stop()
+	deliveries, err := f.queue.Fetch(ctx, consumer, limits)
+	switch {
+	case err != nil:
+		return nil, err
+	case raw && len(deliveries) == 0:
+		return noContent, nil
+	case raw:
+		writeRaw(c, deliveries[0])
+		return nil, nil
+	}
+	var out struct {
+		Messages []messageView `json:"messages"`
+	}
+	for _, d := range deliveries {
+		out.Messages = append(out.Messages, viewDelivery(d))
+	}
+	return ok(out), nil
+}
+
+// settlement says what is to become of leases: the body of ack, nack and
+// extend, and of the messages of those types on a WebSocket.
+type settlement struct {
+	Tokens []string            `json:"tokens,omitzero"`
+	UpTo   string              `json:"up_to,omitzero"` // ack only
+	Delay  jetstream.Duration  `json:"delay,omitzero"` // nack only
+	Lease  *jetstream.Duration `json:"lease,omitzero"` // extend only
+}
+
+// The operations of a settlement.
+const (
+	opAck    = "ack"
+	opNack   = "nack"
+	opExtend = "extend"
+)
+
+// check refuses what has no place in the operation op.
+func (s *settlement) check(op string) error {
+	refuse := func(field, problem string) error { return &FieldError{field, problem} }
+	switch {
+	case s.UpTo != "" && op != opAck:
+		return refuse("up_to", "is for ack")
+	case s.UpTo != "" && len(s.Tokens) > 0:
+		return refuse("up_to", "there are tokens too: want one of them")
+	case s.UpTo == "" && len(s.Tokens) == 0:
+		return &MissingFieldError{Field: "tokens"}
+	case len(s.Tokens) > maxMessages:
+		return refuse("tokens", fmt.Sprintf("want at most %d", maxMessages))
+	case s.Delay != 0 && op != opNack:
+		return refuse("delay", "is for nack")
+	case s.Delay < 0 || s.Delay > jetstream.Duration(maxLease):
+		return refuse("delay", fmt.Sprintf("want 0s to %s", maxLease))
+	case s.Lease != nil && op != opExtend:
+		return refuse("lease", "is for extend")
+	case s.Lease != nil && (*s.Lease < jetstream.Duration(minLease) || *s.Lease > jetstream.Duration(maxLease)):
+		return refuse("lease", fmt.Sprintf("want %s to %s", minLease, maxLease))
+	}
+	return nil
+}
+
+// settle does what s says.
+func (f *Facade) settle(ctx context.Context, consumer jetstream.Consumer, op string, s *settlement) error {
+	if err := s.check(op); err != nil {
+		return err
+	}
+	switch {
+	case op == opAck && s.UpTo != "":
+		return f.queue.AckUpTo(ctx, consumer, s.UpTo)
+	case op == opAck:
+		return f.queue.Ack(ctx, consumer, s.Tokens)
+	case op == opNack:
+		return f.queue.Nack(ctx, consumer, s.Tokens, time.Duration(s.Delay))
+	}
+	lease := consumer.Lease
+	if s.Lease != nil {
+		lease = time.Duration(*s.Lease)
+	}
+	return f.queue.Extend(ctx, consumer, s.Tokens, lease)
+}
+
+// v1Settle is the handler of ack, nack or extend.
+func (f *Facade) v1Settle(op string) func(context.Context, *fiber.Ctx) (any, error) {
+	return func(ctx context.Context, c *fiber.Ctx) (any, error) {
+		consumer, err := f.consumerOf(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		var in settlement
+		if err := decodeStrict(c.Body(), &in); err != nil {
+			return nil, err
+		}
+		return noContent, f.settle(ctx, consumer, op, &in)
+	}
+}
+
+func (f *Facade) v1Seek(ctx context.Context, c *fiber.Ctx) (any, error) {
+	consumer, err := f.consumerOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	var in struct {
+		To *Place `json:"to"`
+	}
+	if err := decodeStrict(c.Body(), &in); err != nil {
+		return nil, err
+	}
+	to, err := required("to", in.To)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.queue.Seek(ctx, consumer, to); err != nil {
+		return nil, err
+	}
+	return f.answerConsumer(ctx, fiber.StatusOK, consumer)
+}
+
+func (f *Facade) v1Pause(ctx context.Context, c *fiber.Ctx) (any, error) {
+	consumer, err := f.consumerOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	var in struct {
+		For *jetstream.Duration `json:"for"`
+	}
+	if err := decodeStrict(c.Body(), &in); err != nil {
+		return nil, err
+	}
+	pause, err := required("for", in.For)
+	if err != nil {
+		return nil, err
+	}
+	if pause <= 0 || pause > jetstream.Duration(maxPause) {
+		return nil, &FieldError{"for", fmt.Sprintf("want a duration above 0s and up to %s", maxPause)}
+	}
+	if err := f.queue.Pause(ctx, consumer, time.Now().Add(time.Duration(pause))); err != nil {
+		return nil, err
+	}
+	return f.answerConsumer(ctx, fiber.StatusOK, consumer)
+}
+
+func (f *Facade) v1Resume(ctx context.Context, c *fiber.Ctx) (any, error) {
+	consumer, err := f.consumerOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.queue.Pause(ctx, consumer, time.Time{}); err != nil {
+		return nil, err
+	}
+	return f.answerConsumer(ctx, fiber.StatusOK, consumer)
+}

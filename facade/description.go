@@ -1,0 +1,29 @@
+package facade
+
+import (
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
+	"github.com/swaggest/swgui"
+	swagger "github.com/swaggest/swgui/v5emb"
+
+	"dq/facade/openapi"
+)
+
+const (
+	descriptionPath = "/openapi.yaml"
+	docsPath        = "/docs/"
+)
+
+// serveDescription serves the description of the API and a page to browse it
+// and try it out, which needs no network.
+func (f *Facade) serveDescription() {
+	f.app.Add(fiber.MethodGet, descriptionPath, func(c *fiber.Ctx) error {
+		c.Context().SetContentType("application/yaml")
+		return c.Send(openapi.YAML)
+	})
+	page := swagger.NewHandlerWithConfig(swgui.Config{
+		Title: "dq", SwaggerJSON: descriptionPath, BasePath: docsPath,
+		HideCurl: false, ShowTopBar: false, JsonEditor: false,
+	})
+	f.app.Add(fiber.MethodGet, docsPath+"*", adaptor.HTTPHandler(page))
+}

@@ -1,0 +1,215 @@
+package facade
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fasthttp/websocket"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"dq/jetstream"
+)
+
+const (
+	// maxSocketRead is the largest text that a client may send, in bytes.
+	maxSocketRead = 1 << 20
+
+	// A client has to answer a ping, which is sent every heartbeat, in that time.
+	pongTimeout = 3 * heartbeat
+)
+
+// v1Socket opens a WebSocket on a consumer.
+func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
+	consumer, err := f.consumerOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if !websocket.FastHTTPIsWebSocketUpgrade(c.Context()) {
+		return nil, fiber.NewError(fiber.StatusUpgradeRequired, "this is a WebSocket: ask for an upgrade, or use fetch or stream")
+	}
+	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: f.originAllowed}
+	f.streams.Add(1)
+	err = upgrader.Upgrade(c.Context(), func(ws *websocket.Conn) {
+		defer f.streams.Done()
+		s := &socket{facade: f, consumer: consumer, ws: ws, pulled: make(chan struct{}, 1)}
+		s.serve()
+	})
+	if err != nil {
+		f.streams.Done()
+		return nil, fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	return nil, nil
+}
+
+// originAllowed says whether a page of that origin may open a WebSocket; CORS
+// does not hold for those.
+func (f *Facade) originAllowed(c *fasthttp.RequestCtx) bool {
+	origin := string(c.Request.Header.Peek(fiber.HeaderOrigin))
+	allowed := strings.Split(f.opts.CORSOrigins, ",")
+	return origin == "" || slices.Contains(allowed, "*") || slices.Contains(allowed, origin)
+}
+
+// socket is a WebSocket on one consumer.
+type socket struct {
+	facade   *Facade
+	consumer jetstream.Consumer
+
+	writing sync.Mutex
+	ws      *websocket.Conn
+
+	mu     sync.Mutex
+	wanted int           // messages that the client asked for and has not got
+	pulled chan struct{} // tells that it asked for more
+}
+
+// socketRequest is what a client sends.
+type socketRequest struct {
+	Type  string         `json:"type"`
+	ID    jsontext.Value `json:"id"` // repeated in the answer
+	Count int            `json:"count"`
+	settlement
+}
+
+// socketEvent is what the broker sends.
+type socketEvent struct {
+	Type    string          `json:"type"`
+	ID      jsontext.Value  `json:"id,omitzero"`
+	Message *messageView    `json:"message,omitzero"`
+	Problem *problemDetails `json:"problem,omitzero"`
+}
+
+// serve works until the client hangs up or the broker stops.
+func (s *socket) serve() {
+	ctx, cancel := context.WithCancel(s.facade.running)
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		s.send(ctx)
+		_ = s.write(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, "the broker ends this socket"))
+		_ = s.ws.Close() // ends receive
+	})
+	s.receive(ctx)
+	cancel()
+	sending.Wait()
+}
+
+// receive does what the client asks for.
+func (s *socket) receive(ctx context.Context) {
+	s.ws.SetReadLimit(maxSocketRead)
+	alive := func(string) error { return s.ws.SetReadDeadline(time.Now().Add(pongTimeout)) }
+	s.ws.SetPongHandler(alive)
+	for alive("") == nil {
+		_, text, err := s.ws.ReadMessage()
+		if err != nil {
+			return
+		}
+		var in socketRequest
+		if err = decodeStrict(text, &in); err == nil {
+			err = s.handle(ctx, &in)
+		}
+		switch {
+		case err != nil:
+			p := s.facade.problem(err)
+			err = s.event(socketEvent{Type: "error", ID: in.ID, Problem: &p})
+		case in.ID != nil:
+			err = s.event(socketEvent{Type: "ok", ID: in.ID})
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (s *socket) handle(ctx context.Context, in *socketRequest) error {
+	switch in.Type {
+	case "pull":
+		return s.pull(in.Count)
+	case opAck, opNack, opExtend:
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.facade.opts.RequestTimeout)
+		defer cancel()
+		return s.facade.settle(ctx, s.consumer, in.Type, &in.settlement)
+	}
+	return &FieldError{"type", fmt.Sprintf("want pull, ack, nack or extend, not %.100q", in.Type)}
+}
+
+func (s *socket) pull(count int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if count < 1 || s.wanted+count > maxMessages {
+		return &FieldError{"count", fmt.Sprintf("want at least 1, and not more than %d that have not come yet", maxMessages)}
+	}
+	s.wanted += count
+	select {
+	case s.pulled <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// send sends messages, as many as the client asks for.
+func (s *socket) send(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := s.sendSome(ctx); err != nil {
+			return
+		}
+	}
+}
+
+// sendSome sends what there is within a heartbeat, or a ping.
+func (s *socket) sendSome(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, heartbeat)
+	defer cancel()
+	s.mu.Lock()
+	wanted := s.wanted
+	s.mu.Unlock()
+	if wanted == 0 {
+		select {
+		case <-s.pulled:
+			return nil
+		case <-ctx.Done():
+			return s.write(websocket.PingMessage, nil)
+		}
+	}
+	deliveries, err := s.facade.queue.Fetch(ctx, s.consumer, jetstream.Limits{Messages: min(wanted, streamMessages), Bytes: streamBytes})
+	if err != nil {
+		p := s.facade.problem(err)
+		_ = s.event(socketEvent{Type: "error", Problem: &p})
+		return err
+	}
+	s.mu.Lock()
+	s.wanted -= len(deliveries)
+	s.mu.Unlock()
+	for _, d := range deliveries {
+		view := viewDelivery(d)
+		if err := s.event(socketEvent{Type: "message", Message: &view}); err != nil {
+			return err
+		}
+	}
+	if len(deliveries) == 0 {
+		return s.write(websocket.PingMessage, nil)
+	}
+	return nil
+}
+
+func (s *socket) event(e socketEvent) error {
+	text, err := json.Marshal(e, jsonOptions)
+	if err != nil {
+		return err
+	}
+	return s.write(websocket.TextMessage, text)
+}
+
+func (s *socket) write(kind int, data []byte) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.ws.SetWriteDeadline(time.Now().Add(transferTimeout)); err != nil {
+		return err
+	}
+	return s.ws.WriteMessage(kind, data)
+}

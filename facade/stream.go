@@ -1,0 +1,164 @@
+package facade
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/gofiber/fiber/v2"
+
+	"dq/jetstream"
+)
+
+const (
+	mimeEvents = "text/event-stream"
+
+	// heartbeat is how long a stream or socket may be silent.
+	heartbeat = 15 * time.Second
+
+	// How many messages and bytes are taken for a stream at once. A reader that
+	// is slow holds that much, and what the connection buffers.
+	streamMessages = 64
+	streamBytes    = 64 << 10
+)
+
+// streamTopic streams the messages of a topic.
+func (f *Facade) streamTopic(c *fiber.Ctx, topic string, from Place, key string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), f.opts.RequestTimeout)
+	defer cancel()
+	last, err := lastEvent(c)
+	if err != nil {
+		return err
+	}
+	if last != nil {
+		from = Place{Sequence: *last + 1}
+	}
+	next, err := f.queue.Locate(ctx, topic, from)
+	if err != nil {
+		return err
+	}
+	r := jetstream.Range{From: next, Key: key, Max: streamMessages, MaxBytes: streamBytes}
+	f.stream(c, func(ctx context.Context) ([]messageView, error) {
+		msgs, err := f.queue.FollowMessages(ctx, topic, r)
+		views := make([]messageView, len(msgs))
+		for i, m := range msgs {
+			views[i] = viewMessage(m)
+			r.From = m.Sequence + 1
+		}
+		return views, err
+	})
+	return nil
+}
+
+// v1Stream streams the messages of a consumer.
+func (f *Facade) v1Stream(ctx context.Context, c *fiber.Ctx) (any, error) {
+	consumer, err := f.consumerOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	last, err := lastEvent(c)
+	if err != nil {
+		return nil, err
+	}
+	if last != nil && consumer.Lease == 0 {
+		if err := f.queue.SeekBack(ctx, consumer, *last); err != nil {
+			return nil, err
+		}
+	}
+	limits := jetstream.Limits{Messages: streamMessages, Bytes: streamBytes}
+	f.stream(c, func(ctx context.Context) ([]messageView, error) {
+		deliveries, err := f.queue.Fetch(ctx, consumer, limits)
+		views := make([]messageView, len(deliveries))
+		for i, d := range deliveries {
+			views[i] = viewDelivery(d)
+		}
+		return views, err
+	})
+	return nil, nil
+}
+
+// lastEvent is the sequence of the last message that a reader got before its
+// stream broke; nil if this is its first.
+func lastEvent(c *fiber.Ctx) (*uint64, error) {
+	const header = "Last-Event-ID"
+	value := c.Get(header)
+	if value == "" {
+		return nil, nil
+	}
+	sequence, err := strconv.ParseUint(value, 10, 64)
+	if err != nil {
+		return nil, &FieldError{header, fmt.Sprintf("want the id of an event, not %.100q", value)}
+	}
+	return &sequence, nil
+}
+
+// stream answers with Server-Sent Events until the client hangs up or the
+// broker stops. Next waits for messages until its context ends. Nothing is
+// taken before the connection has taken what was there, so a slow reader costs
+// no memory and is in nobody's way.
+func (f *Facade) stream(c *fiber.Ctx, next func(context.Context) ([]messageView, error)) {
+	c.Context().SetContentType(mimeEvents)
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	c.Set("X-Accel-Buffering", "no") // proxies are to pass it on at once
+	client, _ := c.Context().Conn().(*conn)
+	f.streams.Add(1)
+	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
+		defer f.streams.Done()
+		ctx, cancel := context.WithCancel(f.running)
+		defer cancel()
+		if client != nil {
+			defer client.watch(cancel)()
+		}
+		if _, err := io.WriteString(w, "retry: 1000\n\n"); err != nil || w.Flush() != nil {
+			return
+		}
+		for ctx.Err() == nil {
+			if err := f.streamSome(ctx, w, next); err != nil {
+				return
+			}
+		}
+	})
+}
+
+// streamSome writes the next messages or, if there are none for a while, a
+// comment.
+func (f *Facade) streamSome(ctx context.Context, w *bufio.Writer, next func(context.Context) ([]messageView, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, heartbeat)
+	defer cancel()
+	views, failed := next(ctx)
+	for i := range views {
+		if err := writeEvent(w, strconv.FormatUint(views[i].Sequence, 10), "", &views[i]); err != nil {
+			return err
+		}
+	}
+	switch {
+	case failed != nil:
+		p := f.problem(failed)
+		return errors.Join(writeEvent(w, "", "error", &p), w.Flush(), failed)
+	case len(views) == 0 && ctx.Err() != nil:
+		if _, err := io.WriteString(w, ":\n\n"); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+func writeEvent(w *bufio.Writer, id, name string, data any) error {
+	if id != "" {
+		fmt.Fprintf(w, "id: %s\n", id)
+	}
+	if name != "" {
+		fmt.Fprintf(w, "event: %s\n", name)
+	}
+	_, _ = w.WriteString("data: ")
+	if err := json.MarshalWrite(w, data, jsonOptions); err != nil {
+		return err
+	}
+	_, err := w.WriteString("\n\n")
+	return err
+}
