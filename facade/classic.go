@@ -1,6 +1,7 @@
 package facade
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/go-json-experiment/json"
@@ -16,6 +17,19 @@ type success struct {
 	ProducerID *int64  `json:"producer_id,omitzero"`
 	ConsumerID *int64  `json:"consumer_id,omitzero"`
 	Size       *uint64 `json:"size,omitzero"`
+}
+
+// done is the answer that says no more than that.
+var done = []byte(`{"status":"success"}`)
+
+func (s success) write(c *fiber.Ctx) error {
+	if s == (success{}) {
+		c.Context().SetContentType(fiber.MIMEApplicationJSON)
+		c.Response().SetBodyRaw(done)
+		return nil
+	}
+	s.Status = "success"
+	return writeJSON(c, fiber.StatusOK, &s)
 }
 
 // failure is the answer of a call that was refused or failed.
@@ -87,28 +101,39 @@ func topicField(c *fiber.Ctx) (string, error) {
 }
 
 func (f *Facade) produce(ctx context.Context, c *fiber.Ctx) (any, error) {
+	topic, producer, message, err := produceParameters(c.Body())
+	if err != nil {
+		return nil, err
+	}
+	return success{}, f.queue.Produce(ctx, topic, producer, message)
+}
+
+// produceParameters reads the body of produce. What it returns is not part of
+// body.
+func produceParameters(body []byte) (topic string, producer ID, message []byte, err error) {
+	flat := [3]flatField{{name: "topic"}, {name: "producer_id", integer: true}, {name: "message"}}
+	if decodeFlat(body, flat[:]) {
+		if producer, err = ParseID(string(flat[1].text)); err != nil {
+			return "", ID{}, nil, &FieldError{"producer_id", err.Error()}
+		}
+		return string(flat[0].text), producer, bytes.Clone(flat[2].text), nil
+	}
 	var in struct {
 		Topic      *string `json:"topic"`
 		ProducerID *ID     `json:"producer_id"`
 		Message    *string `json:"message"`
 	}
-	if err := decodeBody(c.Body(), &in); err != nil {
-		return nil, err
+	if err := decodeBody(body, &in); err != nil {
+		return "", ID{}, nil, err
 	}
-	topic, err := required("topic", in.Topic)
-	if err != nil {
-		return nil, err
+	if topic, err = required("topic", in.Topic); err != nil {
+		return "", ID{}, nil, err
 	}
-	producer, err := required("producer_id", in.ProducerID)
-	if err != nil {
-		return nil, err
+	if producer, err = required("producer_id", in.ProducerID); err != nil {
+		return "", ID{}, nil, err
 	}
-	message, err := required("message", in.Message)
-	if err != nil {
-		return nil, err
-	}
-	_, err = f.queue.Produce(ctx, topic, producer, message)
-	return success{}, err
+	text, err := required("message", in.Message)
+	return topic, producer, []byte(text), err
 }
 
 func (f *Facade) consume(ctx context.Context, c *fiber.Ctx) (any, error) {

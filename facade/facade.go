@@ -111,7 +111,7 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 	}
 	f.serveDescription()
 	f.app.Add(fiber.MethodGet, "/livez", func(c *fiber.Ctx) error {
-		return writeJSON(c, fiber.StatusOK, success{Status: "success"})
+		return success{}.write(c)
 	})
 	f.app.Add(fiber.MethodGet, "/readyz", f.readyz)
 	return f
@@ -122,8 +122,8 @@ func (f *Facade) serve(r route) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		// Not a child of the request's own context: that ends as soon as the
 		// server shuts down, and what is under way is to be finished.
-		ctx, cancel := context.WithTimeout(context.Background(), f.opts.RequestTimeout)
-		defer cancel()
+		ctx := withTimeout(f.opts.RequestTimeout)
+		defer ctx.free()
 		value, err := r.handle(ctx, c)
 		if err != nil {
 			return err
@@ -131,8 +131,7 @@ func (f *Facade) serve(r route) fiber.Handler {
 		c.Set(fiber.HeaderCacheControl, "no-store")
 		switch out := value.(type) {
 		case success:
-			out.Status = "success"
-			return writeJSON(c, fiber.StatusOK, out)
+			return out.write(c)
 		case reply:
 			return writeJSON(c, out.status, out.body)
 		}
@@ -172,7 +171,7 @@ func (f *Facade) readyz(c *fiber.Ctx) error {
 	if err := f.opts.Ready(ctx); err != nil {
 		return writeProblem(c, problem{"unavailable", fiber.StatusServiceUnavailable, 0}, err.Error(), err)
 	}
-	return writeJSON(c, fiber.StatusOK, success{Status: "success"})
+	return success{}.write(c)
 }
 
 // fail writes every answer that is not a success.

@@ -99,8 +99,9 @@ func (l *listener) forget(c *conn) {
 type conn struct {
 	net.Conn
 	listener *listener
-	heard    bool   // only the goroutine that reads uses it
-	early    []byte // read by watch before the server asked for it
+	heard    bool      // only the goroutine that reads uses it
+	early    []byte    // read by watch before the server asked for it
+	moved    time.Time // when the deadline for writing was moved
 }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -118,10 +119,14 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 // Write gives the client a time for each piece of an answer rather than one for
-// the whole: a stream has no end.
+// the whole: a stream has no end. The deadline is moved now and then only, which
+// is cheaper than each time.
 func (c *conn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(transferTimeout)); err != nil {
-		return 0, err
+	if now := time.Now(); now.Sub(c.moved) > transferTimeout/10 {
+		c.moved = now
+		if err := c.SetWriteDeadline(now.Add(transferTimeout)); err != nil {
+			return 0, err
+		}
 	}
 	return c.Conn.Write(p)
 }

@@ -23,7 +23,7 @@ type Topics interface {
 	Delete(ctx context.Context, topic string) error
 	LastSequence(ctx context.Context, topic string) (uint64, error)
 
-	Publish(ctx context.Context, topic string, data []byte) (sequence uint64, err error)
+	Publish(ctx context.Context, topic string, data []byte) error
 	PublishAll(ctx context.Context, topic string, drafts []jetstream.Draft) []jetstream.Receipt
 	PublishAtomically(ctx context.Context, topic string, drafts []jetstream.Draft, expected *uint64) ([]jetstream.Receipt, error)
 
@@ -187,14 +187,14 @@ func (q *Queue) RegisterProducer(ctx context.Context, topic string) (int64, erro
 }
 
 // Produce appends message to topic. The message is stored when it returns.
-func (q *Queue) Produce(ctx context.Context, topic string, producer ID, message string) (sequence uint64, err error) {
+func (q *Queue) Produce(ctx context.Context, topic string, producer ID, message []byte) error {
 	if _, err := q.registration(ctx, registry.Producer, producer, topic); err != nil {
-		return 0, err
+		return err
 	}
 	if len(message) > q.MaxMessageBytes {
-		return 0, &TooLargeError{What: "message", Limit: q.MaxMessageBytes}
+		return &TooLargeError{What: "message", Limit: q.MaxMessageBytes}
 	}
-	return q.Topics.Publish(ctx, topic, []byte(message))
+	return q.Topics.Publish(ctx, topic, message)
 }
 
 // A Batch is messages to produce.

@@ -2,7 +2,9 @@ package jetstream
 
 import (
 	"context"
+	"math"
 	"strconv"
+	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -70,7 +72,7 @@ type Consumers struct {
 
 // NewConsumers returns the consumers of topics.
 func NewConsumers(ctx context.Context, topics *Topics) (*Consumers, error) {
-	stored, err := openCursors(ctx, topics.js, topics.storage, topics.replicas)
+	stored, err := openCursors(ctx, topics)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +86,9 @@ func NewConsumers(ctx context.Context, topics *Topics) (*Consumers, error) {
 // position is what this process remembers of one consumer. The calls of one
 // consumer take turns.
 type position struct {
+	mu     sync.Mutex
+	takers []*taker // who wait for the turn to take a message each
+
 	turn   *semaphore.Weighted
 	known  bool      // cursor was read from the store, and nothing says it has changed
 	cursor Cursor    // as far as known
@@ -92,37 +97,77 @@ type position struct {
 
 func (p *position) forget() { p.known, p.ahead = false, nil }
 
-// take waits for the turn of a consumer's call. The caller releases it.
-func (c *Consumers) take(ctx context.Context, id int64) (*position, error) {
-	p, ok := c.active.Get(id)
-	if !ok {
-		p = &position{turn: semaphore.NewWeighted(1)}
-		if other, found, _ := c.active.PeekOrAdd(id, p); found {
-			p = other
-		}
+func (c *Consumers) position(id int64) *position {
+	if p, ok := c.active.Get(id); ok {
+		return p
 	}
+	p := &position{turn: semaphore.NewWeighted(1)}
+	if other, found, _ := c.active.PeekOrAdd(id, p); found {
+		return other
+	}
+	return p
+}
+
+// await waits for the turn of a call. The caller releases it.
+func (p *position) await(ctx context.Context) error {
 	if err := p.turn.Acquire(ctx, 1); err != nil {
-		return nil, unavailable("serve the consumer while an earlier call of it is under way", err)
+		return unavailable("serve the consumer while an earlier call of it is under way", err)
 	}
-	return p, nil
+	return nil
+}
+
+// taker is one call of Next.
+type taker struct {
+	message Message
+	err     error
+	done    chan struct{}
 }
 
 // Next returns the consumer's next message. The consumer's new position is
-// stored when it returns, so the message is never returned again.
+// stored when it returns, so the message is never returned again. Calls that
+// come while one is under way share one turn, and so one write.
 // Errors: [*EmptyError] if there is none, [*ModeError], [*NotFoundError] if the
 // topic is gone, [*UnavailableError].
 func (c *Consumers) Next(ctx context.Context, consumer Consumer) (Message, error) {
 	if consumer.Lease > 0 {
 		return Message{}, &ModeError{"this call", "auto"}
 	}
-	out, err := c.Fetch(ctx, consumer, Limits{Messages: 1, Bytes: 1})
-	if err != nil {
-		return Message{}, err
+	p := c.position(consumer.ID)
+	t := &taker{done: make(chan struct{})}
+	p.mu.Lock()
+	p.takers = append(p.takers, t)
+	first := len(p.takers) == 1
+	p.mu.Unlock()
+	if first {
+		c.nextForAll(ctx, consumer, p)
 	}
-	if len(out) == 0 {
-		return Message{}, &EmptyError{Consumer: consumer.ID, Topic: consumer.Topic}
+	<-t.done // in bounded time: whoever was first has a deadline
+	return t.message, t.err
+}
+
+// nextForAll takes a message for each of those who wait for one.
+func (c *Consumers) nextForAll(ctx context.Context, consumer Consumer, p *position) {
+	err := p.await(ctx)
+	p.mu.Lock()
+	takers := p.takers
+	p.takers = nil
+	p.mu.Unlock()
+	var out []Delivery
+	if err == nil {
+		out, err = c.fetch(ctx, consumer, p, Limits{Messages: len(takers), Bytes: math.MaxInt})
+		p.turn.Release(1)
 	}
-	return out[0].Message, nil
+	for i, t := range takers {
+		switch {
+		case err != nil:
+			t.err = err
+		case i < len(out):
+			t.message = out[i].Message
+		default:
+			t.err = &EmptyError{Consumer: consumer.ID, Topic: consumer.Topic}
+		}
+		close(t.done)
+	}
 }
 
 // Fetch hands out the consumer's next messages, none if there are none now. What
@@ -130,11 +175,16 @@ func (c *Consumers) Next(ctx context.Context, consumer Consumer) (Message, error
 // again, in mode lease not before the lease has run out.
 // Errors: [*NotFoundError] if the topic is gone, [*UnavailableError].
 func (c *Consumers) Fetch(ctx context.Context, consumer Consumer, limits Limits) ([]Delivery, error) {
-	p, err := c.take(ctx, consumer.ID)
-	if err != nil {
+	p := c.position(consumer.ID)
+	if err := p.await(ctx); err != nil {
 		return nil, err
 	}
 	defer p.turn.Release(1)
+	return c.fetch(ctx, consumer, p, limits)
+}
+
+// fetch is Fetch for who has the turn.
+func (c *Consumers) fetch(ctx context.Context, consumer Consumer, p *position, limits Limits) ([]Delivery, error) {
 	for {
 		fresh := !p.known
 		if err := c.know(ctx, consumer, p); err != nil {
@@ -150,9 +200,11 @@ func (c *Consumers) Fetch(ctx context.Context, consumer Consumer, limits Limits)
 			if fresh {
 				return nil, nil
 			}
-			// "Nothing" is said only of a cursor just read: another process may
-			// have changed this one.
-			p.forget()
+			// "Nothing" is said only of a cursor that is still the stored one:
+			// another process may have changed it.
+			if same, err := c.confirm(ctx, consumer, p); same || err != nil {
+				return nil, err
+			}
 			continue
 		}
 		stored, err := c.store(ctx, consumer, p, next)
@@ -203,6 +255,14 @@ func (c *Consumers) know(ctx context.Context, consumer Consumer, p *position) (e
 	return nil
 }
 
+// confirm reads the cursor again, and reports whether it was the stored one.
+func (c *Consumers) confirm(ctx context.Context, consumer Consumer, p *position) (same bool, err error) {
+	was := p.cursor.revision
+	p.forget()
+	err = c.know(ctx, consumer, p)
+	return p.cursor.revision == was, err
+}
+
 // readAhead makes sure that p.ahead starts with the message behind position, if
 // there is one.
 func (c *Consumers) readAhead(ctx context.Context, consumer Consumer, p *position, position uint64) (err error) {
@@ -230,8 +290,8 @@ func (c *Consumers) store(ctx context.Context, consumer Consumer, p *position, n
 // update changes a consumer's cursor. Change may be called several times, each
 // time with the latest cursor, and reports whether it is to be stored.
 func (c *Consumers) update(ctx context.Context, consumer Consumer, change func(next *Cursor) (bool, error)) error {
-	p, err := c.take(ctx, consumer.ID)
-	if err != nil {
+	p := c.position(consumer.ID)
+	if err := p.await(ctx); err != nil {
 		return err
 	}
 	defer p.turn.Release(1)
@@ -311,8 +371,8 @@ func (c *Consumers) State(ctx context.Context, consumer Consumer) (State, error)
 
 // Remove forgets how far consumer is. Errors: [*UnavailableError].
 func (c *Consumers) Remove(ctx context.Context, consumer Consumer) error {
-	p, err := c.take(ctx, consumer.ID)
-	if err != nil {
+	p := c.position(consumer.ID)
+	if err := p.await(ctx); err != nil {
 		return err
 	}
 	defer p.turn.Release(1)

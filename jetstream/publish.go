@@ -25,15 +25,14 @@ const (
 	batchCommitHeader   = "Nats-Batch-Commit"
 )
 
-// Publish appends data to topic and returns its sequence once the engine has
-// stored it. Errors: [*NotFoundError], [*FullError], [*UnavailableError].
-func (t *Topics) Publish(ctx context.Context, topic string, data []byte) (uint64, error) {
-	ack, err := t.js.PublishMsgAsync(&nats.Msg{Subject: Subject(topic), Data: data})
-	if err != nil {
-		return 0, unavailable("publish", err)
+// Publish appends data, which must not be changed any more, to topic and returns
+// once the engine has stored it. Errors: [*NotFoundError], [*FullError],
+// [*MessageTooLargeError], [*UnavailableError].
+func (t *Topics) Publish(ctx context.Context, topic string, data []byte) error {
+	if err := t.lane(topic).ride(ctx, data).err; err != nil {
+		return publishError(topic, err)
 	}
-	receipt := t.receipt(ctx, topic, ack, time.Time{})
-	return receipt.Sequence, receipt.Err
+	return nil
 }
 
 // PublishAll appends drafts to topic, each for itself but in their order, and
@@ -41,36 +40,22 @@ func (t *Topics) Publish(ctx context.Context, topic string, data []byte) (uint64
 // the receipts are those of [Topics.Publish].
 func (t *Topics) PublishAll(ctx context.Context, topic string, drafts []Draft) []Receipt {
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	acks := make([]jetstream.PubAckFuture, len(drafts))
-	receipts := make([]Receipt, len(drafts))
+	call := t.publisher.begin(len(drafts), false)
 	for i := range drafts {
-		var err error
-		if acks[i], err = t.js.PublishMsgAsync(drafts[i].encode(KeySubject(topic, drafts[i].Key), now)); err != nil {
-			receipts[i].Err = unavailable("publish", err)
-		}
+		t.publisher.send(call, i, drafts[i].encode(KeySubject(topic, drafts[i].Key), now))
 	}
-	for i, ack := range acks {
-		if ack != nil {
-			receipts[i] = t.receipt(ctx, topic, ack, now)
+	receipts := make([]Receipt, len(drafts))
+	for i, a := range t.publisher.wait(ctx, call) {
+		switch {
+		case a.err != nil:
+			receipts[i].Err = publishError(topic, a.err)
+		case a.duplicate:
+			receipts[i] = Receipt{Sequence: a.sequence, Duplicate: true}
+		default:
+			receipts[i] = Receipt{Sequence: a.sequence, Time: now}
 		}
 	}
 	return receipts
-}
-
-// receipt waits for the engine's answer to one publish.
-func (t *Topics) receipt(ctx context.Context, topic string, ack jetstream.PubAckFuture, now time.Time) Receipt {
-	var err error
-	select {
-	case ok := <-ack.Ok():
-		if ok.Duplicate {
-			now = time.Time{}
-		}
-		return Receipt{Sequence: ok.Sequence, Time: now, Duplicate: ok.Duplicate}
-	case err = <-ack.Err():
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
-	return Receipt{Err: publishError(topic, err)}
 }
 
 // PublishAtomically appends all of drafts to topic at once, or none, if an

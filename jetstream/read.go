@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // A Range says which messages to read.
@@ -56,43 +53,31 @@ func (t *Topics) Read(ctx context.Context, topic string, r Range) (msgs []Messag
 	if err != nil {
 		return nil, 0, unavailable("read", err)
 	}
-	inbox := nats.NewInbox()
-	sub, err := t.nc.SubscribeSync(inbox)
+	replies, err := t.reader.ask(ctx, "$JS.API.DIRECT.GET."+StreamName(topic), body)
 	if err != nil {
 		return nil, 0, unavailable("read", err)
 	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := t.nc.PublishRequest("$JS.API.DIRECT.GET."+StreamName(topic), inbox, body); err != nil {
-		return nil, 0, unavailable("read", err)
-	}
-	for {
-		reply, err := sub.NextMsgWithContext(ctx)
+	end := replies[len(replies)-1]
+	switch status := end.Header.Get(statusHeader); status {
+	case statusEndOfBatch:
+		pending, err = strconv.ParseUint(end.Header.Get(pendingHeader), 10, 64)
 		if err != nil {
-			return nil, 0, unavailable("read", err)
+			return nil, 0, unavailable("read", fmt.Errorf("an end of batch without the number of pending messages: %w", err))
 		}
-		if reply.Header[jetstream.SequenceHeader] != nil { // first, as a message may have a header "Status"
-			m, err := decode(topic, reply)
-			if err != nil {
-				return nil, 0, unavailable("read", fmt.Errorf("a message without its place: %w", err))
-			}
-			msgs = append(msgs, m)
-			continue
-		}
-		switch status := reply.Header.Get(statusHeader); status {
-		case statusEndOfBatch:
-			pending, err = strconv.ParseUint(reply.Header.Get(pendingHeader), 10, 64)
-			if err != nil {
-				return nil, 0, unavailable("read", fmt.Errorf("an end of batch without the number of pending messages: %w", err))
-			}
-			return msgs, pending, nil
-		case statusNotFound:
-			return nil, 0, nil
-		case statusNoResponders:
-			return nil, 0, &NotFoundError{Topic: topic}
-		default:
-			return nil, 0, unavailable("read", fmt.Errorf("status %s: %s", status, reply.Header.Get("Description")))
+	case statusNotFound:
+		return nil, 0, nil
+	case statusNoResponders:
+		return nil, 0, &NotFoundError{Topic: topic}
+	default:
+		return nil, 0, unavailable("read", fmt.Errorf("status %s: %s", status, end.Header.Get("Description")))
+	}
+	msgs = make([]Message, len(replies)-1)
+	for i := range msgs {
+		if msgs[i], err = decode(topic, replies[i]); err != nil {
+			return nil, 0, unavailable("read", fmt.Errorf("a message without its place: %w", err))
 		}
 	}
+	return msgs, pending, nil
 }
 
 // Get returns the message of topic at sequence. Errors: [*NotFoundError],

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,17 +25,17 @@ const (
 // of two equal creations as if it had done something.
 const instanceKey = "dq-instance"
 
-// maxPending is how many publishes may wait for their confirmation at once.
-const maxPending = 64 << 10
-
 // Topics are the topics of one NATS account. All methods are safe for
 // concurrent use and return an error within the deadline of their context.
 type Topics struct {
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	storage  Storage
-	replicas int // of new topics
-	watches  watches
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	publisher *publisher
+	reader    *reader
+	storage   Storage
+	replicas  int      // of new topics
+	lanes     sync.Map // topic to *lane
+	watches   watches
 }
 
 // MaxReplicas is the most servers that may hold a topic. It is the engine's
@@ -44,11 +45,19 @@ const MaxReplicas = 5
 // NewTopics returns the topics that nc reaches. New topics use storage, on as
 // many servers as replicas.
 func NewTopics(nc *nats.Conn, storage Storage, replicas int) (*Topics, error) {
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPending))
+	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	return &Topics{nc: nc, js: js, storage: storage, replicas: replicas}, nil
+	publisher, err := newPublisher(nc)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := newReader(nc)
+	if err != nil {
+		return nil, err
+	}
+	return &Topics{nc: nc, js: js, publisher: publisher, reader: reader, storage: storage, replicas: replicas}, nil
 }
 
 // A Topic is what there is to know of one topic.
@@ -81,6 +90,7 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 		AllowDirect:        true,
 		AllowMsgTTL:        true,
 		AllowAtomicPublish: true,
+		AllowBatchPublish:  true,
 		Metadata:           map[string]string{instanceKey: nuid.Next()},
 	}
 	settings.apply(&cfg)
@@ -128,6 +138,7 @@ func (t *Topics) Delete(ctx context.Context, topic string) error {
 	case err != nil:
 		return unavailable("delete the topic", err)
 	}
+	t.lanes.Delete(topic)
 	return nil
 }
 

@@ -136,9 +136,6 @@ func (t *Topics) waitFor(ctx context.Context, topic string, look func() (done bo
 	return nil
 }
 
-// engineTimeout bounds each engine call of one who waits.
-const engineTimeout = 5 * time.Second
-
 // FetchWait is [Consumers.Fetch], and waits for a message until ctx ends, which
 // is no error. What was handed out is always returned.
 func (c *Consumers) FetchWait(ctx context.Context, consumer Consumer, limits Limits) (out []Delivery, err error) {
