@@ -49,6 +49,9 @@ type Options struct {
 	CORSOrigins string
 	// RequestTimeout bounds how long the broker works on one request.
 	RequestTimeout time.Duration
+	// Sync, if it is not nil, brings what was stored to the disk. It is called
+	// before an answer that promises something leaves.
+	Sync func(context.Context) error
 	// Ready says whether the broker can do its work, or what keeps it from it.
 	Ready func(context.Context) error
 	// Logger gets what goes wrong on the broker's side.
@@ -125,6 +128,9 @@ func (f *Facade) serve(r route) fiber.Handler {
 		ctx := withTimeout(f.opts.RequestTimeout)
 		defer ctx.free()
 		value, err := r.handle(ctx, c)
+		if err == nil && r.changes() {
+			err = f.sync(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -137,6 +143,13 @@ func (f *Facade) serve(r route) fiber.Handler {
 		}
 		return nil // the handler has written it
 	}
+}
+
+func (f *Facade) sync(ctx context.Context) error {
+	if f.opts.Sync == nil {
+		return nil
+	}
+	return f.opts.Sync(ctx)
 }
 
 // reply is the answer of a call under /v1.

@@ -12,6 +12,12 @@ type route struct {
 	handle       func(context.Context, *fiber.Ctx) (any, error)
 }
 
+// changes reports whether the call changes something that is stored.
+func (r *route) changes() bool { return r.method != fiber.MethodGet || r.path == consumePath }
+
+// consumePath is that of the one GET that changes something.
+const consumePath = "/consumer/consume"
+
 // The classic API: seven calls whose paths, fields, texts and statuses existing
 // clients rely on. A success is 200 with "status":"success", a refusal 400 with
 // "status":"failure".
@@ -22,7 +28,7 @@ func (f *Facade) classicRoutes() []route {
 		{fiber.MethodPost, "/consumer/register", f.registerConsumer},
 		{fiber.MethodPost, "/producer/register", f.registerProducer},
 		{fiber.MethodPost, "/producer/produce", f.produce},
-		{fiber.MethodGet, "/consumer/consume", f.consume},
+		{fiber.MethodGet, consumePath, f.consume},
 		{fiber.MethodGet, "/size", f.size},
 	}
 }

@@ -133,7 +133,10 @@ func (s *socket) handle(ctx context.Context, in *socketRequest) error {
 	case opAck, opNack, opExtend:
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.facade.opts.RequestTimeout)
 		defer cancel()
-		return s.facade.settle(ctx, s.consumer, in.Type, &in.settlement)
+		if err := s.facade.settle(ctx, s.consumer, in.Type, &in.settlement); err != nil {
+			return err
+		}
+		return s.facade.sync(ctx)
 	}
 	return &FieldError{"type", fmt.Sprintf("want pull, ack, nack or extend, not %.100q", in.Type)}
 }
@@ -176,7 +179,7 @@ func (s *socket) sendSome(ctx context.Context) error {
 			return s.write(websocket.PingMessage, nil)
 		}
 	}
-	deliveries, err := s.facade.queue.Fetch(ctx, s.consumer, jetstream.Limits{Messages: min(wanted, streamMessages), Bytes: streamBytes})
+	deliveries, err := s.facade.fetchSome(ctx, s.consumer, jetstream.Limits{Messages: min(wanted, streamMessages), Bytes: streamBytes})
 	if err != nil {
 		p := s.facade.problem(err)
 		_ = s.event(socketEvent{Type: "error", Problem: &p})

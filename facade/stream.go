@@ -72,7 +72,7 @@ func (f *Facade) v1Stream(ctx context.Context, c *fiber.Ctx) (any, error) {
 	}
 	limits := jetstream.Limits{Messages: streamMessages, Bytes: streamBytes}
 	f.stream(c, func(ctx context.Context) ([]messageView, error) {
-		deliveries, err := f.queue.Fetch(ctx, consumer, limits)
+		deliveries, err := f.fetchSome(ctx, consumer, limits)
 		views := make([]messageView, len(deliveries))
 		for i, d := range deliveries {
 			views[i] = viewDelivery(d)
@@ -80,6 +80,15 @@ func (f *Facade) v1Stream(ctx context.Context, c *fiber.Ctx) (any, error) {
 		return views, err
 	})
 	return nil, nil
+}
+
+// fetchSome fetches for a stream or a socket.
+func (f *Facade) fetchSome(ctx context.Context, consumer jetstream.Consumer, limits jetstream.Limits) ([]jetstream.Delivery, error) {
+	deliveries, err := f.queue.Fetch(ctx, consumer, limits)
+	if len(deliveries) > 0 && err == nil {
+		err = f.sync(context.WithoutCancel(ctx))
+	}
+	return deliveries, err
 }
 
 // lastEvent is the sequence of the last message that a reader got before its

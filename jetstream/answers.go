@@ -88,6 +88,57 @@ func (p *publisher) send(call *publishCall, i int, m *nats.Msg) {
 	}
 }
 
+// each publishes messages for themselves, in order.
+func (p *publisher) each(ctx context.Context, msgs []*nats.Msg) []publishAnswer {
+	call := p.begin(len(msgs), false)
+	for i, m := range msgs {
+		p.send(call, i, m)
+	}
+	return p.wait(ctx, call)
+}
+
+// together publishes messages with one confirmation for all, each of which is
+// stored or refused for itself. Their sequences are not told.
+func (p *publisher) together(ctx context.Context, msgs []*nats.Msg) []publishAnswer {
+	call := p.begin(len(msgs), len(msgs) > 1)
+	for i, m := range msgs {
+		p.send(call, i, m)
+	}
+	return p.wait(ctx, call)
+}
+
+// The headers of the engine's atomic batch publish (ADR-50).
+const (
+	batchIDHeader       = "Nats-Batch-Id"
+	batchSequenceHeader = "Nats-Batch-Sequence"
+	batchCommitHeader   = "Nats-Batch-Commit"
+)
+
+// atomic publishes all of msgs or none.
+func (p *publisher) atomic(ctx context.Context, msgs []*nats.Msg) publishAnswer {
+	call := p.begin(1, false)
+	if len(msgs) > 1 { // one alone does not need the protocol
+		id := p.batches + strconv.FormatUint(call.id, 10)
+		for i, m := range msgs {
+			if m.Header == nil {
+				m.Header = nats.Header{}
+			}
+			m.Header[batchIDHeader] = []string{id}
+			m.Header[batchSequenceHeader] = []string{strconv.Itoa(i + 1)}
+		}
+		msgs[len(msgs)-1].Header[batchCommitHeader] = []string{"1"}
+	}
+	last := len(msgs) - 1
+	for _, m := range msgs[:last] {
+		// What goes wrong here, the answer to the last message tells.
+		if err := p.nc.PublishMsg(m); err != nil {
+			p.settle(call, 0, publishAnswer{known: true, err: err})
+		}
+	}
+	p.send(call, 0, msgs[last])
+	return p.wait(ctx, call)[0]
+}
+
 // maxBatch is the most messages of a batch: the engine sends a confirmation in
 // between from 500 on.
 const maxBatch = 500

@@ -76,8 +76,8 @@ func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
 	kv, err := topics.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket:      cursorBucket,
 		Description: "the sequence that each consumer consumed last",
-		Storage:     topics.storage,
-		Replicas:    topics.replicas,
+		Storage:     topics.opts.Storage,
+		Replicas:    topics.opts.Replicas,
 	})
 	if err != nil {
 		return nil, unavailable("open the positions", err)
@@ -111,13 +111,11 @@ func (c *cursors) store(ctx context.Context, consumer int64, next Cursor) (_ Cur
 	if err != nil {
 		return next, false, unavailable("store the position", err)
 	}
-	call := c.publisher.begin(1, false)
-	c.publisher.send(call, 0, &nats.Msg{
+	answer := c.publisher.each(ctx, []*nats.Msg{{
 		Subject: "$KV." + cursorBucket + "." + cursorKey(consumer),
 		Header:  nats.Header{jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(next.revision, 10)}},
 		Data:    value,
-	})
-	answer := c.publisher.wait(ctx, call)[0]
+	}})[0]
 	var api *jetstream.APIError
 	switch {
 	case errors.As(answer.err, &api) && (api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeWrongLastSeqR3):

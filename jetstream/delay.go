@@ -48,8 +48,8 @@ func StartDelayer(ctx context.Context, topics *Topics, log *slog.Logger) (*Delay
 		Name:              delayStream,
 		Description:       "messages that wait for their time",
 		Subjects:          []string{waitSubject + "*", dueSubject + "*"},
-		Storage:           topics.storage,
-		Replicas:          topics.replicas,
+		Storage:           topics.opts.Storage,
+		Replicas:          topics.opts.Replicas,
 		AllowMsgSchedules: true,
 		AllowDirect:       true,
 	})
@@ -151,6 +151,10 @@ func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 	case err != nil:
 		d.log.Error("a delayed message could not be stored, and will be tried again", "topic", topic, "error", err)
 		_ = m.NakWithDelay(delayRetry)
+		return
+	}
+	if err := d.topics.opts.sync(ctx); err != nil {
+		d.log.Error("a delayed message is to be stored again", "topic", topic, "error", err)
 		return
 	}
 	if err := m.DoubleAck(ctx); err != nil {

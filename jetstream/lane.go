@@ -12,11 +12,11 @@ import (
 // once, or for one who waits.
 const engineTimeout = 5 * time.Second
 
-// A lane gathers the messages that are published to one topic at the same time.
+// A lane gathers the messages that are published to one stream at the same time.
 // While the engine works on some, those that come wait, and then go together:
 // many messages cost little more than one. One alone goes at once.
 type lane struct {
-	publish func(ctx context.Context, data [][]byte) []publishAnswer
+	publish func(ctx context.Context, msgs []*nats.Msg) []publishAnswer
 
 	mu      sync.Mutex
 	leading bool // somebody sends
@@ -25,15 +25,15 @@ type lane struct {
 
 // rider is somebody whose message waits in a lane.
 type rider struct {
-	data   []byte
+	msg    *nats.Msg
 	woken  chan struct{} // closed or sent to when answer is there, or it is to lead
 	lead   bool
 	answer publishAnswer
 }
 
-// ride publishes data, which must not change any more.
-func (l *lane) ride(ctx context.Context, data []byte) publishAnswer {
-	r := &rider{data: data, woken: make(chan struct{}, 1)}
+// ride publishes m, which must not change any more.
+func (l *lane) ride(ctx context.Context, m *nats.Msg) publishAnswer {
+	r := &rider{msg: m, woken: make(chan struct{}, 1)}
 	l.mu.Lock()
 	if l.leading {
 		l.waiting = append(l.waiting, r)
@@ -65,11 +65,13 @@ func (l *lane) take(n int) []*rider {
 // lead publishes the messages of riders, the first of which is the caller's, and
 // leaves the lead to one who waits.
 func (l *lane) lead(ctx context.Context, riders []*rider) {
-	data := make([][]byte, len(riders))
+	msgs := make([]*nats.Msg, len(riders))
 	for i, r := range riders {
-		data[i] = r.data
+		msgs[i] = r.msg
 	}
-	answers := l.publish(ctx, data)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineTimeout)
+	answers := l.publish(ctx, msgs)
+	cancel()
 	l.mu.Lock()
 	if next := l.take(1); len(next) == 1 {
 		next[0].lead = true
@@ -90,15 +92,6 @@ func (t *Topics) lane(topic string) *lane {
 	if l, ok := t.lanes.Load(topic); ok {
 		return l.(*lane)
 	}
-	subject := Subject(topic)
-	l, _ := t.lanes.LoadOrStore(topic, &lane{publish: func(ctx context.Context, data [][]byte) []publishAnswer {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineTimeout)
-		defer cancel()
-		call := t.publisher.begin(len(data), len(data) > 1)
-		for i := range data {
-			t.publisher.send(call, i, &nats.Msg{Subject: subject, Data: data[i]})
-		}
-		return t.publisher.wait(ctx, call)
-	}})
+	l, _ := t.lanes.LoadOrStore(topic, &lane{publish: t.publisher.together})
 	return l.(*lane)
 }

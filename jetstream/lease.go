@@ -132,14 +132,17 @@ func (c *Consumers) bury(ctx context.Context, consumer Consumer, epoch uint64, m
 	}
 	err := c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
 	var none *NotFoundError
-	if !errors.As(err, &none) {
+	if errors.As(err, &none) {
+		var exists *ExistsError
+		if err := c.topics.Create(ctx, consumer.DeadLetterTopic, c.topics.DefaultSettings()); err != nil && !errors.As(err, &exists) {
+			return err
+		}
+		err = c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
+	}
+	if err != nil {
 		return err
 	}
-	var exists *ExistsError
-	if err := c.topics.Create(ctx, consumer.DeadLetterTopic, c.topics.DefaultSettings()); err != nil && !errors.As(err, &exists) {
-		return err
-	}
-	return c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
+	return c.topics.opts.sync(ctx) // before the lease is given up
 }
 
 // Ack ends the leases of tokens for good. Errors: [*ModeError],

@@ -2,7 +2,6 @@ package jetstream
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -11,25 +10,17 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 )
 
 // MaxAtomicBatch is the most messages of an atomic batch. It is the engine's
 // limit.
 const MaxAtomicBatch = 1000
 
-// The headers of the engine's atomic batch publish (ADR-50).
-const (
-	batchIDHeader       = "Nats-Batch-Id"
-	batchSequenceHeader = "Nats-Batch-Sequence"
-	batchCommitHeader   = "Nats-Batch-Commit"
-)
-
 // Publish appends data, which must not be changed any more, to topic and returns
 // once the engine has stored it. Errors: [*NotFoundError], [*FullError],
 // [*MessageTooLargeError], [*UnavailableError].
 func (t *Topics) Publish(ctx context.Context, topic string, data []byte) error {
-	if err := t.lane(topic).ride(ctx, data).err; err != nil {
+	if err := t.lane(topic).ride(ctx, &nats.Msg{Subject: Subject(topic), Data: data}).err; err != nil {
 		return publishError(topic, err)
 	}
 	return nil
@@ -40,12 +31,12 @@ func (t *Topics) Publish(ctx context.Context, topic string, data []byte) error {
 // the receipts are those of [Topics.Publish].
 func (t *Topics) PublishAll(ctx context.Context, topic string, drafts []Draft) []Receipt {
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	call := t.publisher.begin(len(drafts), false)
+	msgs := make([]*nats.Msg, len(drafts))
 	for i := range drafts {
-		t.publisher.send(call, i, drafts[i].encode(KeySubject(topic, drafts[i].Key), now))
+		msgs[i] = drafts[i].encode(KeySubject(topic, drafts[i].Key), now)
 	}
 	receipts := make([]Receipt, len(drafts))
-	for i, a := range t.publisher.wait(ctx, call) {
+	for i, a := range t.publisher.each(ctx, msgs) {
 		switch {
 		case a.err != nil:
 			receipts[i].Err = publishError(topic, a.err)
@@ -64,56 +55,27 @@ func (t *Topics) PublishAll(ctx context.Context, topic string, drafts []Draft) [
 // Errors: those of [Topics.Publish], [*SequenceError], [*BatchError].
 func (t *Topics) PublishAtomically(ctx context.Context, topic string, drafts []Draft, expected *uint64) ([]Receipt, error) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	if len(drafts) > MaxAtomicBatch {
-		return nil, &BatchError{Problem: fmt.Sprintf("%d messages are too many for an atomic batch, which takes %d", len(drafts), MaxAtomicBatch)}
+	if len(drafts) == 0 || len(drafts) > MaxAtomicBatch {
+		return nil, &BatchError{Problem: fmt.Sprintf("an atomic batch takes 1 to %d messages, not %d", MaxAtomicBatch, len(drafts))}
 	}
-	id := nuid.Next()
+	msgs := make([]*nats.Msg, len(drafts))
 	for i := range drafts {
-		m := drafts[i].encode(KeySubject(topic, drafts[i].Key), now)
-		if i == 0 && expected != nil {
-			m.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(*expected, 10)}
-		}
-		if len(drafts) == 1 { // the protocol of batches is not needed
-			return t.commit(ctx, topic, m, now, 1)
-		}
-		m.Header[batchIDHeader] = []string{id}
-		m.Header[batchSequenceHeader] = []string{strconv.Itoa(i + 1)}
-		if i < len(drafts)-1 {
-			// An error here is repeated in the answer to the last message.
-			if err := t.nc.PublishMsg(m); err != nil {
-				return nil, unavailable("publish", err)
-			}
-			continue
-		}
-		m.Header[batchCommitHeader] = []string{"1"}
-		return t.commit(ctx, topic, m, now, uint64(len(drafts)))
+		msgs[i] = drafts[i].encode(KeySubject(topic, drafts[i].Key), now)
 	}
-	return nil, &BatchError{Problem: "there is no message in it"}
-}
-
-// commit publishes the last message of a batch of n and reads the answer.
-func (t *Topics) commit(ctx context.Context, topic string, m *nats.Msg, now time.Time, n uint64) ([]Receipt, error) {
-	reply, err := t.nc.RequestMsgWithContext(ctx, m)
-	if err != nil {
-		return nil, publishError(topic, err)
+	if expected != nil {
+		msgs[0].Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(*expected, 10)}
 	}
-	var answer struct {
-		Error     *jetstream.APIError `json:"error"`
-		Sequence  uint64              `json:"seq"`
-		Duplicate bool                `json:"duplicate"`
+	answer := t.publisher.atomic(ctx, msgs)
+	if answer.err != nil {
+		return nil, publishError(topic, answer.err)
 	}
-	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return nil, unavailable("publish", err)
-	}
-	if answer.Error != nil {
-		return nil, publishError(topic, answer.Error)
-	}
-	if answer.Duplicate {
+	if answer.duplicate {
 		now = time.Time{}
 	}
-	receipts := make([]Receipt, n)
+	receipts := make([]Receipt, len(drafts))
 	for i := range receipts {
-		receipts[i] = Receipt{Sequence: answer.Sequence - n + 1 + uint64(i), Time: now, Duplicate: answer.Duplicate}
+		sequence := answer.sequence - uint64(len(drafts)-1-i)
+		receipts[i] = Receipt{Sequence: sequence, Time: now, Duplicate: answer.duplicate}
 	}
 	return receipts, nil
 }

@@ -42,7 +42,7 @@ type ServerOptions struct {
 	// Dir holds the store; it is made if it is not there. Empty means memory
 	// storage: all is gone when the server stops.
 	Dir string
-	// SyncAlways syncs every write to the disk before it is confirmed.
+	// SyncAlways makes Sync bring all that is confirmed to the disk.
 	SyncAlways bool
 	// SyncInterval is how often written data is synced to the disk otherwise.
 	SyncInterval time.Duration
@@ -59,6 +59,7 @@ type ServerOptions struct {
 type Server struct {
 	ns      *server.Server
 	login   nats.Option
+	syncer  *syncer // nil if there is nothing to sync, or the engine does it
 	lock    *flock.Flock
 	tempDir string
 }
@@ -83,6 +84,11 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 		return nil, err
 	}
 
+	if opts.SyncAlways && opts.Dir != "" {
+		if s.syncer, err = openSyncer(dir); err != nil {
+			return nil, err
+		}
+	}
 	host, port, err := listenAddr(opts.Addr)
 	if err != nil {
 		return nil, err
@@ -100,7 +106,7 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 		JetStream:              true,
 		StoreDir:               dir,
 		JetStreamMaxStore:      storeLimit,
-		SyncAlways:             opts.SyncAlways,
+		SyncAlways:             opts.SyncAlways && s.syncer == nil,
 		SyncInterval:           opts.SyncInterval,
 		MaxPayload:             int32(opts.MaxMessageBytes + headerRoom), //nolint:gosec // bounded by MaxMessageBytes
 		DisableJetStreamBanner: true,
@@ -152,11 +158,23 @@ func Connect(url string, opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
+// Sync returns when all that was confirmed before is on the disk, as far as the
+// options ask for it. Errors: [*UnavailableError].
+func (s *Server) Sync(ctx context.Context) error {
+	if s.syncer == nil {
+		return nil
+	}
+	return s.syncer.sync(ctx)
+}
+
 // Shutdown stops the engine, writes out what it holds and frees the directory.
 func (s *Server) Shutdown() {
 	if s.ns != nil {
 		s.ns.Shutdown()
 		s.ns.WaitForShutdown()
+	}
+	if s.syncer != nil {
+		s.syncer.close()
 	}
 	if s.lock != nil {
 		_ = s.lock.Close()

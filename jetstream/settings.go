@@ -49,7 +49,7 @@ var storageNames = map[Storage]string{File: "file", Memory: "memory"}
 
 // DefaultSettings are those of a topic that is created without any.
 func (t *Topics) DefaultSettings() Settings {
-	return Settings{WhenFull: DropOldest, DedupWindow: defaultDedupWindow, Replicas: t.replicas, Storage: storageNames[t.storage]}
+	return Settings{WhenFull: DropOldest, DedupWindow: defaultDedupWindow, Replicas: t.opts.Replicas, Storage: storageNames[t.opts.Storage]}
 }
 
 // check refuses values that no topic can have.

@@ -32,8 +32,7 @@ type Topics struct {
 	js        jetstream.JetStream
 	publisher *publisher
 	reader    *reader
-	storage   Storage
-	replicas  int      // of new topics
+	opts      StoreOptions
 	lanes     sync.Map // topic to *lane
 	watches   watches
 }
@@ -42,9 +41,25 @@ type Topics struct {
 // limit.
 const MaxReplicas = 5
 
-// NewTopics returns the topics that nc reaches. New topics use storage, on as
-// many servers as replicas.
-func NewTopics(nc *nats.Conn, storage Storage, replicas int) (*Topics, error) {
+// StoreOptions say how what is new is stored.
+type StoreOptions struct {
+	Storage  Storage
+	Replicas int // servers that hold it, 1 to [MaxReplicas]
+	// Sync, if it is not nil, brings all that is stored to the disk. It is called
+	// where one thing must be there before another is done; that what is answered
+	// is there, whoever answers sees to.
+	Sync func(context.Context) error
+}
+
+func (o *StoreOptions) sync(ctx context.Context) error {
+	if o.Sync == nil {
+		return nil
+	}
+	return o.Sync(ctx)
+}
+
+// NewTopics returns the topics that nc reaches.
+func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
@@ -57,7 +72,7 @@ func NewTopics(nc *nats.Conn, storage Storage, replicas int) (*Topics, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Topics{nc: nc, js: js, publisher: publisher, reader: reader, storage: storage, replicas: replicas}, nil
+	return &Topics{nc: nc, js: js, publisher: publisher, reader: reader, opts: opts}, nil
 }
 
 // A Topic is what there is to know of one topic.

@@ -62,6 +62,7 @@ func Start(ctx context.Context, cfg Config, logger *slog.Logger) (_ *Broker, err
 	b.facade = facade.New(queue, b.listener, facade.Options{
 		CORSOrigins:    origins,
 		RequestTimeout: cfg.RequestTimeout,
+		Sync:           b.sync(),
 		Ready:          b.ready,
 		Logger:         logger,
 	})
@@ -110,11 +111,15 @@ func (b *Broker) connect(logger *slog.Logger) (store string, err error) {
 
 // open opens what a facade serves.
 func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*facade.Queue, error) {
-	storage := jetstream.Memory
-	if b.cfg.Persist {
-		storage = jetstream.File
+	store := jetstream.StoreOptions{
+		Storage:  jetstream.Memory,
+		Replicas: b.cfg.Replicas,
+		Sync:     b.sync(),
 	}
-	topics, err := jetstream.NewTopics(b.conn, storage, b.cfg.Replicas)
+	if b.cfg.Persist {
+		store.Storage = jetstream.File
+	}
+	topics, err := jetstream.NewTopics(b.conn, store)
 	if err != nil {
 		return nil, err
 	}
@@ -122,13 +127,22 @@ func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*facade.Queue, 
 	if err != nil {
 		return nil, err
 	}
-	if b.registry, err = registry.Open(ctx, b.conn, storage, b.cfg.Replicas); err != nil {
+	if b.registry, err = registry.Open(ctx, b.conn, store.Storage, store.Replicas); err != nil {
 		return nil, err
 	}
 	if b.delayer, err = jetstream.StartDelayer(ctx, topics, logger); err != nil {
 		return nil, err
 	}
 	return &facade.Queue{Topics: topics, Delayer: b.delayer, Consumers: consumers, Registry: b.registry}, nil
+}
+
+// sync brings what was stored to the disk; nil if that is not for this process
+// to do.
+func (b *Broker) sync() func(context.Context) error {
+	if b.engine == nil || b.cfg.Durability != SyncAlways {
+		return nil
+	}
+	return b.engine.Sync
 }
 
 // URL is where the broker answers.
