@@ -68,8 +68,8 @@ func decodeCursor(value []byte) (c Cursor, err error) {
 
 // cursors are the stored cursors of all consumers.
 type cursors struct {
-	kv        jetstream.KeyValue
-	publisher *publisher
+	kv   jetstream.KeyValue
+	lane lane
 }
 
 func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
@@ -82,7 +82,7 @@ func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
 	if err != nil {
 		return nil, unavailable("open the positions", err)
 	}
-	return &cursors{kv: kv, publisher: topics.publisher}, nil
+	return &cursors{kv: kv, lane: lane{publish: topics.publisher.publish}}, nil
 }
 
 // load reads a consumer's cursor. One that never consumed stands at start.
@@ -111,11 +111,11 @@ func (c *cursors) store(ctx context.Context, consumer int64, next Cursor) (_ Cur
 	if err != nil {
 		return next, false, unavailable("store the position", err)
 	}
-	answer := c.publisher.each(ctx, []*nats.Msg{{
+	answer := c.lane.ride(ctx, &nats.Msg{
 		Subject: "$KV." + cursorBucket + "." + cursorKey(consumer),
 		Header:  nats.Header{jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(next.revision, 10)}},
 		Data:    value,
-	}})[0]
+	})
 	var api *jetstream.APIError
 	switch {
 	case errors.As(answer.err, &api) && (api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeWrongLastSeqR3):

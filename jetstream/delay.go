@@ -25,12 +25,19 @@ const (
 	dueSubject   = "dq-delayed.due."  // and the encoded topic
 	delayTaker   = "taker"            // the durable consumer
 	delayRetry   = 5 * time.Second    // pause before what failed is tried again
-	delayKey     = "Dq-Delay-Key"     // header with the key, while it waits
-	delayID      = "Dq-Delay-Id"      // header with the idempotency key, while it waits
-	delayTTL     = "Dq-Delay-Ttl"     // header with the TTL, while it waits
-	delayUntil   = "Dq-Delay-Until"   // header with the time, in microseconds of Unix time
-	maxDelay     = 365 * 24 * time.Hour
 	takeAckAfter = 30 * time.Second
+)
+
+// What a message has in its headers while it waits. Its own headers have a
+// prefix, lest the engine or its library take one for theirs.
+const (
+	delayTopic  = "Dq-Delay-Topic"  // when the topic was created, in nanoseconds of Unix time
+	delayUntil  = "Dq-Delay-Until"  // when it is due, in microseconds of Unix time
+	delayKey    = "Dq-Delay-Key"    // its key, encoded
+	delayID     = "Dq-Delay-Id"     // its idempotency key, encoded
+	delayTTL    = "Dq-Delay-Ttl"    // its TTL
+	delayType   = "Dq-Delay-Type"   // its content type
+	delayHeader = "Dq-Delay-Header" // and "-" and a name: its headers
 )
 
 // A Delayer stores messages to be produced later, and moves those that are due.
@@ -61,6 +68,7 @@ func StartDelayer(ctx context.Context, topics *Topics, log *slog.Logger) (*Delay
 		FilterSubject: dueSubject + "*",
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       takeAckAfter,
+		MaxAckPending: -1, // those that a full topic refuses are not in the way of others
 	})
 	if err != nil {
 		return nil, unavailable("open the delayed messages", err)
@@ -77,30 +85,36 @@ func (d *Delayer) Stop() {
 	<-d.taking.Closed()
 }
 
-// Delay stores drafts, each to be produced to topic at its time. They are stored
-// when it returns; a topic that is deleted meanwhile takes them with it.
+// Delay stores a draft, to be produced to topic at its time. It is stored when
+// Delay returns; a topic that is deleted meanwhile takes it with it.
+// Errors: [*NotFoundError], [*MessageTooLargeError], [*UnavailableError].
 func (d *Delayer) Delay(ctx context.Context, topic string, draft Draft) error {
-	if _, err := d.topics.stream(ctx, topic); err != nil {
+	stream, err := d.topics.stream(ctx, topic)
+	if err != nil {
 		return err
 	}
+	final := draft.encode(KeySubject(topic, draft.Key), draft.At)
+	if limit := stream.CachedInfo().Config.MaxMsgSize; limit >= 0 && final.Size()-len(final.Subject) > int(limit) {
+		return &MessageTooLargeError{Topic: topic} // rather now than when nobody listens any more
+	}
+	created := strconv.FormatInt(stream.CachedInfo().Created.UnixNano(), 10)
 	m := nats.NewMsg(waitSubject + nuid.Next())
 	m.Data = draft.Data
 	for name, value := range draft.Headers {
-		m.Header[name] = []string{value}
+		m.Header.Set(delayHeader+"-"+name, value)
 	}
-	if draft.ContentType != "" {
-		m.Header.Set(contentTypeHeader, draft.ContentType)
-	}
-	m.Header.Set(delayKey, draft.Key)
-	m.Header.Set(delayID, draft.ID)
-	m.Header.Set(delayTTL, draft.TTL.String())
+	m.Header.Set(delayTopic, created)
 	m.Header.Set(delayUntil, strconv.FormatInt(draft.At.UnixMicro(), 10))
+	m.Header.Set(delayKey, EncodeName(draft.Key))
+	m.Header.Set(delayID, EncodeName(draft.ID))
+	m.Header.Set(delayTTL, draft.TTL.String())
+	m.Header.Set(delayType, draft.ContentType)
 	opts := []jetstream.PublishOpt{
 		jetstream.WithScheduleAt(draft.At),
 		jetstream.WithScheduleTarget(dueSubject + EncodeName(topic)),
 	}
 	if draft.ID != "" {
-		opts = append(opts, jetstream.WithMsgID(EncodeName(topic)+"/"+draft.ID))
+		opts = append(opts, jetstream.WithMsgID(EncodeName(topic)+"/"+created+"/"+EncodeName(draft.ID)))
 	}
 	if _, err := d.topics.js.PublishMsg(ctx, m, opts...); err != nil {
 		return unavailable("store a delayed message", err)
@@ -124,26 +138,7 @@ func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 		return
 	}
 	topic, _ := DecodeName(strings.TrimPrefix(m.Subject(), dueSubject))
-	draft := Draft{
-		Key:  m.Headers().Get(delayKey),
-		ID:   m.Headers().Get(delayID),
-		Data: m.Data(),
-
-		ContentType: m.Headers().Get(contentTypeHeader),
-	}
-	draft.TTL, _ = time.ParseDuration(m.Headers().Get(delayTTL))
-	if draft.ID == "" {
-		draft.ID = fmt.Sprintf("dq-delayed-%d", meta.Sequence.Stream)
-	}
-	for name, values := range m.Headers() {
-		if !Reserved(name) && len(values) > 0 {
-			if draft.Headers == nil {
-				draft.Headers = make(map[string]string)
-			}
-			draft.Headers[name] = values[0]
-		}
-	}
-	err = d.topics.PublishAll(ctx, topic, []Draft{draft})[0].Err
+	err = d.produce(ctx, topic, m.Headers().Get(delayTopic), due(m, meta.Sequence.Stream))
 	var gone *NotFoundError
 	switch {
 	case errors.As(err, &gone):
@@ -163,4 +158,36 @@ func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 	if err := stream.DeleteMsg(ctx, meta.Sequence.Stream); err != nil {
 		d.log.Warn("a delayed message that was moved is still there", "sequence", meta.Sequence.Stream, "error", err)
 	}
+}
+
+// due is the draft that m is, which has that sequence.
+func due(m jetstream.Msg, sequence uint64) Draft {
+	draft := Draft{ContentType: m.Headers().Get(delayType), Data: m.Data()}
+	draft.Key, _ = DecodeName(m.Headers().Get(delayKey))
+	draft.ID, _ = DecodeName(m.Headers().Get(delayID))
+	draft.TTL, _ = time.ParseDuration(m.Headers().Get(delayTTL))
+	if draft.ID == "" {
+		draft.ID = fmt.Sprintf("dq-delayed-%d", sequence)
+	}
+	for name, values := range m.Headers() {
+		if name, found := strings.CutPrefix(name, delayHeader+"-"); found {
+			if draft.Headers == nil {
+				draft.Headers = make(map[string]string)
+			}
+			draft.Headers[name] = values[0]
+		}
+	}
+	return draft
+}
+
+// produce appends draft to topic if that is still the one created then.
+func (d *Delayer) produce(ctx context.Context, topic, created string, draft Draft) error {
+	stream, err := d.topics.stream(ctx, topic)
+	if err != nil {
+		return err
+	}
+	if strconv.FormatInt(stream.CachedInfo().Created.UnixNano(), 10) != created {
+		return &NotFoundError{Topic: topic} // another of the same name
+	}
+	return d.topics.PublishAll(ctx, topic, []Draft{draft})[0].Err
 }

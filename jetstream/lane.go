@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"time"
 
@@ -12,14 +13,23 @@ import (
 // once, or for one who waits.
 const engineTimeout = 5 * time.Second
 
+const (
+	// maxRiders is the most messages that go together.
+	maxRiders = 1000
+
+	// maxLeaders is how many groups are under way at once: the second is sent
+	// while the engine works on the first.
+	maxLeaders = 2
+)
+
 // A lane gathers the messages that are published to one stream at the same time.
 // While the engine works on some, those that come wait, and then go together:
 // many messages cost little more than one. One alone goes at once.
 type lane struct {
-	publish func(ctx context.Context, msgs []*nats.Msg) []publishAnswer
+	publish func(ctx context.Context, msgs ...*nats.Msg) []publishAnswer
 
 	mu      sync.Mutex
-	leading bool // somebody sends
+	leaders int // who send
 	waiting []*rider
 }
 
@@ -35,7 +45,7 @@ type rider struct {
 func (l *lane) ride(ctx context.Context, m *nats.Msg) publishAnswer {
 	r := &rider{msg: m, woken: make(chan struct{}, 1)}
 	l.mu.Lock()
-	if l.leading {
+	if l.leaders == maxLeaders {
 		l.waiting = append(l.waiting, r)
 		l.mu.Unlock()
 		<-r.woken // in bounded time: whoever leads has a deadline
@@ -43,9 +53,13 @@ func (l *lane) ride(ctx context.Context, m *nats.Msg) publishAnswer {
 			return r.answer
 		}
 		l.mu.Lock()
+		l.leaders-- // the one who left the lead
 	}
-	l.leading = true
-	riders := append([]*rider{r}, l.take(maxBatch-1)...)
+	l.leaders++
+	l.mu.Unlock()
+	runtime.Gosched() // those who are about to come may come along
+	l.mu.Lock()
+	riders := append([]*rider{r}, l.take(maxRiders-1)...)
 	l.mu.Unlock()
 	l.lead(ctx, riders)
 	return r.answer
@@ -70,14 +84,14 @@ func (l *lane) lead(ctx context.Context, riders []*rider) {
 		msgs[i] = r.msg
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineTimeout)
-	answers := l.publish(ctx, msgs)
+	answers := l.publish(ctx, msgs...)
 	cancel()
 	l.mu.Lock()
 	if next := l.take(1); len(next) == 1 {
 		next[0].lead = true
 		next[0].woken <- struct{}{}
 	} else {
-		l.leading = false
+		l.leaders--
 	}
 	l.mu.Unlock()
 	riders[0].answer = answers[0]
@@ -92,6 +106,6 @@ func (t *Topics) lane(topic string) *lane {
 	if l, ok := t.lanes.Load(topic); ok {
 		return l.(*lane)
 	}
-	l, _ := t.lanes.LoadOrStore(topic, &lane{publish: t.publisher.together})
+	l, _ := t.lanes.LoadOrStore(topic, &lane{publish: t.publisher.publish})
 	return l.(*lane)
 }

@@ -18,6 +18,9 @@ const (
 	// timeHeader is when the message was produced, in microseconds of Unix time.
 	timeHeader = "Dq-Time"
 
+	// endOfTime is the first microsecond that RFC 3339 has no year for.
+	endOfTime = 253_402_300_800_000_000
+
 	// What a message in a dead-letter topic says of where it came from.
 	deadReasonHeader     = "Dq-Dead-Reason"
 	deadTopicHeader      = "Dq-Dead-Topic"
@@ -136,7 +139,8 @@ func decode(topic string, m *nats.Msg) (Message, error) {
 		return Message{}, err
 	}
 	out := Message{Sequence: seq, Key: keyOf(topic, lastValue(m.Header, jetstream.SubjectHeader)), Data: m.Data}
-	if micros, err := strconv.ParseInt(m.Header.Get(timeHeader), 10, 64); err == nil {
+	// A NATS client may have set it to anything.
+	if micros, err := strconv.ParseInt(m.Header.Get(timeHeader), 10, 64); err == nil && 0 <= micros && micros < endOfTime {
 		out.Time = time.UnixMicro(micros).UTC()
 	} else if out.Time, err = time.Parse(time.RFC3339Nano, lastValue(m.Header, jetstream.TimeStampHeaer)); err != nil {
 		return Message{}, err
@@ -149,7 +153,7 @@ func decode(topic string, m *nats.Msg) (Message, error) {
 		if out.Headers == nil {
 			out.Headers = make(map[string]string)
 		}
-		out.Headers[name] = values[0]
+		out.Headers[strings.ToValidUTF8(name, "\ufffd")] = values[0]
 	}
 	return out, nil
 }

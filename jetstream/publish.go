@@ -36,7 +36,7 @@ func (t *Topics) PublishAll(ctx context.Context, topic string, drafts []Draft) [
 		msgs[i] = drafts[i].encode(KeySubject(topic, drafts[i].Key), now)
 	}
 	receipts := make([]Receipt, len(drafts))
-	for i, a := range t.publisher.each(ctx, msgs) {
+	for i, a := range t.publisher.publish(ctx, msgs...) {
 		switch {
 		case a.err != nil:
 			receipts[i].Err = publishError(topic, a.err)
@@ -65,7 +65,7 @@ func (t *Topics) PublishAtomically(ctx context.Context, topic string, drafts []D
 	if expected != nil {
 		msgs[0].Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(*expected, 10)}
 	}
-	answer := t.publisher.atomic(ctx, msgs)
+	answer := t.publisher.publishAtomically(ctx, msgs)
 	if answer.err != nil {
 		return nil, publishError(topic, answer.err)
 	}

@@ -36,12 +36,13 @@ type Settings struct {
 	MaxMessages     int64    `json:"max_messages"`      // that are kept
 	WhenFull        string   `json:"when_full"`         // [DropOldest] or [RefuseNew]
 	MaxMessageBytes int32    `json:"max_message_bytes"` // data and headers of one message
-	DedupWindow     Duration `json:"dedup_window"`      // how long idempotency keys are remembered; 0 is the default
+	DedupWindow     Duration `json:"dedup_window"`      // how long idempotency keys are remembered; 0 is 2m, or MaxAge if that is less
 	Replicas        int      `json:"replicas"`          // servers of the cluster that hold the topic, 1 to 5
 	Storage         string   `json:"storage"`           // "file" or "memory"; it cannot be changed
 }
 
-// defaultDedupWindow is the engine's own.
+// defaultDedupWindow is the engine's own, which wants none longer than the
+// messages are kept.
 const defaultDedupWindow = Duration(2 * time.Minute)
 
 // storageNames are the engine's storage types under the names of our settings.
@@ -49,7 +50,7 @@ var storageNames = map[Storage]string{File: "file", Memory: "memory"}
 
 // DefaultSettings are those of a topic that is created without any.
 func (t *Topics) DefaultSettings() Settings {
-	return Settings{WhenFull: DropOldest, DedupWindow: defaultDedupWindow, Replicas: t.opts.Replicas, Storage: storageNames[t.opts.Storage]}
+	return Settings{WhenFull: DropOldest, Replicas: t.opts.Replicas, Storage: storageNames[t.opts.Storage]}
 }
 
 // check refuses values that no topic can have.
@@ -68,8 +69,8 @@ func (s *Settings) check() error {
 		return refuse("when_full", s.WhenFull, DropOldest+" or "+RefuseNew)
 	case s.MaxMessageBytes < 0:
 		return refuse("max_message_bytes", s.MaxMessageBytes, "0 for no limit but the broker's, or more")
-	case s.DedupWindow < Duration(100*time.Millisecond):
-		return refuse("dedup_window", time.Duration(s.DedupWindow), "100ms or more")
+	case s.DedupWindow != 0 && s.DedupWindow < Duration(100*time.Millisecond):
+		return refuse("dedup_window", time.Duration(s.DedupWindow), "0s for the default, or 100ms and more")
 	case s.MaxAge != 0 && s.DedupWindow > s.MaxAge:
 		return refuse("dedup_window", time.Duration(s.DedupWindow), fmt.Sprintf("at most max_age, which is %s", time.Duration(s.MaxAge)))
 	case s.Replicas < 1 || s.Replicas > MaxReplicas:
@@ -78,6 +79,17 @@ func (s *Settings) check() error {
 		return refuse("storage", s.Storage, "file or memory")
 	}
 	return nil
+}
+
+// Complete returns s with what the zero of a setting stands for.
+func (s Settings) Complete() Settings {
+	if s.DedupWindow == 0 {
+		s.DedupWindow = defaultDedupWindow
+		if s.MaxAge != 0 {
+			s.DedupWindow = min(s.DedupWindow, s.MaxAge)
+		}
+	}
+	return s
 }
 
 // apply sets what s says in the configuration of a stream.
@@ -96,7 +108,7 @@ func (s *Settings) apply(cfg *jetstream.StreamConfig) {
 	if s.WhenFull == RefuseNew {
 		cfg.Discard = jetstream.DiscardNew
 	}
-	cfg.Duplicates = time.Duration(s.DedupWindow)
+	cfg.Duplicates = time.Duration(s.Complete().DedupWindow)
 	cfg.Replicas = s.Replicas
 	cfg.Storage = File
 	if s.Storage == storageNames[Memory] {

@@ -105,7 +105,6 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 		AllowDirect:        true,
 		AllowMsgTTL:        true,
 		AllowAtomicPublish: true,
-		AllowBatchPublish:  true,
 		Metadata:           map[string]string{instanceKey: nuid.Next()},
 	}
 	settings.apply(&cfg)

@@ -1,0 +1,191 @@
+package jetstream
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// A publisher sends messages to streams and gathers the engine's confirmations.
+// It does what the library's asynchronous publishing does at half the price:
+// there is one wake-up for messages that go together, and the subjects of the
+// confirmations are used again, those last used first, as the engine remembers
+// the way to a few hundred subjects.
+type publisher struct {
+	nc    *nats.Conn
+	inbox string // confirmations come below it
+
+	mu    sync.Mutex
+	slots []slot
+	free  []int // slots, the one freed last at the end
+}
+
+// slot is a subject for a confirmation.
+type slot struct {
+	subject string
+	call    *publishCall // that waits for it; nil if none does
+	index   int          // of the message in call
+}
+
+// publishCall is messages that were sent together.
+type publishCall struct {
+	answers []publishAnswer // one for each message
+	left    int             // messages without an answer
+	done    chan struct{}   // closed when none is left
+}
+
+// publishAnswer is what the engine answered to one message.
+type publishAnswer struct {
+	known     bool
+	sequence  uint64
+	duplicate bool
+	err       error
+}
+
+func newPublisher(nc *nats.Conn) (*publisher, error) {
+	p := &publisher{nc: nc, inbox: nats.InboxPrefix + nuid.Next() + "."}
+	sub, err := nc.Subscribe(p.inbox+"*", p.answered)
+	if err != nil {
+		return nil, unavailable("listen for confirmations", err)
+	}
+	// What does not fit would be lost; how much there can be is bounded by what is
+	// published.
+	return p, sub.SetPendingLimits(-1, -1)
+}
+
+// publish sends messages, in order, and returns the answers. Those that have not
+// come when ctx ends are its error.
+func (p *publisher) publish(ctx context.Context, msgs ...*nats.Msg) []publishAnswer {
+	call := &publishCall{answers: make([]publishAnswer, len(msgs)), left: len(msgs), done: make(chan struct{})}
+	p.reserve(call, msgs)
+	for i, m := range msgs {
+		if err := p.nc.PublishMsg(m); err != nil {
+			p.mu.Lock()
+			call.note(i, publishAnswer{err: err})
+			p.mu.Unlock()
+		}
+	}
+	select {
+	case <-call.done:
+	case <-ctx.Done():
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for i := range call.answers {
+			call.note(i, publishAnswer{err: context.Cause(ctx)})
+		}
+	}
+	return call.answers
+}
+
+// reserve gives each message a slot. It is free again when its answer has come,
+// and not before, lest that be taken for another's.
+func (p *publisher) reserve(call *publishCall, msgs []*nats.Msg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, m := range msgs {
+		var n int
+		if last := len(p.free) - 1; last >= 0 {
+			n = p.free[last]
+			p.free = p.free[:last]
+		} else {
+			n = len(p.slots)
+			p.slots = append(p.slots, slot{subject: p.inbox + strconv.Itoa(n)})
+		}
+		s := &p.slots[n]
+		s.call, s.index = call, i
+		m.Reply = s.subject
+	}
+}
+
+// note takes an answer down unless there is one. The publisher's lock is held.
+func (c *publishCall) note(i int, a publishAnswer) {
+	if c.answers[i].known {
+		return
+	}
+	a.known = true
+	c.answers[i] = a
+	if c.left--; c.left == 0 {
+		close(c.done)
+	}
+}
+
+// answered is called with every answer of the engine.
+func (p *publisher) answered(m *nats.Msg) {
+	n, err := strconv.Atoi(m.Subject[len(p.inbox):])
+	if err != nil {
+		return
+	}
+	answer := decodeAnswer(m)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n < 0 || n >= len(p.slots) || p.slots[n].call == nil {
+		return
+	}
+	s := &p.slots[n]
+	s.call.note(s.index, answer)
+	s.call = nil
+	p.free = append(p.free, n)
+}
+
+// The headers of the engine's atomic batch publish (ADR-50).
+const (
+	batchIDHeader       = "Nats-Batch-Id"
+	batchSequenceHeader = "Nats-Batch-Sequence"
+	batchCommitHeader   = "Nats-Batch-Commit"
+)
+
+// publishAtomically publishes all of msgs or none. The answer is that to the
+// last one.
+func (p *publisher) publishAtomically(ctx context.Context, msgs []*nats.Msg) publishAnswer {
+	last := len(msgs) - 1
+	if last > 0 { // one alone does not need the protocol
+		id := nuid.Next()
+		for i, m := range msgs {
+			m.Header[batchIDHeader] = []string{id}
+			m.Header[batchSequenceHeader] = []string{strconv.Itoa(i + 1)}
+		}
+		msgs[last].Header[batchCommitHeader] = []string{"1"}
+	}
+	for _, m := range msgs[:last] {
+		// What the engine has against them, it answers to the last.
+		if err := p.nc.PublishMsg(m); err != nil {
+			return publishAnswer{err: err}
+		}
+	}
+	return p.publish(ctx, msgs[last])[0]
+}
+
+var sequenceField = []byte(`,"seq":`)
+
+// decodeAnswer reads the answer to a message.
+func decodeAnswer(m *nats.Msg) publishAnswer {
+	if len(m.Data) == 0 && m.Header.Get(statusHeader) == statusNoResponders {
+		return publishAnswer{err: nats.ErrNoResponders}
+	}
+	// Nearly all are {"stream":"dq_T1","seq":42}. A stream's name of ours has no
+	// quotes in it.
+	if i := bytes.Index(m.Data, sequenceField); i > 0 {
+		if n, err := strconv.ParseUint(string(m.Data[i+len(sequenceField):len(m.Data)-1]), 10, 64); err == nil {
+			return publishAnswer{sequence: n}
+		}
+	}
+	var out struct {
+		Error     *jetstream.APIError `json:"error"`
+		Sequence  uint64              `json:"seq"`
+		Duplicate bool                `json:"duplicate"`
+	}
+	if err := json.Unmarshal(m.Data, &out); err != nil {
+		return publishAnswer{err: fmt.Errorf("a confirmation that cannot be read: %w", err)}
+	}
+	if out.Error != nil {
+		return publishAnswer{err: out.Error}
+	}
+	return publishAnswer{sequence: out.Sequence, duplicate: out.Duplicate}
+}
