@@ -27,7 +27,7 @@ type Topics interface {
 	PublishAll(ctx context.Context, topic string, drafts []jetstream.Draft) []jetstream.Receipt
 	PublishAtomically(ctx context.Context, topic string, drafts []jetstream.Draft, expected *uint64) ([]jetstream.Receipt, error)
 
-	Read(ctx context.Context, topic string, r jetstream.Range) (msgs []jetstream.Message, pending uint64, err error)
+	Read(ctx context.Context, topic string, r jetstream.Range) ([]jetstream.Message, error)
 	ReadWait(ctx context.Context, topic string, r jetstream.Range) ([]jetstream.Message, error)
 	Get(ctx context.Context, topic string, sequence uint64) (jetstream.Message, error)
 }
@@ -318,7 +318,7 @@ func (q *Queue) position(ctx context.Context, topic string, place Place) (uint64
 	case err != nil || place.New:
 		return last, err
 	case !place.Time.IsZero():
-		msgs, _, err := q.Topics.Read(ctx, topic, jetstream.Range{Since: place.Time, Max: 1, MaxBytes: 1})
+		msgs, err := q.Topics.Read(ctx, topic, jetstream.Range{Since: place.Time, Max: 1, MaxBytes: 1})
 		if err != nil || len(msgs) == 0 {
 			return last, err
 		}

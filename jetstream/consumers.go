@@ -17,6 +17,10 @@ const (
 	readAheadMessages = 64
 	readAheadBytes    = 64 << 10
 
+	// readAheadAge is how long what was read ahead is good. A purge by this
+	// process ends that at once.
+	readAheadAge = time.Second
+
 	// activeConsumers is how many consumers' state a process remembers. The one
 	// that was used longest ago is forgotten first, and read again when it
 	// comes back. At most activeConsumers times readAheadBytes, and a message
@@ -93,6 +97,8 @@ type position struct {
 	known  bool      // cursor was read from the store, and nothing says it has changed
 	cursor Cursor    // as far as known
 	ahead  []Message // the messages behind the cursor, as far as they were read
+	purges uint64    // of the topic, when they were
+	readAt time.Time
 }
 
 func (p *position) forget() { p.known, p.ahead = false, nil }
@@ -266,10 +272,12 @@ func (c *Consumers) confirm(ctx context.Context, consumer Consumer, p *position)
 // readAhead makes sure that p.ahead starts with the message behind position, if
 // there is one.
 func (c *Consumers) readAhead(ctx context.Context, consumer Consumer, p *position, position uint64) (err error) {
-	if len(p.ahead) > 0 {
+	purges := c.topics.purges(consumer.Topic)
+	if len(p.ahead) > 0 && p.purges == purges.Load() && time.Since(p.readAt) < readAheadAge {
 		return nil
 	}
-	p.ahead, _, err = c.topics.Read(ctx, consumer.Topic, Range{
+	p.purges, p.readAt = purges.Load(), time.Now()
+	p.ahead, err = c.topics.Read(ctx, consumer.Topic, Range{
 		From: position + 1, Key: consumer.Key, Max: readAheadMessages, MaxBytes: readAheadBytes,
 	})
 	return err

@@ -162,16 +162,19 @@ func (p *publisher) publishAtomically(ctx context.Context, msgs []*nats.Msg) pub
 	return p.publish(ctx, msgs[last])[0]
 }
 
-var sequenceField = []byte(`,"seq":`)
+var (
+	successStart  = []byte(`{"stream":`)
+	sequenceField = []byte(`,"seq":`)
+)
 
 // decodeAnswer reads the answer to a message.
 func decodeAnswer(m *nats.Msg) publishAnswer {
 	if len(m.Data) == 0 && m.Header.Get(statusHeader) == statusNoResponders {
 		return publishAnswer{err: nats.ErrNoResponders}
 	}
-	// Nearly all are {"stream":"dq_T1","seq":42}. A stream's name of ours has no
-	// quotes in it.
-	if i := bytes.Index(m.Data, sequenceField); i > 0 {
+	// Nearly all are {"stream":"dq_T1","seq":42}, where the name has no quotes in
+	// it. A refusal starts with the error.
+	if i := bytes.Index(m.Data, sequenceField); i > 0 && bytes.HasPrefix(m.Data, successStart) {
 		if n, err := strconv.ParseUint(string(m.Data[i+len(sequenceField):len(m.Data)-1]), 10, 64); err == nil {
 			return publishAnswer{sequence: n}
 		}

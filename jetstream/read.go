@@ -1,11 +1,15 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // A Range says which messages to read.
@@ -22,8 +26,8 @@ type getRequest struct {
 	Seq       uint64     `json:"seq,omitempty"`
 	StartTime *time.Time `json:"start_time,omitempty"`
 	NextFor   string     `json:"next_by_subj,omitempty"`
-	Batch     int        `json:"batch"`
-	MaxBytes  int        `json:"max_bytes"`
+	Batch     int        `json:"batch,omitempty"` // 0: one message, and nothing behind it
+	MaxBytes  int        `json:"max_bytes,omitempty"`
 }
 
 const (
@@ -35,13 +39,27 @@ const (
 	statusNoResponders = "503"
 )
 
-// Read returns the messages of topic in r, in order, and how many more there
-// are behind the last one. No message is no error.
+// Read returns the messages of topic in r, in order; it may be fewer than there
+// are, but not none. No message is no error.
 // Errors: [*NotFoundError], [*UnavailableError].
-//
-// It is the engine's batched direct get. The existing library for it takes a
-// lost answer for the end of the batch, and we must not.
-func (t *Topics) Read(ctx context.Context, topic string, r Range) (msgs []Message, pending uint64, err error) {
+func (t *Topics) Read(ctx context.Context, topic string, r Range) ([]Message, error) {
+	if r.Key == "" && r.Since.IsZero() {
+		memory, err := t.inMemory(ctx, topic)
+		if err != nil {
+			return nil, err
+		}
+		if memory {
+			return t.readOneByOne(ctx, topic, r)
+		}
+	}
+	msgs, _, err := t.readBatch(ctx, topic, r)
+	return msgs, err
+}
+
+// readBatch reads by the engine's batched direct get, and returns how many
+// messages there are behind the last one, too. The existing library for it takes
+// a lost answer for the end of the batch, and we must not.
+func (t *Topics) readBatch(ctx context.Context, topic string, r Range) (msgs []Message, pending uint64, err error) {
 	request := getRequest{Seq: max(r.From, 1), Batch: r.Max, MaxBytes: r.MaxBytes}
 	if !r.Since.IsZero() {
 		request.Seq, request.StartTime = 0, &r.Since
@@ -49,13 +67,9 @@ func (t *Topics) Read(ctx context.Context, topic string, r Range) (msgs []Messag
 	if r.Key != "" {
 		request.NextFor = KeySubject(topic, r.Key)
 	}
-	body, err := json.Marshal(request)
+	replies, err := t.reader.ask(ctx, topic, request)
 	if err != nil {
-		return nil, 0, unavailable("read", err)
-	}
-	replies, err := t.reader.ask(ctx, "$JS.API.DIRECT.GET."+StreamName(topic), body)
-	if err != nil {
-		return nil, 0, unavailable("read", err)
+		return nil, 0, err
 	}
 	end := replies[len(replies)-1]
 	switch status := end.Header.Get(statusHeader); status {
@@ -66,24 +80,87 @@ func (t *Topics) Read(ctx context.Context, topic string, r Range) (msgs []Messag
 		}
 	case statusNotFound:
 		return nil, 0, nil
-	case statusNoResponders:
-		return nil, 0, &NotFoundError{Topic: topic}
 	default:
 		return nil, 0, unavailable("read", fmt.Errorf("status %s: %s", status, end.Header.Get("Description")))
 	}
-	msgs = make([]Message, len(replies)-1)
+	msgs, err = decodeAll(topic, replies[:len(replies)-1])
+	return msgs, pending, err
+}
+
+// maxOneByOne is how many messages are asked for at once.
+const maxOneByOne = 256
+
+// readOneByOne reads from memory. There the engine counts what is behind a batch
+// one message at a time, which takes 40 ms for a million, and with it nobody can
+// write. So this asks for a first message and then for those with the sequences
+// behind it, as far as there are no gaps.
+func (t *Topics) readOneByOne(ctx context.Context, topic string, r Range) ([]Message, error) {
+	replies, err := t.reader.ask(ctx, topic, getRequest{Seq: max(r.From, 1), NextFor: ">"})
+	if err != nil || replies[0].Header[jetstream.SequenceHeader] == nil {
+		return nil, err
+	}
+	msgs, err := decodeAll(topic, replies)
+	if err != nil {
+		return nil, err
+	}
+	more := min(r.Max, maxOneByOne, r.MaxBytes/(len(msgs[0].Data)+1)+1) - 1
+	if more <= 0 {
+		return msgs, nil
+	}
+	requests := make([]getRequest, more)
+	for i := range requests {
+		requests[i] = getRequest{Seq: msgs[0].Sequence + 1 + uint64(i)}
+	}
+	if replies, err = t.reader.ask(ctx, topic, requests...); err != nil {
+		return nil, err
+	}
+	replies = slices.DeleteFunc(replies, func(m *nats.Msg) bool { return m.Header[jetstream.SequenceHeader] == nil })
+	rest, err := decodeAll(topic, replies)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(rest, func(a, b Message) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	bytes := len(msgs[0].Data)
+	for _, m := range rest {
+		if bytes >= r.MaxBytes || m.Sequence != msgs[len(msgs)-1].Sequence+1 {
+			break
+		}
+		msgs = append(msgs, m)
+		bytes += len(m.Data)
+	}
+	return msgs, nil
+}
+
+func decodeAll(topic string, replies []*nats.Msg) ([]Message, error) {
+	msgs := make([]Message, len(replies))
 	for i := range msgs {
+		var err error
 		if msgs[i], err = decode(topic, replies[i]); err != nil {
-			return nil, 0, unavailable("read", fmt.Errorf("a message without its place: %w", err))
+			return nil, unavailable("read", fmt.Errorf("a message without its place: %w", err))
 		}
 	}
-	return msgs, pending, nil
+	return msgs, nil
+}
+
+// inMemory reports whether topic is kept in memory. A topic that was deleted and
+// made again may be taken for what it was, which is slower and no less right.
+func (t *Topics) inMemory(ctx context.Context, topic string) (bool, error) {
+	if memory, ok := t.memory.Get(topic); ok {
+		return memory, nil
+	}
+	stream, err := t.stream(ctx, topic)
+	if err != nil {
+		return false, err
+	}
+	memory := stream.CachedInfo().Config.Storage == Memory
+	t.memory.Add(topic, memory)
+	return memory, nil
 }
 
 // Get returns the message of topic at sequence. Errors: [*NotFoundError],
 // [*NoMessageError], [*UnavailableError].
 func (t *Topics) Get(ctx context.Context, topic string, sequence uint64) (Message, error) {
-	msgs, _, err := t.Read(ctx, topic, Range{From: sequence, Max: 1, MaxBytes: 1})
+	msgs, err := t.Read(ctx, topic, Range{From: sequence, Max: 1, MaxBytes: 1})
 	if err != nil {
 		return Message{}, err
 	}
@@ -96,6 +173,16 @@ func (t *Topics) Get(ctx context.Context, topic string, sequence uint64) (Messag
 // Pending is how many messages of topic, with that key if it is not "", there
 // are from sequence from on. Errors: as for [Topics.Read].
 func (t *Topics) Pending(ctx context.Context, topic string, from uint64, key string) (uint64, error) {
-	msgs, behind, err := t.Read(ctx, topic, Range{From: from, Key: key, Max: 1, MaxBytes: 1})
+	if key == "" {
+		stream, err := t.stream(ctx, topic)
+		if err != nil {
+			return 0, err
+		}
+		state := stream.CachedInfo().State
+		if first := max(from, state.FirstSeq); state.NumDeleted == 0 {
+			return state.LastSeq + 1 - min(first, state.LastSeq+1), nil
+		}
+	}
+	msgs, behind, err := t.readBatch(ctx, topic, Range{From: from, Key: key, Max: 1, MaxBytes: 1})
 	return uint64(len(msgs)) + behind, err
 }

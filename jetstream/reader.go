@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"encoding/json"
 	"strconv"
 	"sync"
 
@@ -25,6 +26,7 @@ type reader struct {
 // readCall is one request.
 type readCall struct {
 	replies []*nats.Msg
+	want    int           // how many replies there are going to be; 0: up to the one that is no message
 	done    chan struct{} // closed when the last reply is there
 }
 
@@ -37,10 +39,15 @@ func newReader(nc *nats.Conn) (*reader, error) {
 	return r, sub.SetPendingLimits(-1, -1) // bounded by what is asked for
 }
 
-// ask sends a request and returns the replies. The last of them is the one that
+// ask sends requests about topic and returns the replies: one to each request
+// for a single message, or those to one request for a batch, the last of which
 // is not a message but says how it ended.
-func (r *reader) ask(ctx context.Context, subject string, body []byte) ([]*nats.Msg, error) {
+// Errors: [*NotFoundError], [*UnavailableError].
+func (r *reader) ask(ctx context.Context, topic string, requests ...getRequest) ([]*nats.Msg, error) {
 	call := &readCall{done: make(chan struct{})}
+	if requests[0].Batch == 0 {
+		call.want = len(requests)
+	}
 	r.mu.Lock()
 	r.last++
 	id := r.last
@@ -51,14 +58,25 @@ func (r *reader) ask(ctx context.Context, subject string, body []byte) ([]*nats.
 		defer r.mu.Unlock()
 		delete(r.calls, id)
 	}()
-	if err := r.nc.PublishRequest(subject, r.inbox+strconv.FormatUint(id, 10), body); err != nil {
-		return nil, err
+	subject, inbox := "$JS.API.DIRECT.GET."+StreamName(topic), r.inbox+strconv.FormatUint(id, 10)
+	for i := range requests {
+		body, err := json.Marshal(&requests[i])
+		if err == nil {
+			err = r.nc.PublishRequest(subject, inbox, body)
+		}
+		if err != nil {
+			return nil, unavailable("read", err)
+		}
 	}
 	select {
 	case <-call.done:
+		if call.replies[0].Header.Get(statusHeader) == statusNoResponders && len(call.replies[0].Data) == 0 &&
+			call.replies[0].Header[jetstream.SequenceHeader] == nil {
+			return nil, &NotFoundError{Topic: topic}
+		}
 		return call.replies, nil
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, unavailable("read", context.Cause(ctx))
 	}
 }
 
@@ -74,7 +92,8 @@ func (r *reader) answered(m *nats.Msg) {
 		return
 	}
 	call.replies = append(call.replies, m)
-	if m.Header[jetstream.SequenceHeader] == nil { // a message may have a header "Status", but that one it has
+	message := m.Header[jetstream.SequenceHeader] != nil // it may have a header "Status", too
+	if len(call.replies) == call.want || call.want == 0 && !message {
 		delete(r.calls, id)
 		close(call.done)
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
@@ -25,6 +27,9 @@ const (
 // of two equal creations as if it had done something.
 const instanceKey = "dq-instance"
 
+// rememberedTopics is how many topics a process remembers the storage of.
+const rememberedTopics = 16 << 10
+
 // Topics are the topics of one NATS account. All methods are safe for
 // concurrent use and return an error within the deadline of their context.
 type Topics struct {
@@ -33,7 +38,9 @@ type Topics struct {
 	publisher *publisher
 	reader    *reader
 	opts      StoreOptions
-	lanes     sync.Map // topic to *lane
+	lanes     sync.Map                 // topic to *lane
+	memory    *lru.Cache[string, bool] // whether a topic is kept there
+	purged    sync.Map                 // topic to *atomic.Uint64: how often it was
 	watches   watches
 }
 
@@ -72,7 +79,11 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Topics{nc: nc, js: js, publisher: publisher, reader: reader, opts: opts}, nil
+	memory, err := lru.New[string, bool](rememberedTopics)
+	if err != nil {
+		return nil, err
+	}
+	return &Topics{nc: nc, js: js, publisher: publisher, reader: reader, opts: opts, memory: memory}, nil
 }
 
 // A Topic is what there is to know of one topic.
@@ -152,7 +163,9 @@ func (t *Topics) Delete(ctx context.Context, topic string) error {
 	case err != nil:
 		return unavailable("delete the topic", err)
 	}
+	t.purges(topic).Add(1)
 	t.lanes.Delete(topic)
+	t.memory.Remove(topic)
 	return nil
 }
 
@@ -165,6 +178,9 @@ func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, 
 		return 0, err
 	}
 	before := stream.CachedInfo().State.Msgs
+	// The engine would go on behind upTo if that is further than the last.
+	upTo = min(upTo, stream.CachedInfo().State.LastSeq)
+	defer t.purges(topic).Add(1)
 	var opts []jetstream.StreamPurgeOpt
 	if upTo > 0 {
 		opts = append(opts, jetstream.WithPurgeSequence(upTo+1))
@@ -180,6 +196,15 @@ func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, 
 		return 0, unavailable("look up the topic", err)
 	}
 	return before - min(before, info.State.Msgs), nil
+}
+
+// purges counts how often this process purged or deleted topic.
+func (t *Topics) purges(topic string) *atomic.Uint64 {
+	if n, ok := t.purged.Load(topic); ok {
+		return n.(*atomic.Uint64)
+	}
+	n, _ := t.purged.LoadOrStore(topic, new(atomic.Uint64))
+	return n.(*atomic.Uint64)
 }
 
 // Describe returns what there is to know of topic. Errors: [*NotFoundError],

@@ -169,7 +169,7 @@ func (t *Topics) ReadWait(ctx context.Context, topic string, r Range) (msgs []Me
 	err = t.waitFor(ctx, topic, func() (bool, time.Time, error) {
 		calls, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineTimeout)
 		defer cancel()
-		msgs, _, err = t.Read(calls, topic, r)
+		msgs, err = t.Read(calls, topic, r)
 		return err != nil || len(msgs) > 0, time.Time{}, err
 	})
 	return msgs, err
