@@ -3,7 +3,6 @@ package facade
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -100,7 +99,7 @@ func checkConsumerName(name string) error {
 	case len(name) > maxConsumerName || strings.Trim(name, letters) != "" || strings.Trim(name, ".") == "":
 		return &FieldError{"name", fmt.Sprintf("want 1 to %d ASCII letters, digits, '-', '_' and '.'", maxConsumerName)}
 	}
-	if _, err := strconv.ParseFloat(name, 64); err == nil {
+	if strings.Trim(name, "-0123456789") == "" {
 		return &FieldError{"name", "a number could be taken for an id: add a letter"}
 	}
 	return nil
@@ -154,7 +153,7 @@ func (f *Facade) v1CreateConsumer(ctx context.Context, c *fiber.Ctx) (any, error
 		return nil, err
 	}
 	var in newConsumer
-	if err := decodeOptional(c.Body(), &in); err != nil {
+	if err := decodeOptional(c.BodyRaw(), &in); err != nil {
 		return nil, err
 	}
 	spec, start, err := in.spec(topic)
@@ -339,7 +338,7 @@ func (f *Facade) v1Settle(op string) func(context.Context, *fiber.Ctx) (any, err
 			return nil, err
 		}
 		var in settlement
-		if err := decodeStrict(c.Body(), &in); err != nil {
+		if err := decodeStrict(c.BodyRaw(), &in); err != nil {
 			return nil, err
 		}
 		return noContent, f.settle(ctx, consumer, op, &in)
@@ -354,7 +353,7 @@ func (f *Facade) v1Seek(ctx context.Context, c *fiber.Ctx) (any, error) {
 	var in struct {
 		To *Place `json:"to"`
 	}
-	if err := decodeStrict(c.Body(), &in); err != nil {
+	if err := decodeStrict(c.BodyRaw(), &in); err != nil {
 		return nil, err
 	}
 	to, err := required("to", in.To)
@@ -375,7 +374,7 @@ func (f *Facade) v1Pause(ctx context.Context, c *fiber.Ctx) (any, error) {
 	var in struct {
 		For *jetstream.Duration `json:"for"`
 	}
-	if err := decodeStrict(c.Body(), &in); err != nil {
+	if err := decodeStrict(c.BodyRaw(), &in); err != nil {
 		return nil, err
 	}
 	pause, err := required("for", in.For)

@@ -130,6 +130,8 @@ var problems = []problemRow{
 	refused[*jetstream.SettingError]("invalid_setting", fiber.StatusUnprocessableEntity),
 	refused[*jetstream.BatchError]("invalid_batch", fiber.StatusUnprocessableEntity),
 	refused[*BatchTooLargeError]("batch_too_large", fiber.StatusRequestEntityTooLarge),
+	refused[*jetstream.DuplicateError]("duplicate_batch", fiber.StatusConflict),
+	refused[*jetstream.ConsumerGoneError]("consumer_not_found", fiber.StatusNotFound),
 	refused[*jetstream.MessageTooLargeError]("message_too_large", fiber.StatusRequestEntityTooLarge),
 	refused[*jetstream.SequenceError]("wrong_last_sequence", fiber.StatusConflict),
 	refused[*jetstream.FullError]("topic_full", fiber.StatusTooManyRequests),

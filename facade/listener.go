@@ -9,6 +9,10 @@ import (
 	"time"
 )
 
+// hurryTime is how long the broker waits, when it stops, for a client to take
+// the rest of a stream.
+const hurryTime = time.Second
+
 // listener knows the connections that are open. The HTTP server would close
 // those that wait for a request the moment it shuts down, under the hands of
 // clients that are just sending one, and wait for the first request of those on
@@ -102,6 +106,9 @@ type conn struct {
 	heard    bool      // only the goroutine that reads uses it
 	early    []byte    // read by watch before the server asked for it
 	moved    time.Time // when the deadline for writing was moved
+
+	deadline sync.Mutex // held while the one for writing is moved
+	hurried  bool
 }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -129,6 +136,25 @@ func (c *conn) Write(p []byte) (int, error) {
 		}
 	}
 	return c.Conn.Write(p)
+}
+
+// SetWriteDeadline implements [net.Conn].
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.deadline.Lock()
+	defer c.deadline.Unlock()
+	if c.hurried {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// hurry gives the client hurryTime to take what is being written: the broker
+// does not wait for a reader that has stopped.
+func (c *conn) hurry() {
+	c.deadline.Lock()
+	defer c.deadline.Unlock()
+	c.hurried = true
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(hurryTime))
 }
 
 // watch calls gone when the client hangs up while its request is being worked

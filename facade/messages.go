@@ -36,6 +36,13 @@ const (
 
 	// maxIdempotencyKey is in bytes. The engine keeps each for the dedup window.
 	maxIdempotencyKey = 256
+
+	// maxHeaders is in bytes of names and values, with headerCost for each, as
+	// HTTP/2 counts. It keeps an answer with them in what HTTP clients accept.
+	maxHeaders = 16 << 10
+	headerCost = 32
+
+	maxDelay = 365 * 24 * time.Hour
 )
 
 // newMessage is a message as a client writes it.
@@ -72,8 +79,12 @@ func (m *newMessage) draft() (d jetstream.Draft, err error) {
 	if m.Delay < 0 || m.Delay != 0 && !m.DeliverAt.IsZero() {
 		return d, &FieldError{"delay", "want a duration above 0s, without deliver_at"}
 	}
+	now := time.Now()
 	if m.Delay > 0 {
-		d.At = time.Now().Add(time.Duration(m.Delay))
+		d.At = now.Add(time.Duration(m.Delay))
+	}
+	if d.At.After(now.Add(maxDelay)) {
+		return d, &FieldError{"delay", fmt.Sprintf("want at most %s from now", maxDelay)}
 	}
 	return d, checkDraft(d)
 }
@@ -83,24 +94,38 @@ func checkDraft(d jetstream.Draft) error {
 	if err := jetstream.CheckKey(d.Key); err != nil {
 		return &FieldError{"key", err.Error()}
 	}
-	if len(d.ID) > maxIdempotencyKey || !printable(d.ID) {
-		return &FieldError{"idempotency_key", fmt.Sprintf("want at most %d bytes without control characters", maxIdempotencyKey)}
+	if err := checkIdempotencyKey("idempotency_key", d.ID); err != nil {
+		return err
 	}
 	if d.TTL != 0 && d.TTL < time.Second || d.TTL%time.Second != 0 {
 		return &FieldError{"ttl", fmt.Sprintf("want whole seconds, 1s or more, not %s", d.TTL)}
 	}
-	if !printable(d.ContentType) {
-		return &FieldError{"content_type", "control characters are not allowed"}
+	if !headerValue(d.ContentType) {
+		return &FieldError{"content_type", "it may have no control characters, and no space around it"}
 	}
+	size := len(d.ContentType)
 	for name, value := range d.Headers {
+		size += len(name) + len(value) + headerCost
 		switch {
+		case strings.EqualFold(name, fiber.HeaderContentType):
+			return &FieldError{"headers", "Content-Type: it has a field of its own, content_type"}
 		case jetstream.Reserved(name):
 			return &FieldError{"headers", fmt.Sprintf("%.100q: names that start with Nats- or Dq- are reserved", name)}
 		case !token(name):
 			return &FieldError{"headers", fmt.Sprintf("%.100q: want a name of letters, digits and !#$%%&'*+-.^_`|~", name)}
-		case !printable(value) || strings.TrimSpace(value) != value:
+		case !headerValue(value):
 			return &FieldError{"headers", fmt.Sprintf("%.100q: the value may have no control characters, and no space around it", name)}
 		}
+	}
+	if size > maxHeaders {
+		return &FieldError{"headers", fmt.Sprintf("they take %d bytes and may take %d: names, values, and %d for each", size, maxHeaders, headerCost)}
+	}
+	return nil
+}
+
+func checkIdempotencyKey(field, key string) error {
+	if len(key) > maxIdempotencyKey || !headerValue(key) {
+		return &FieldError{field, fmt.Sprintf("want at most %d bytes without control characters, and no space around them", maxIdempotencyKey)}
 	}
 	return nil
 }
@@ -115,9 +140,12 @@ func token(name string) bool {
 	return name != ""
 }
 
-func printable(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f })
+// headerValue reports whether text may be the value of a header.
+func headerValue(text string) bool {
+	return !strings.ContainsFunc(text, control) && strings.TrimSpace(text) == text
 }
+
+func control(r rune) bool { return r < ' ' || r == 0x7f }
 
 // receipt is what became of a message.
 type receipt struct {
@@ -191,7 +219,11 @@ func answerOf(drafts []jetstream.Draft, receipts []jetstream.Receipt) (any, erro
 // draftsOf reads the messages in a body, as its content type says.
 func draftsOf(c *fiber.Ctx, raw bool) (drafts []jetstream.Draft, err error) {
 	kind, _, _ := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
-	body := c.Body()
+	body := c.BodyRaw()
+	key := string(c.Request().Header.Peek(idempotencyHeader))
+	if err := checkIdempotencyKey(idempotencyHeader, key); err != nil {
+		return nil, err
+	}
 	switch {
 	case raw || kind != fiber.MIMEApplicationJSON && kind != mimeNDJSON:
 		draft, err := rawDraft(c)
@@ -207,11 +239,11 @@ func draftsOf(c *fiber.Ctx, raw bool) (drafts []jetstream.Draft, err error) {
 		}
 		draft, err := m.draft()
 		if draft.ID == "" {
-			draft.ID = string(c.Request().Header.Peek(idempotencyHeader))
+			draft.ID = key
 		}
 		return []jetstream.Draft{draft}, err
 	}
-	if key := string(c.Request().Header.Peek(idempotencyHeader)); key != "" {
+	if key != "" {
 		for i := range drafts {
 			if drafts[i].ID == "" {
 				drafts[i].ID = key + "/" + strconv.Itoa(i)
@@ -241,23 +273,30 @@ func arrayOf(body []byte) ([]jetstream.Draft, error) {
 
 // linesOf reads a JSON object from each line.
 func linesOf(body []byte) ([]jetstream.Draft, error) {
-	var drafts []jetstream.Draft
-	n := 0
+	blank := func(line []byte) bool { return len(bytes.TrimSpace(line)) == 0 }
+	count := 0
+	for line := range bytes.Lines(body) {
+		if !blank(line) {
+			count++
+		}
+	}
+	if count > maxMessages {
+		return nil, &BatchTooLargeError{Messages: count}
+	}
+	drafts := make([]jetstream.Draft, 0, count)
+	n := -1
 	for line := range bytes.Lines(body) {
 		n++
-		if len(bytes.TrimSpace(line)) == 0 {
+		if blank(line) {
 			continue
-		}
-		if len(drafts) == maxMessages {
-			return nil, &BatchTooLargeError{Messages: len(drafts) + bytes.Count(body, []byte("\n")) - n + 1}
 		}
 		var m newMessage
 		if err := decodeStrict(line, &m); err != nil {
-			return nil, &ItemError{"line", n - 1, err}
+			return nil, &ItemError{"line", n, err}
 		}
 		draft, err := m.draft()
 		if err != nil {
-			return nil, &ItemError{"line", n - 1, err}
+			return nil, &ItemError{"line", n, err}
 		}
 		drafts = append(drafts, draft)
 	}
@@ -295,7 +334,7 @@ func rawDraft(c *fiber.Ctx) (d jetstream.Draft, err error) {
 	if m.ContentType == fiber.MIMEApplicationForm { // curl -d says so of any text
 		m.ContentType = ""
 	}
-	data := string(c.Body())
+	data := string(c.BodyRaw())
 	m.Data = &data
 	return m.draft()
 }
@@ -330,20 +369,31 @@ func viewDelivery(d jetstream.Delivery) messageView {
 	return view
 }
 
-// writeRaw answers with a message as it is.
+// writeRaw answers with a message as it is. Of what NATS clients may store, HTTP
+// has no room for some headers, and for control characters in others.
 func writeRaw(c *fiber.Ctx, d jetstream.Delivery) {
 	header := &c.Response().Header
+	plain := func(text string) string {
+		return strings.Map(func(r rune) rune {
+			if control(r) {
+				return ' '
+			}
+			return r
+		}, text)
+	}
 	header.SetContentType(fiber.MIMEOctetStream)
 	if d.ContentType != "" {
-		header.SetContentType(d.ContentType)
+		header.SetContentType(plain(d.ContentType))
 	}
 	header.Set(sequenceHeader, strconv.FormatUint(d.Sequence, 10))
 	header.Set(timeHeader, d.Time.Format(time.RFC3339Nano))
 	if d.Key != "" {
-		header.Set(keyHeader, d.Key)
+		header.Set(keyHeader, plain(d.Key))
 	}
 	for name, value := range d.Headers {
-		header.Set(headerPrefix+name, value)
+		if token(name) {
+			header.Set(headerPrefix+name, plain(value))
+		}
 	}
 	if d.Token != "" {
 		header.Set(tokenHeader, d.Token)

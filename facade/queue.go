@@ -331,16 +331,24 @@ func (q *Queue) position(ctx context.Context, topic string, place Place) (uint64
 
 // FindConsumer returns the consumer of topic that a client calls by its name or
 // its id.
-func (q *Queue) FindConsumer(ctx context.Context, topic, label string) (jetstream.Consumer, error) {
-	if _, err := q.Topics.LastSequence(ctx, topic); err != nil {
-		return jetstream.Consumer{}, err
+func (q *Queue) FindConsumer(ctx context.Context, topic, label string) (c jetstream.Consumer, err error) {
+	id, notNumber := strconv.ParseInt(label, 10, 64)
+	if notNumber != nil || strings.HasPrefix(label, "+") {
+		var entry registry.Entry
+		entry, err = q.Registry.LookupName(ctx, topic, label)
+		c = consumerOf(entry)
+	} else {
+		c, err = q.consumer(ctx, topic, ID{Number: id, Text: label})
 	}
-	id, err := strconv.ParseInt(label, 10, 64)
-	if err != nil || strings.HasPrefix(label, "+") {
-		entry, err := q.Registry.LookupName(ctx, topic, label)
-		return consumerOf(entry), err
+	if err == nil {
+		return c, nil
 	}
-	return q.consumer(ctx, topic, ID{Number: id, Text: label})
+	// That the topic is not there says more. It is looked up only now, as a
+	// consumer that is there has one.
+	if _, none := q.Topics.LastSequence(ctx, topic); none != nil {
+		err = none
+	}
+	return jetstream.Consumer{}, err
 }
 
 // ListConsumers returns the consumers of a topic in the order of their ids.

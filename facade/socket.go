@@ -21,8 +21,9 @@ const (
 	// maxSocketRead is the largest text that a client may send, in bytes.
 	maxSocketRead = 1 << 20
 
-	// A client has to answer a ping, which is sent every heartbeat, in that time.
-	pongTimeout = 3 * heartbeat
+	// A client has to answer one of so many pings, of which there is one every
+	// heartbeat.
+	maxPings = 3
 )
 
 // v1Socket opens a WebSocket on a consumer.
@@ -34,10 +35,17 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if !websocket.FastHTTPIsWebSocketUpgrade(c.Context()) {
 		return nil, fiber.NewError(fiber.StatusUpgradeRequired, "this is a WebSocket: ask for an upgrade, or use fetch or stream")
 	}
-	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: f.originAllowed}
+	if !f.originAllowed(c) {
+		return nil, fiber.NewError(fiber.StatusForbidden, "pages of this origin may not open a WebSocket here; DQ_CORS_ORIGINS has those that may")
+	}
+	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: func(*fasthttp.RequestCtx) bool { return true }}
+	client, _ := c.Context().Conn().(*conn)
 	f.streams.Add(1)
 	err = upgrader.Upgrade(c.Context(), func(ws *websocket.Conn) {
 		defer f.streams.Done()
+		if client != nil {
+			defer context.AfterFunc(f.running, client.hurry)()
+		}
 		s := &socket{facade: f, consumer: consumer, ws: ws, pulled: make(chan struct{}, 1)}
 		s.serve()
 	})
@@ -50,8 +58,8 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 
 // originAllowed says whether a page of that origin may open a WebSocket; CORS
 // does not hold for those.
-func (f *Facade) originAllowed(c *fasthttp.RequestCtx) bool {
-	origin := string(c.Request.Header.Peek(fiber.HeaderOrigin))
+func (f *Facade) originAllowed(c *fiber.Ctx) bool {
+	origin := c.Get(fiber.HeaderOrigin)
 	allowed := strings.Split(f.opts.CORSOrigins, ",")
 	return origin == "" || slices.Contains(allowed, "*") || slices.Contains(allowed, origin)
 }
@@ -102,7 +110,7 @@ func (s *socket) serve() {
 // receive does what the client asks for.
 func (s *socket) receive(ctx context.Context) {
 	s.ws.SetReadLimit(maxSocketRead)
-	alive := func(string) error { return s.ws.SetReadDeadline(time.Now().Add(pongTimeout)) }
+	alive := func(string) error { return s.ws.SetReadDeadline(time.Now().Add(maxPings * heartbeat)) }
 	s.ws.SetPongHandler(alive)
 	for alive("") == nil {
 		_, text, err := s.ws.ReadMessage()

@@ -18,14 +18,14 @@ import (
 const (
 	mimeEvents = "text/event-stream"
 
-	// heartbeat is how long a stream or socket may be silent.
-	heartbeat = 15 * time.Second
-
 	// How many messages and bytes are taken for a stream at once. A reader that
 	// is slow holds that much, and what the connection buffers.
 	streamMessages = 64
 	streamBytes    = 64 << 10
 )
+
+// heartbeat is how long a stream or socket may be silent. Tests shorten it.
+var heartbeat = 15 * time.Second
 
 // streamTopic streams the messages of a topic.
 func (f *Facade) streamTopic(c *fiber.Ctx, topic string, from Place, key string) error {
@@ -36,7 +36,7 @@ func (f *Facade) streamTopic(c *fiber.Ctx, topic string, from Place, key string)
 		return err
 	}
 	if last != nil {
-		from = Place{Sequence: *last + 1}
+		from = Place{Sequence: max(*last, *last+1)} // of the largest there is no next
 	}
 	next, err := f.queue.Locate(ctx, topic, from)
 	if err != nil {
@@ -122,6 +122,7 @@ func (f *Facade) stream(c *fiber.Ctx, next func(context.Context) ([]messageView,
 		defer cancel()
 		if client != nil {
 			defer client.watch(cancel)()
+			defer context.AfterFunc(f.running, client.hurry)()
 		}
 		if _, err := io.WriteString(w, "retry: 1000\n\n"); err != nil || w.Flush() != nil {
 			return

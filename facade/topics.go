@@ -95,7 +95,7 @@ func (f *Facade) v1ChangeTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 
 // settingsIn changes settings as the body of a request says.
 func settingsIn(c *fiber.Ctx) func(*jetstream.Settings) error {
-	return func(s *jetstream.Settings) error { return decodeOptional(c.Body(), s) }
+	return func(s *jetstream.Settings) error { return decodeOptional(c.BodyRaw(), s) }
 }
 
 func (f *Facade) v1DescribeTopic(ctx context.Context, c *fiber.Ctx) (any, error) {

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strconv"
 	"sync"
@@ -258,6 +259,9 @@ func (c *Consumers) know(ctx context.Context, consumer Consumer, p *position) (e
 		}
 		p.known, p.ahead = true, nil
 	}
+	if p.cursor.Gone { // since this process deleted it
+		return &ConsumerGoneError{ID: consumer.ID}
+	}
 	return nil
 }
 
@@ -323,7 +327,11 @@ func (c *Consumers) update(ctx context.Context, consumer Consumer, change func(n
 		if next.Position != p.cursor.Position {
 			p.ahead = nil
 		}
-		if stored, err := c.store(ctx, consumer, p, next); stored || err != nil {
+		stored, err := c.store(ctx, consumer, p, next)
+		if stored {
+			c.topics.wake(consumer.Topic) // who waits may get something now
+		}
+		if stored || err != nil {
 			return err
 		}
 	}
@@ -377,13 +385,16 @@ func (c *Consumers) State(ctx context.Context, consumer Consumer) (State, error)
 	return state, nil
 }
 
-// Remove forgets how far consumer is. Errors: [*UnavailableError].
+// Remove ends consumer for ever. Calls of it that wait fail.
+// Errors: [*UnavailableError].
 func (c *Consumers) Remove(ctx context.Context, consumer Consumer) error {
-	p := c.position(consumer.ID)
-	if err := p.await(ctx); err != nil {
-		return err
+	err := c.update(ctx, consumer, func(next *Cursor) (bool, error) {
+		*next = Cursor{Position: next.Position, Gone: true, revision: next.revision}
+		return true, nil
+	})
+	var gone *ConsumerGoneError
+	if errors.As(err, &gone) {
+		return nil
 	}
-	defer p.turn.Release(1)
-	p.forget()
-	return c.cursors.remove(ctx, consumer.ID)
+	return err
 }

@@ -28,6 +28,9 @@ type Cursor struct {
 	Epoch uint64 `json:"epoch,omitempty"`
 	// PausedUntil is when a paused consumer goes on.
 	PausedUntil time.Time `json:"paused_until,omitzero"`
+	// Gone says that the consumer was deleted. The entry stays, lest a call that
+	// was under way makes it anew.
+	Gone bool `json:"gone,omitempty"`
 
 	revision uint64 // of the entry; 0 if there is none yet
 }
@@ -50,7 +53,7 @@ func (c Cursor) paused(now time.Time) bool { return now.Before(c.PausedUntil) }
 
 // encode is the cursor as it is stored.
 func (c Cursor) encode() ([]byte, error) {
-	if len(c.Leases) == 0 && c.Epoch == 0 && c.PausedUntil.IsZero() {
+	if len(c.Leases) == 0 && c.Epoch == 0 && c.PausedUntil.IsZero() && !c.Gone {
 		return strconv.AppendUint(nil, c.Position, 10), nil
 	}
 	return json.Marshal(c)
@@ -98,6 +101,9 @@ func (c *cursors) load(ctx context.Context, consumer int64, start uint64) (Curso
 	if err != nil {
 		return Cursor{}, unavailable("read the position", err)
 	}
+	if cursor.Gone {
+		return Cursor{}, &ConsumerGoneError{ID: consumer}
+	}
 	cursor.revision = entry.Revision()
 	return cursor, nil
 }
@@ -125,14 +131,6 @@ func (c *cursors) store(ctx context.Context, consumer int64, next Cursor) (_ Cur
 	}
 	next.revision = answer.sequence
 	return next, true, nil
-}
-
-// remove forgets a consumer's cursor.
-func (c *cursors) remove(ctx context.Context, consumer int64) error {
-	if err := c.kv.Purge(ctx, cursorKey(consumer)); err != nil {
-		return unavailable("remove the position", err)
-	}
-	return nil
 }
 
 func cursorKey(consumer int64) string { return strconv.FormatInt(consumer, 10) }

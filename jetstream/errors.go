@@ -25,6 +25,13 @@ type ExistsError struct{ Topic string }
 
 func (e *ExistsError) Error() string { return fmt.Sprintf("Topic:%s already exist", e.Topic) }
 
+// ConsumerGoneError is a consumer that was deleted.
+type ConsumerGoneError struct{ ID int64 }
+
+func (e *ConsumerGoneError) Error() string {
+	return fmt.Sprintf("Consumer:%d does not exist any more: it was deleted, or its topic was", e.ID)
+}
+
 // EmptyError says that a consumer has consumed all there is.
 type EmptyError struct {
 	Consumer int64
@@ -83,6 +90,14 @@ func (e *SequenceError) Error() string {
 type BatchError struct{ Problem string }
 
 func (e *BatchError) Error() string { return e.Problem }
+
+// DuplicateError is an atomic batch with an idempotency key that is there twice
+// or was used before. Nothing of it was stored.
+type DuplicateError struct{}
+
+func (*DuplicateError) Error() string {
+	return "an idempotency key is in the batch twice, or was used before: nothing of the batch was stored now; if this is a retry, it was stored then"
+}
 
 // ModeError is an operation that a consumer of another mode has not got.
 type ModeError struct{ Operation, Mode string }

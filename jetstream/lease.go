@@ -195,7 +195,11 @@ func (c *Consumers) endAfter(ctx context.Context, consumer Consumer, tokens []st
 }
 
 // endAfter is the end of a lease of that length, rounded up: none is over early.
+// One of no length is over.
 func endAfter(now time.Time, d time.Duration) int64 {
+	if d <= 0 {
+		return now.UnixMilli()
+	}
 	return now.Add(d + time.Millisecond - 1).UnixMilli()
 }
 

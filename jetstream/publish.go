@@ -108,7 +108,7 @@ func publishError(topic string, err error) error {
 				return &FullError{Topic: topic}
 			}
 		case codeBatchDuplicate:
-			return &BatchError{Problem: "an idempotency key is there twice or was used before, so none of the batch was stored"}
+			return &DuplicateError{}
 		case codeInvalidTTL:
 			return &BatchError{Problem: "a TTL is not valid"}
 		}

@@ -102,6 +102,15 @@ func (t *Topics) newWatch(ctx context.Context, topic string) (*watch, error) {
 	return w, nil
 }
 
+// wake has those who wait for topic in this process look.
+func (t *Topics) wake(topic string) {
+	t.watches.mu.Lock()
+	defer t.watches.mu.Unlock()
+	if w, ok := t.watches.topics[topic]; ok && w.users > 0 {
+		w.arrived()
+	}
+}
+
 // waitFor calls look until it is done, and again whenever topic has a new
 // message, at the time that look asks for, and from time to time. It returns
 // without an error when ctx ends. Engine calls are not to be given ctx.

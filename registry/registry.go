@@ -71,6 +71,7 @@ type Entry struct {
 type Registry struct {
 	kv    jetstream.KeyValue
 	known *lru.Cache[string, Registration]
+	names *lru.Cache[string, int64] // ids by the keys of their names
 	next  map[Kind]*allocator
 
 	watcher jetstream.KeyWatcher
@@ -102,12 +103,16 @@ func Open(ctx context.Context, nc *nats.Conn, storage jetstream.StorageType, rep
 	if err != nil {
 		return nil, err
 	}
+	names, err := lru.New[string, int64](remembered)
+	if err != nil {
+		return nil, err
+	}
 	watcher, err := kv.WatchAll(ctx, jetstream.UpdatesOnly())
 	if err != nil {
 		return nil, &UnavailableError{"watch the registry", err}
 	}
 	r := &Registry{
-		kv: kv, known: known, watcher: watcher, ended: make(chan struct{}),
+		kv: kv, known: known, names: names, watcher: watcher, ended: make(chan struct{}),
 		next: map[Kind]*allocator{
 			Producer: {turn: semaphore.NewWeighted(1)},
 			Consumer: {turn: semaphore.NewWeighted(1)},
@@ -122,6 +127,10 @@ func (r *Registry) follow() {
 	defer close(r.ended)
 	for entry := range r.watcher.Updates() {
 		if entry == nil {
+			continue
+		}
+		if strings.HasPrefix(entry.Key(), namePrefix) {
+			r.names.Remove(entry.Key()) // it is read again when it is asked for
 			continue
 		}
 		if old, ok := r.known.Peek(entry.Key()); !ok || old.Gone { // what is gone stays so
@@ -275,11 +284,17 @@ func (r *Registry) RegisterName(ctx context.Context, reg Registration) (_ Entry,
 // LookupName returns the consumer of topic with that name.
 // Errors: [*NotFoundError], [*UnavailableError].
 func (r *Registry) LookupName(ctx context.Context, topic, name string) (Entry, error) {
-	none := &NotFoundError{Kind: Consumer, ID: name}
-	entry, err := r.kv.Get(ctx, nameKey(topic, name))
+	key := nameKey(topic, name)
+	if id, ok := r.names.Get(key); ok {
+		// A name may have been given anew a moment ago; its old id is gone then.
+		if reg, err := r.Lookup(ctx, Consumer, id); err == nil {
+			return Entry{id, reg}, nil
+		}
+	}
+	entry, err := r.kv.Get(ctx, key)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
-		return Entry{}, none
+		return Entry{}, &NotFoundError{Kind: Consumer, ID: name}
 	case err != nil:
 		return Entry{}, &UnavailableError{"look up a name", err}
 	}
@@ -288,6 +303,9 @@ func (r *Registry) LookupName(ctx context.Context, topic, name string) (Entry, e
 		return Entry{}, &UnavailableError{"look up a name", err}
 	}
 	reg, err := r.Lookup(ctx, Consumer, id)
+	if err == nil {
+		r.names.Add(key, id)
+	}
 	return Entry{id, reg}, err
 }
 
@@ -351,8 +369,10 @@ func (r *Registry) Remove(ctx context.Context, kind Kind, id int64) error {
 	return nil
 }
 
+const namePrefix = "name."
+
 func nameKey(topic, name string) string {
-	return "name." + encode(topic) + "." + encode(name)
+	return namePrefix + encode(topic) + "." + encode(name)
 }
 
 // encode makes a word that may stand in a key of any text.
