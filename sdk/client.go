@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -23,6 +24,7 @@ const (
 type Client struct {
 	base    string
 	http    *http.Client
+	token   string
 	timeout time.Duration
 	retries uint
 }
@@ -55,6 +57,28 @@ func WithRetries(retries uint) Option {
 func WithTransport(transport http.RoundTripper) Option {
 	return func(c *Client) error {
 		c.http.Transport = transport
+		return nil
+	}
+}
+
+// WithTLSConfig sets how a client connects to a broker at an https URL. It works
+// on the transport that the client has by then, and takes no effect on one that
+// is not an [*http.Transport].
+func WithTLSConfig(config *tls.Config) Option {
+	return func(c *Client) error {
+		if transport, ok := c.http.Transport.(*http.Transport); ok {
+			transport = transport.Clone()
+			transport.TLSClientConfig = config
+			c.http.Transport = transport
+		}
+		return nil
+	}
+}
+
+// WithToken makes the client show that token to the broker.
+func WithToken(token string) Option {
+	return func(c *Client) error {
+		c.token = token
 		return nil
 	}
 }
@@ -167,6 +191,14 @@ func (c *Client) Size(ctx context.Context, topic string, consumer int64) (size i
 		query: consumerQuery(topic, consumer), answer: &answer{Size: &size},
 	})
 	return size, err
+}
+
+// answer is where the fields of an answer of the classic API go.
+type answer struct {
+	Message    any    `json:"message"`
+	ProducerID *int64 `json:"producer_id"`
+	ConsumerID *int64 `json:"consumer_id"`
+	Size       *int64 `json:"size"`
 }
 
 func consumerQuery(topic string, consumer int64) url.Values {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -42,13 +43,17 @@ func hangUp(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// calls are the calls of a client, and whether each may be repeated after it
-// may have taken effect.
-var calls = []struct {
+// apiCall is a call of a client, and whether it may be repeated after it may
+// have taken effect.
+type apiCall struct {
 	name       string
 	repeatable bool
 	call       func(context.Context, *sdk.Client) error
-}{
+}
+
+var calls = slices.Concat(classicCalls, modernCalls)
+
+var classicCalls = []apiCall{
 	{"CreateTopic", false, func(ctx context.Context, c *sdk.Client) error { return c.CreateTopic(ctx, "T") }},
 	{"Topics", true, func(ctx context.Context, c *sdk.Client) error { _, err := c.Topics(ctx); return err }},
 	{"RegisterProducer", false, func(ctx context.Context, c *sdk.Client) error { _, err := c.RegisterProducer(ctx, "T"); return err }},
@@ -129,6 +134,7 @@ func TestEveryCallWaitsForABrokerThatIsNotUpYet(t *testing.T) {
 				return new(net.Dialer).DialContext(ctx, network, address)
 			}}
 			address, requests := server(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusConflict)
 				_, _ = io.WriteString(w, `{"status":"failure","code":"topic_exists","message":"m"}`)
 			})
 			client, err := sdk.New(address, sdk.WithTransport(transport))
