@@ -56,7 +56,7 @@ func consumeCommand(c *client) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if _, err := fmt.Fprintln(cmd.OutOrStdout(), message); err != nil {
+				if err := c.output(cmd).line(map[string]any{"message": message}, message); err != nil {
 					return err
 				}
 				if n++; n == count {
@@ -87,8 +87,7 @@ func sizeCommand(c *client) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), size)
-			return nil
+			return c.output(cmd).line(map[string]any{"size": size}, fmt.Sprint(size))
 		},
 	}
 	cmd.Flags().Int64Var(&id, "id", 0, "the consumer's id")

@@ -42,7 +42,7 @@ func demo(cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := runScenario(cmd.Context(), cmd, plan, b.URL(), filepath.Join(dir, "logs")); err != nil {
+	if err := runScenario(cmd, output{w: cmd.OutOrStdout()}, plan, b.URL(), filepath.Join(dir, "logs")); err != nil {
 		return err
 	}
 	if err := invite(cmd, b.URL()); err != nil {

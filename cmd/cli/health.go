@@ -14,7 +14,10 @@ func healthCommand(c *client) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return api.Ready(cmd.Context())
+			if err := api.Ready(cmd.Context()); err != nil || !c.json {
+				return err
+			}
+			return c.output(cmd).object(map[string]any{"ready": true})
 		},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -32,13 +33,20 @@ Exit status: 0 done, 1 failed, 2 wrong usage or setting, 3 refused by the broker
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	return run(ctx, args, os.Stdin, os.Stdout, os.Stderr)
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) {
 	root := Root()
 	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
 	ran := false
 	started(root, &ran)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "dq:", err)
+		fmt.Fprintln(stderr, "dq:", err)
 		if !ran {
 			return exitUsage
 		}
@@ -72,8 +80,25 @@ func (e *usageError) Unwrap() error { return e.error }
 // commandRetries is how often a command tries again. Somebody is waiting.
 const commandRetries = 2
 
-// client makes the client of the broker that the command is to talk to.
-type client struct{ broker string }
+// client is how a command talks to a broker, and how it prints what that says.
+type client struct {
+	broker string
+	token  string
+	json   bool
+}
+
+// flags defines the flags of the commands that talk to a broker.
+func (c *client) flags(cmd *cobra.Command) {
+	flags := cmd.PersistentFlags()
+	flags.StringVar(&c.broker, "broker", brokerAddress(), "broker to talk to, HOST:PORT or URL ($"+broker.BrokerVariable+")")
+	// Its default is not that of the flag, lest the help shows it.
+	flags.StringVar(&c.token, "token", "", "token to show to the broker ($"+broker.TokenVariable+")")
+	c.jsonFlag(cmd)
+}
+
+func (c *client) jsonFlag(cmd *cobra.Command) {
+	cmd.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON objects, one a line")
+}
 
 // brokerAddress is the broker that the environment names, or that of this host.
 func brokerAddress() string {
@@ -84,7 +109,11 @@ func brokerAddress() string {
 }
 
 func (c *client) connect() (*sdk.Client, error) {
-	api, err := sdk.New(c.broker, sdk.WithRetries(commandRetries))
+	token := c.token
+	if token == "" {
+		token = os.Getenv(broker.TokenVariable)
+	}
+	api, err := sdk.New(c.broker, sdk.WithRetries(commandRetries), sdk.WithToken(token))
 	if err != nil {
 		return nil, &usageError{err}
 	}
@@ -101,12 +130,15 @@ func Root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	c := &client{}
-	root.AddCommand(serveCommand(), demoCommand(), versionCommand())
+	root.AddCommand(serveCommand(), demoCommand(), versionCommand(c))
 	for _, cmd := range []*cobra.Command{
-		topicsCommand(c), topicCommand(c), registerCommand(c),
-		produceCommand(c), consumeCommand(c), sizeCommand(c), healthCommand(c), scenarioCommand(c),
+		topicsCommand(c), topicCommand(c), consumerCommand(c), seekCommand(c),
+		produceCommand(c), browseCommand(c), tailCommand(c),
+		fetchCommand(c), ackCommand(c), nackCommand(c),
+		registerCommand(c), consumeCommand(c), sizeCommand(c),
+		healthCommand(c), scenarioCommand(c),
 	} {
-		cmd.PersistentFlags().StringVar(&c.broker, "broker", brokerAddress(), "broker to talk to, HOST:PORT or URL ($"+broker.BrokerVariable+")")
+		c.flags(cmd)
 		root.AddCommand(cmd)
 	}
 	return root

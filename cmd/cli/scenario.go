@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -43,7 +41,7 @@ func scenarioCommand(c *client) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return check(cmd.OutOrStdout(), plan, args[1])
+			return check(c.output(cmd), plan, args[1])
 		},
 	}, &cobra.Command{
 		Use:   "run SCENARIO DIR",
@@ -54,7 +52,7 @@ func scenarioCommand(c *client) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return runScenario(cmd.Context(), cmd, plan, c.broker, args[1])
+			return runScenario(cmd, c.output(cmd), plan, c.broker, args[1])
 		},
 	})
 	return cmd
@@ -70,7 +68,7 @@ func findPlan(name string) (scenarios.Plan, error) {
 
 // runScenario runs plan against broker with its log files in dir, shows how far
 // it is, and prints the checked table.
-func runScenario(ctx context.Context, cmd *cobra.Command, plan scenarios.Plan, broker, dir string) error {
+func runScenario(cmd *cobra.Command, out output, plan scenarios.Plan, broker, dir string) error {
 	if err := scenarios.WriteLogs(plan, dir); err != nil {
 		return err
 	}
@@ -90,21 +88,26 @@ func runScenario(ctx context.Context, cmd *cobra.Command, plan scenarios.Plan, b
 				producing = time.Since(started)
 			}
 		},
-	}.Do(ctx)
+	}.Do(cmd.Context())
 	display.Finish("moved")
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s: the producers were done after %s\n", plan.Name, producing.Round(time.Millisecond))
-	return check(cmd.OutOrStdout(), plan, dir)
+	return check(out, plan, dir)
 }
 
-func check(w io.Writer, plan scenarios.Plan, dir string) error {
+func check(out output, plan scenarios.Plan, dir string) error {
 	report, err := scenarios.Check(plan, dir)
 	if err != nil {
 		return err
 	}
-	if err := report.Write(w); err != nil {
+	if out.json {
+		err = out.object(report)
+	} else {
+		err = report.Write(out.w)
+	}
+	if err != nil {
 		return err
 	}
 	if !report.OK() {

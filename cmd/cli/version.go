@@ -11,12 +11,12 @@ import (
 // Version is set by the release build: -ldflags "-X dq/cmd/cli.Version=v1.2.3".
 var Version = "devel"
 
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
+func versionCommand(c *client) *cobra.Command {
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of dq and of the engine inside",
 		Args:  cobra.NoArgs,
-		Run: func(cmd *cobra.Command, _ []string) {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			engine := "unknown"
 			if info, ok := debug.ReadBuildInfo(); ok {
 				for _, module := range info.Deps {
@@ -25,7 +25,13 @@ func versionCommand() *cobra.Command {
 					}
 				}
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "dq %s (nats-server %s, %s, %s/%s)\n", Version, engine, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			platform := runtime.GOOS + "/" + runtime.GOARCH
+			return c.output(cmd).line(
+				map[string]any{"version": Version, "nats_server": engine, "go": runtime.Version(), "platform": platform},
+				fmt.Sprintf("dq %s (nats-server %s, %s, %s)", Version, engine, runtime.Version(), platform),
+			)
 		},
 	}
+	c.jsonFlag(cmd)
+	return cmd
 }
