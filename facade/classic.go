@@ -7,6 +7,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/gofiber/fiber/v2"
+
+	"dq/facade/access"
 )
 
 // success is the answer of a classic call. Message is a text or, for the list
@@ -50,23 +52,29 @@ func (f *Facade) createTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.queue.CreateTopic(ctx, topic); err != nil {
+	if err := require(c, topic, toCreate); err != nil {
+		return nil, err
+	}
+	err = f.createWithinQuota(ctx, c, topic, func(ctx context.Context) error { return f.queue.CreateTopic(ctx, topic) })
+	if err != nil {
 		return nil, err
 	}
 	return success{Message: "Topic:" + topic + " created successfully"}, nil
 }
 
-func (f *Facade) listTopics(ctx context.Context, _ *fiber.Ctx) (any, error) {
+func (f *Facade) listTopics(ctx context.Context, c *fiber.Ctx) (any, error) {
 	topics, err := f.queue.ListTopics(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if len(topics) == 0 {
-		return nil, &NoTopicsError{}
+	var names []string
+	for _, topic := range topics {
+		if callerOf(c).principal.Sees(topic.Name) {
+			names = append(names, topic.Name)
+		}
 	}
-	names := make([]string, len(topics))
-	for i, topic := range topics {
-		names[i] = topic.Name
+	if len(names) == 0 {
+		return nil, &NoTopicsError{}
 	}
 	return success{Message: names}, nil
 }
@@ -76,7 +84,14 @@ func (f *Facade) registerConsumer(ctx context.Context, c *fiber.Ctx) (any, error
 	if err != nil {
 		return nil, err
 	}
-	id, err := f.queue.RegisterConsumer(ctx, topic)
+	if err := require(c, topic, toConsume); err != nil {
+		return nil, err
+	}
+	var id int64
+	err = f.registerWithinQuota(ctx, c, func(ctx context.Context) (err error) {
+		id, err = f.queue.RegisterConsumer(ctx, topic)
+		return err
+	})
 	return success{ConsumerID: &id}, err
 }
 
@@ -85,7 +100,19 @@ func (f *Facade) registerProducer(ctx context.Context, c *fiber.Ctx) (any, error
 	if err != nil {
 		return nil, err
 	}
-	id, err := f.queue.RegisterProducer(ctx, topic)
+	if err := require(c, topic, toProduce); err != nil {
+		return nil, err
+	}
+	if !callerOf(c).principal.Allows(access.Admin, topic) { // it may not make the topic
+		if _, err := f.queue.Locate(ctx, topic, Place{New: true}); err != nil {
+			return nil, err
+		}
+	}
+	var id int64
+	err = f.createWithinQuota(ctx, c, topic, func(ctx context.Context) (err error) {
+		id, err = f.queue.RegisterProducer(ctx, topic)
+		return err
+	})
 	return success{ProducerID: &id}, err
 }
 
@@ -103,6 +130,9 @@ func topicField(c *fiber.Ctx) (string, error) {
 func (f *Facade) produce(ctx context.Context, c *fiber.Ctx) (any, error) {
 	topic, producer, message, err := produceParameters(c.Body())
 	if err != nil {
+		return nil, err
+	}
+	if err := require(c, topic, toProduce); err != nil {
 		return nil, err
 	}
 	return success{}, f.queue.Produce(ctx, topic, producer, message)
@@ -141,6 +171,9 @@ func (f *Facade) consume(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := require(c, topic, toConsume); err != nil {
+		return nil, err
+	}
 	message, err := f.queue.Consume(ctx, topic, consumer)
 	return success{Message: string(message.Data)}, err
 }
@@ -148,6 +181,9 @@ func (f *Facade) consume(ctx context.Context, c *fiber.Ctx) (any, error) {
 func (f *Facade) size(ctx context.Context, c *fiber.Ctx) (any, error) {
 	topic, consumer, err := consumerParameters(c)
 	if err != nil {
+		return nil, err
+	}
+	if err := require(c, topic, toConsume); err != nil {
 		return nil, err
 	}
 	size, err := f.queue.Size(ctx, topic, consumer)

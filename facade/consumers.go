@@ -8,6 +8,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"dq/facade/access"
 	"dq/jetstream"
 )
 
@@ -124,7 +125,7 @@ type consumerView struct {
 }
 
 // viewConsumer is consumer with how far it is.
-func (f *Facade) viewConsumer(ctx context.Context, c jetstream.Consumer) (consumerView, error) {
+func (f *Facade) viewConsumer(ctx context.Context, p *access.Principal, c jetstream.Consumer) (consumerView, error) {
 	state, err := f.queue.ConsumerState(ctx, c)
 	if err != nil {
 		return consumerView{}, err
@@ -136,14 +137,17 @@ func (f *Facade) viewConsumer(ctx context.Context, c jetstream.Consumer) (consum
 	}
 	if c.Lease > 0 {
 		view.Mode, view.Lease = modeLease, jetstream.Duration(c.Lease)
-		view.MaxInFlight, view.MaxDeliveries, view.DeadLetterTopic = c.MaxInFlight, c.MaxDeliveries, c.DeadLetterTopic
+		view.MaxInFlight, view.MaxDeliveries = c.MaxInFlight, c.MaxDeliveries
+		if p.Sees(c.DeadLetterTopic) {
+			view.DeadLetterTopic = c.DeadLetterTopic
+		}
 	}
 	return view, nil
 }
 
 // answerConsumer answers with a consumer.
-func (f *Facade) answerConsumer(ctx context.Context, status int, c jetstream.Consumer) (any, error) {
-	view, err := f.viewConsumer(ctx, c)
+func (f *Facade) answerConsumer(ctx context.Context, c *fiber.Ctx, status int, consumer jetstream.Consumer) (any, error) {
+	view, err := f.viewConsumer(ctx, callerOf(c).principal, consumer)
 	return reply{status, view}, err
 }
 
@@ -160,7 +164,17 @@ func (f *Facade) v1CreateConsumer(ctx context.Context, c *fiber.Ctx) (any, error
 	if err != nil {
 		return nil, err
 	}
-	consumer, made, err := f.queue.CreateConsumer(ctx, spec, start)
+	if spec.DeadLetterTopic != "" { // else it would be a way to write anywhere
+		if err := callerOf(c).principal.RequireToCreate(spec.DeadLetterTopic, access.Produce); err != nil {
+			return nil, err
+		}
+	}
+	var consumer jetstream.Consumer
+	var made bool
+	err = f.registerWithinQuota(ctx, c, func(ctx context.Context) (err error) {
+		consumer, made, err = f.queue.CreateConsumer(ctx, spec, start)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +182,7 @@ func (f *Facade) v1CreateConsumer(ctx context.Context, c *fiber.Ctx) (any, error
 	if made {
 		status = fiber.StatusCreated
 	}
-	return f.answerConsumer(ctx, status, consumer)
+	return f.answerConsumer(ctx, c, status, consumer)
 }
 
 func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (any, error) {
@@ -197,7 +211,7 @@ func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (any, error)
 			out.Next = &out.Consumers[limit-1].ID
 			break
 		}
-		view, err := f.viewConsumer(ctx, consumer)
+		view, err := f.viewConsumer(ctx, callerOf(c).principal, consumer)
 		if err != nil {
 			return nil, err
 		}
@@ -224,7 +238,7 @@ func (f *Facade) v1DescribeConsumer(ctx context.Context, c *fiber.Ctx) (any, err
 	if err != nil {
 		return nil, err
 	}
-	return f.answerConsumer(ctx, fiber.StatusOK, consumer)
+	return f.answerConsumer(ctx, c, fiber.StatusOK, consumer)
 }
 
 func (f *Facade) v1DeleteConsumer(ctx context.Context, c *fiber.Ctx) (any, error) {
@@ -363,7 +377,7 @@ func (f *Facade) v1Seek(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err := f.queue.Seek(ctx, consumer, to); err != nil {
 		return nil, err
 	}
-	return f.answerConsumer(ctx, fiber.StatusOK, consumer)
+	return f.answerConsumer(ctx, c, fiber.StatusOK, consumer)
 }
 
 func (f *Facade) v1Pause(ctx context.Context, c *fiber.Ctx) (any, error) {
@@ -387,7 +401,7 @@ func (f *Facade) v1Pause(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err := f.queue.Pause(ctx, consumer, time.Now().Add(time.Duration(pause))); err != nil {
 		return nil, err
 	}
-	return f.answerConsumer(ctx, fiber.StatusOK, consumer)
+	return f.answerConsumer(ctx, c, fiber.StatusOK, consumer)
 }
 
 func (f *Facade) v1Resume(ctx context.Context, c *fiber.Ctx) (any, error) {
@@ -398,5 +412,5 @@ func (f *Facade) v1Resume(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err := f.queue.Pause(ctx, consumer, time.Time{}); err != nil {
 		return nil, err
 	}
-	return f.answerConsumer(ctx, fiber.StatusOK, consumer)
+	return f.answerConsumer(ctx, c, fiber.StatusOK, consumer)
 }

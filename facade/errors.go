@@ -6,6 +6,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"dq/facade/access"
 	"dq/jetstream"
 	"dq/registry"
 )
@@ -151,6 +152,12 @@ var problems = []problemRow{
 	when(func(e *NotRegisteredError) problem {
 		return problem{string(e.Kind) + "_not_registered", fiber.StatusConflict, fiber.StatusBadRequest}
 	}),
+	// Old clients cannot show a token, and are to stop rather than to go on: these
+	// have their own status on the classic calls, too.
+	denied[*access.UnauthenticatedError]("unauthenticated", fiber.StatusUnauthorized),
+	denied[*access.ForbiddenError]("forbidden", fiber.StatusForbidden),
+	denied[*access.RateError]("rate_limited", fiber.StatusTooManyRequests),
+	denied[*access.QuotaError]("quota_exceeded", fiber.StatusTooManyRequests),
 	failed[*jetstream.UnavailableError](),
 	failed[*registry.UnavailableError](),
 	when(transportProblem),
@@ -159,6 +166,11 @@ var problems = []problemRow{
 // refused is the row of an error that is the client's.
 func refused[E error](code string, status int) problemRow {
 	return when(func(E) problem { return problem{code, status, fiber.StatusBadRequest} })
+}
+
+// denied is the row of an error that says that the caller may not.
+func denied[E error](code string, status int) problemRow {
+	return when(func(E) problem { return problem{code, status, status} })
 }
 
 // failed is the row of an error that is the broker's.

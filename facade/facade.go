@@ -15,6 +15,7 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/cors"
 	"github.com/gofiber/fiber/v2/middleware/recover"
 
+	"dq/facade/access"
 	"dq/jetstream"
 )
 
@@ -38,6 +39,9 @@ const (
 	// are idle for longer can see their connection closed as at any other time.
 	drainTime = 300 * time.Millisecond
 
+	livePath  = "/livez"
+	readyPath = "/readyz"
+
 	// idleTimeout is how long a connection may wait for its next request.
 	idleTimeout = 2 * time.Minute
 )
@@ -52,6 +56,10 @@ type Options struct {
 	// Sync, if it is not nil, brings what was stored to the disk. It is called
 	// before an answer that promises something leaves.
 	Sync func(context.Context) error
+	// Tokens say who may do what; nil: everybody may do everything.
+	Tokens *access.Tokens
+	// Audit, if it is not nil, gets the administrative calls.
+	Audit *access.Audit
 	// Ready says whether the broker can do its work, or what keeps it from it.
 	Ready func(context.Context) error
 	// Logger gets what goes wrong on the broker's side.
@@ -103,7 +111,11 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 			c.Context().SetConnectionClose()
 		}
 		return c.Next()
-	}, readBody(bodyLimit))
+	})
+	if opts.Tokens != nil || opts.Audit != nil {
+		f.app.Use(f.authenticate)
+	}
+	f.app.Use(readBody(bodyLimit))
 	for _, r := range f.classicRoutes() {
 		f.classic[r.path] = true
 		// Add, not Get: a HEAD of consume must not consume.
@@ -113,10 +125,10 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 		f.app.Add(r.method, r.path, f.serve(r))
 	}
 	f.serveDescription()
-	f.app.Add(fiber.MethodGet, "/livez", func(c *fiber.Ctx) error {
+	f.app.Add(fiber.MethodGet, livePath, func(c *fiber.Ctx) error {
 		return success{}.write(c)
 	})
-	f.app.Add(fiber.MethodGet, "/readyz", f.readyz)
+	f.app.Add(fiber.MethodGet, readyPath, f.readyz)
 	return f
 }
 
@@ -127,10 +139,15 @@ func (f *Facade) serve(r route) fiber.Handler {
 		// server shuts down, and what is under way is to be finished.
 		ctx := withTimeout(f.opts.RequestTimeout)
 		defer ctx.free()
-		value, err := r.handle(ctx, c)
+		err := allow(c, r)
+		var value any
+		if err == nil {
+			value, err = r.handle(ctx, c)
+		}
 		if err == nil && r.changes() {
 			err = f.sync(ctx)
 		}
+		f.audit(c, r, err)
 		if err != nil {
 			return err
 		}
@@ -182,6 +199,7 @@ func (f *Facade) readyz(c *fiber.Ctx) error {
 	ctx, cancel := context.WithTimeout(context.Background(), f.opts.RequestTimeout)
 	defer cancel()
 	if err := f.opts.Ready(ctx); err != nil {
+		c.Set(fiber.HeaderRetryAfter, "1")
 		return writeProblem(c, problem{"unavailable", fiber.StatusServiceUnavailable, 0}, err.Error(), err)
 	}
 	return success{}.write(c)
@@ -197,6 +215,7 @@ func (f *Facade) fail(c *fiber.Ctx, err error) error {
 	if status >= fiber.StatusInternalServerError {
 		f.opts.Logger.Error("request failed", "method", c.Method(), "path", c.Path(), "code", p.code, "error", err)
 	}
+	refusalHeaders(c, p, err)
 	if strings.HasPrefix(c.Path(), "/v1/") {
 		return writeProblem(c, p, describe(c, p, err), err)
 	}
@@ -253,9 +272,6 @@ func detailsOf(p problem, detail string, err error) problemDetails {
 }
 
 func writeProblem(c *fiber.Ctx, p problem, detail string, err error) error {
-	if p.status == fiber.StatusServiceUnavailable || p.status == fiber.StatusTooManyRequests {
-		c.Set(fiber.HeaderRetryAfter, "1")
-	}
 	if err := writeJSON(c, p.status, detailsOf(p, detail, err)); err != nil {
 		return err
 	}

@@ -352,6 +352,14 @@ type messageView struct {
 	Deliveries  int               `json:"deliveries,omitzero"`
 }
 
+// size is that of its data, in bytes.
+func (v *messageView) size() int {
+	if v.Data != nil {
+		return len(*v.Data)
+	}
+	return len(v.DataBase64)
+}
+
 func viewMessage(m jetstream.Message) messageView {
 	view := messageView{Sequence: m.Sequence, Time: m.Time, Key: m.Key, ContentType: m.ContentType, Headers: m.Headers}
 	if utf8.Valid(m.Data) {

@@ -57,7 +57,7 @@ type Registry interface {
 	RegisterName(ctx context.Context, reg registry.Registration) (_ registry.Entry, created bool, err error)
 	Lookup(ctx context.Context, kind registry.Kind, id int64) (registry.Registration, error)
 	LookupName(ctx context.Context, topic, name string) (registry.Entry, error)
-	List(ctx context.Context, kind registry.Kind, topic string) ([]registry.Entry, error)
+	List(ctx context.Context, kind registry.Kind, of func(topic string) bool) ([]registry.Entry, error)
 	Remove(ctx context.Context, kind registry.Kind, id int64) error
 }
 
@@ -130,11 +130,11 @@ func (q *Queue) DescribeTopic(ctx context.Context, topic string) (d TopicDescrip
 	if d.Topic, err = q.Topics.Describe(ctx, topic); err != nil {
 		return d, err
 	}
-	consumers, err := q.Registry.List(ctx, registry.Consumer, topic)
+	consumers, err := q.Registry.List(ctx, registry.Consumer, only(topic))
 	if err != nil {
 		return d, err
 	}
-	producers, err := q.Registry.List(ctx, registry.Producer, topic)
+	producers, err := q.Registry.List(ctx, registry.Producer, only(topic))
 	d.Consumers, d.Producers = len(consumers), len(producers)
 	return d, err
 }
@@ -152,7 +152,7 @@ func (q *Queue) DeleteTopic(ctx context.Context, topic string) error {
 		return err
 	}
 	for _, kind := range []registry.Kind{registry.Producer, registry.Consumer} {
-		entries, err := q.Registry.List(ctx, kind, topic)
+		entries, err := q.Registry.List(ctx, kind, only(topic))
 		if err != nil {
 			return err
 		}
@@ -356,12 +356,23 @@ func (q *Queue) ListConsumers(ctx context.Context, topic string) ([]jetstream.Co
 	if _, err := q.Topics.LastSequence(ctx, topic); err != nil {
 		return nil, err
 	}
-	entries, err := q.Registry.List(ctx, registry.Consumer, topic)
+	entries, err := q.Registry.List(ctx, registry.Consumer, only(topic))
 	consumers := make([]jetstream.Consumer, len(entries))
 	for i, entry := range entries {
 		consumers[i] = consumerOf(entry)
 	}
 	return consumers, err
+}
+
+// CountConsumers is how many consumers there are of the topics for which of is
+// true.
+func (q *Queue) CountConsumers(ctx context.Context, of func(topic string) bool) (int, error) {
+	entries, err := q.Registry.List(ctx, registry.Consumer, of)
+	return len(entries), err
+}
+
+func only(topic string) func(string) bool {
+	return func(other string) bool { return other == topic }
 }
 
 // DeleteConsumer removes a consumer. Its id is never given again.

@@ -9,6 +9,7 @@ import (
 // route is one call. Its handler returns what is to be answered, or an error.
 type route struct {
 	method, path string
+	need         need
 	handle       func(context.Context, *fiber.Ctx) (any, error)
 }
 
@@ -23,13 +24,13 @@ const consumePath = "/consumer/consume"
 // "status":"failure".
 func (f *Facade) classicRoutes() []route {
 	return []route{
-		{fiber.MethodPost, "/topics", f.createTopic},
-		{fiber.MethodGet, "/topics", f.listTopics},
-		{fiber.MethodPost, "/consumer/register", f.registerConsumer},
-		{fiber.MethodPost, "/producer/register", f.registerProducer},
-		{fiber.MethodPost, "/producer/produce", f.produce},
-		{fiber.MethodGet, consumePath, f.consume},
-		{fiber.MethodGet, "/size", f.size},
+		{fiber.MethodPost, "/topics", toCreate, f.createTopic},
+		{fiber.MethodGet, "/topics", anyScope, f.listTopics},
+		{fiber.MethodPost, "/consumer/register", toRegister, f.registerConsumer},
+		{fiber.MethodPost, "/producer/register", toRegister, f.registerProducer},
+		{fiber.MethodPost, "/producer/produce", toProduce, f.produce},
+		{fiber.MethodGet, consumePath, toConsume, f.consume},
+		{fiber.MethodGet, "/size", toConsume, f.size},
 	}
 }
 
@@ -43,29 +44,29 @@ func (f *Facade) v1Routes() []route {
 		consumer  = consumers + "/:consumer"
 	)
 	return []route{
-		{fiber.MethodGet, topics, f.v1ListTopics},
-		{fiber.MethodPut, topic, f.v1CreateTopic},
-		{fiber.MethodGet, topic, f.v1DescribeTopic},
-		{fiber.MethodPatch, topic, f.v1ChangeTopic},
-		{fiber.MethodDelete, topic, f.v1DeleteTopic},
+		{fiber.MethodGet, topics, anyScope, f.v1ListTopics},
+		{fiber.MethodPut, topic, toCreate, f.v1CreateTopic},
+		{fiber.MethodGet, topic, anyScope, f.v1DescribeTopic},
+		{fiber.MethodPatch, topic, toAdmin, f.v1ChangeTopic},
+		{fiber.MethodDelete, topic, toAdmin, f.v1DeleteTopic},
 
-		{fiber.MethodPost, messages, f.v1Produce},
-		{fiber.MethodGet, messages, f.v1Browse},
-		{fiber.MethodDelete, messages, f.v1Purge},
-		{fiber.MethodGet, messages + "/:sequence", f.v1GetMessage},
+		{fiber.MethodPost, messages, toProduce, f.v1Produce},
+		{fiber.MethodGet, messages, toConsume, f.v1Browse},
+		{fiber.MethodDelete, messages, toAdmin, f.v1Purge},
+		{fiber.MethodGet, messages + "/:sequence", toConsume, f.v1GetMessage},
 
-		{fiber.MethodPost, consumers, f.v1CreateConsumer},
-		{fiber.MethodGet, consumers, f.v1ListConsumers},
-		{fiber.MethodGet, consumer, f.v1DescribeConsumer},
-		{fiber.MethodDelete, consumer, f.v1DeleteConsumer},
-		{fiber.MethodPost, consumer + "/fetch", f.v1Fetch},
-		{fiber.MethodGet, consumer + "/stream", f.v1Stream},
-		{fiber.MethodGet, consumer + "/socket", f.v1Socket},
-		{fiber.MethodPost, consumer + "/ack", f.v1Settle(opAck)},
-		{fiber.MethodPost, consumer + "/nack", f.v1Settle(opNack)},
-		{fiber.MethodPost, consumer + "/extend", f.v1Settle(opExtend)},
-		{fiber.MethodPost, consumer + "/seek", f.v1Seek},
-		{fiber.MethodPost, consumer + "/pause", f.v1Pause},
-		{fiber.MethodPost, consumer + "/resume", f.v1Resume},
+		{fiber.MethodPost, consumers, toSubscribe, f.v1CreateConsumer},
+		{fiber.MethodGet, consumers, toManage, f.v1ListConsumers},
+		{fiber.MethodGet, consumer, toManage, f.v1DescribeConsumer},
+		{fiber.MethodDelete, consumer, toControl, f.v1DeleteConsumer},
+		{fiber.MethodPost, consumer + "/fetch", toConsume, f.v1Fetch},
+		{fiber.MethodGet, consumer + "/stream", toConsume, f.v1Stream},
+		{fiber.MethodGet, consumer + "/socket", toConsume, f.v1Socket},
+		{fiber.MethodPost, consumer + "/ack", toConsume, f.v1Settle(opAck)},
+		{fiber.MethodPost, consumer + "/nack", toConsume, f.v1Settle(opNack)},
+		{fiber.MethodPost, consumer + "/extend", toConsume, f.v1Settle(opExtend)},
+		{fiber.MethodPost, consumer + "/seek", toControl, f.v1Seek},
+		{fiber.MethodPost, consumer + "/pause", toControl, f.v1Pause},
+		{fiber.MethodPost, consumer + "/resume", toControl, f.v1Resume},
 	}
 }

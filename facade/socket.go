@@ -46,7 +46,7 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 		if client != nil {
 			defer context.AfterFunc(f.running, client.hurry)()
 		}
-		s := &socket{facade: f, consumer: consumer, ws: ws, pulled: make(chan struct{}, 1)}
+		s := &socket{facade: f, consumer: consumer, ws: ws, may: f.lasting(c, consumer.Topic), pulled: make(chan struct{}, 1)}
 		s.serve()
 	})
 	if err != nil {
@@ -68,6 +68,7 @@ func (f *Facade) originAllowed(c *fiber.Ctx) bool {
 type socket struct {
 	facade   *Facade
 	consumer jetstream.Consumer
+	may      func([]messageView) error // see lasting
 
 	writing sync.Mutex
 	ws      *websocket.Conn
@@ -187,25 +188,40 @@ func (s *socket) sendSome(ctx context.Context) error {
 			return s.write(websocket.PingMessage, nil)
 		}
 	}
-	deliveries, err := s.facade.fetchSome(ctx, s.consumer, jetstream.Limits{Messages: min(wanted, streamMessages), Bytes: streamBytes})
+	views, err := s.fetch(ctx, jetstream.Limits{Messages: min(wanted, streamMessages), Bytes: streamBytes})
 	if err != nil {
 		p := s.facade.problem(err)
 		_ = s.event(socketEvent{Type: "error", Problem: &p})
 		return err
 	}
 	s.mu.Lock()
-	s.wanted -= len(deliveries)
+	s.wanted -= len(views)
 	s.mu.Unlock()
-	for _, d := range deliveries {
-		view := viewDelivery(d)
-		if err := s.event(socketEvent{Type: "message", Message: &view}); err != nil {
+	for i := range views {
+		if err := s.event(socketEvent{Type: "message", Message: &views[i]}); err != nil {
 			return err
 		}
 	}
-	if len(deliveries) == 0 {
+	if len(views) == 0 {
 		return s.write(websocket.PingMessage, nil)
 	}
 	return nil
+}
+
+// fetch waits for messages, as long as the client may have them.
+func (s *socket) fetch(ctx context.Context, limits jetstream.Limits) ([]messageView, error) {
+	if err := s.may(nil); err != nil {
+		return nil, err
+	}
+	deliveries, err := s.facade.fetchSome(ctx, s.consumer, limits)
+	if err != nil {
+		return nil, err
+	}
+	views := make([]messageView, len(deliveries))
+	for i, d := range deliveries {
+		views[i] = viewDelivery(d)
+	}
+	return views, s.may(views)
 }
 
 func (s *socket) event(e socketEvent) error {

@@ -43,7 +43,7 @@ func (f *Facade) streamTopic(c *fiber.Ctx, topic string, from Place, key string)
 		return err
 	}
 	r := jetstream.Range{From: next, Key: key, Max: streamMessages, MaxBytes: streamBytes}
-	f.stream(c, func(ctx context.Context) ([]messageView, error) {
+	f.stream(c, topic, func(ctx context.Context) ([]messageView, error) {
 		msgs, err := f.queue.FollowMessages(ctx, topic, r)
 		views := make([]messageView, len(msgs))
 		for i, m := range msgs {
@@ -71,7 +71,7 @@ func (f *Facade) v1Stream(ctx context.Context, c *fiber.Ctx) (any, error) {
 		}
 	}
 	limits := jetstream.Limits{Messages: streamMessages, Bytes: streamBytes}
-	f.stream(c, func(ctx context.Context) ([]messageView, error) {
+	f.stream(c, consumer.Topic, func(ctx context.Context) ([]messageView, error) {
 		deliveries, err := f.fetchSome(ctx, consumer, limits)
 		views := make([]messageView, len(deliveries))
 		for i, d := range deliveries {
@@ -110,11 +110,12 @@ func lastEvent(c *fiber.Ctx) (*uint64, error) {
 // broker stops. Next waits for messages until its context ends. Nothing is
 // taken before the connection has taken what was there, so a slow reader costs
 // no memory and is in nobody's way.
-func (f *Facade) stream(c *fiber.Ctx, next func(context.Context) ([]messageView, error)) {
+func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) ([]messageView, error)) {
 	c.Context().SetContentType(mimeEvents)
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Set("X-Accel-Buffering", "no") // proxies are to pass it on at once
 	client, _ := c.Context().Conn().(*conn)
+	may := f.lasting(c, topic)
 	f.streams.Add(1)
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer f.streams.Done()
@@ -128,7 +129,14 @@ func (f *Facade) stream(c *fiber.Ctx, next func(context.Context) ([]messageView,
 			return
 		}
 		for ctx.Err() == nil {
-			if err := f.streamSome(ctx, w, next); err != nil {
+			err := f.streamSome(ctx, w, func(ctx context.Context) ([]messageView, error) {
+				if err := may(nil); err != nil {
+					return nil, err
+				}
+				views, err := next(ctx)
+				return views, errors.Join(err, may(views))
+			})
+			if err != nil {
 				return
 			}
 		}

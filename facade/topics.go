@@ -2,6 +2,7 @@ package facade
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -56,6 +57,7 @@ func (f *Facade) v1ListTopics(ctx context.Context, c *fiber.Ctx) (any, error) {
 		Topics []topicView `json:"topics"`
 		Next   string      `json:"next,omitzero"`
 	}
+	topics = slices.DeleteFunc(topics, func(t jetstream.Topic) bool { return !callerOf(c).principal.Sees(t.Name) })
 	topics, more := page(topics, prefix, after, limit)
 	for _, t := range topics {
 		out.Topics = append(out.Topics, viewTopic(t))
@@ -71,7 +73,11 @@ func (f *Facade) v1CreateTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err := f.queue.EnsureTopic(ctx, topic, settingsIn(c))
+	var made bool
+	err = f.createWithinQuota(ctx, c, topic, func(ctx context.Context) (err error) {
+		made, err = f.queue.EnsureTopic(ctx, topic, settingsIn(c))
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -309,9 +309,9 @@ func (r *Registry) LookupName(ctx context.Context, topic, name string) (Entry, e
 	return Entry{id, reg}, err
 }
 
-// List returns what is registered for topic, in the order of the ids. It reads
-// the whole registry. Errors: [*UnavailableError].
-func (r *Registry) List(ctx context.Context, kind Kind, topic string) ([]Entry, error) {
+// List returns what is registered for the topics for which of is true, in the
+// order of the ids. It reads the whole registry. Errors: [*UnavailableError].
+func (r *Registry) List(ctx context.Context, kind Kind, of func(topic string) bool) ([]Entry, error) {
 	watcher, err := r.kv.Watch(ctx, string(kind)+".*", jetstream.IgnoreDeletes())
 	if err != nil {
 		return nil, &UnavailableError{"list the registry", err}
@@ -326,7 +326,7 @@ func (r *Registry) List(ctx context.Context, kind Kind, topic string) ([]Entry, 
 				return entries, nil
 			}
 			var reg Registration
-			if err := json.Unmarshal(entry.Value(), &reg); err != nil || reg.Topic != topic || reg.Gone {
+			if err := json.Unmarshal(entry.Value(), &reg); err != nil || reg.Gone || !of(reg.Topic) {
 				continue
 			}
 			id, err := strconv.ParseInt(strings.TrimPrefix(entry.Key(), string(kind)+"."), 10, 64)

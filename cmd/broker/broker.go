@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"dq/facade"
+	"dq/facade/access"
 	"dq/jetstream"
 	"dq/registry"
 )
@@ -26,6 +28,9 @@ type Broker struct {
 	registry *registry.Registry
 	delayer  *jetstream.Delayer
 	facade   *facade.Facade
+	tokens   *access.Tokens // nil: everybody may do everything
+	tls      *access.TLS    // nil: plain HTTP
+	audit    *access.Audit  // nil: none
 
 	serving sync.WaitGroup
 	failed  chan error // gets the error that ended serving early
@@ -46,6 +51,9 @@ func Start(ctx context.Context, cfg Config, logger *slog.Logger) (_ *Broker, err
 	if b.listener, err = net.Listen("tcp", cfg.Addr); err != nil {
 		return nil, fmt.Errorf("listen on DQ_ADDR=%s: %w", cfg.Addr, err)
 	}
+	if err := b.openAccess(logger); err != nil {
+		return nil, err
+	}
 	store, err := b.connect(logger)
 	if err != nil {
 		return nil, err
@@ -59,8 +67,14 @@ func Start(ctx context.Context, cfg Config, logger *slog.Logger) (_ *Broker, err
 	if origins == "none" {
 		origins = ""
 	}
-	b.facade = facade.New(queue, b.listener, facade.Options{
+	listener := b.listener
+	if b.tls != nil {
+		listener = tls.NewListener(listener, b.tls.Config())
+	}
+	b.facade = facade.New(queue, listener, facade.Options{
 		CORSOrigins:    origins,
+		Tokens:         b.tokens,
+		Audit:          b.audit,
 		RequestTimeout: cfg.RequestTimeout,
 		Sync:           b.sync(),
 		Ready:          b.ready,
@@ -73,6 +87,29 @@ func Start(ctx context.Context, cfg Config, logger *slog.Logger) (_ *Broker, err
 	})
 	logger.Info("dq is ready", "url", b.URL(), "data", store, "durability", string(cfg.Durability))
 	return b, nil
+}
+
+// openAccess opens what says who may use the broker.
+func (b *Broker) openAccess(logger *slog.Logger) (err error) {
+	if b.cfg.Tokens != "" {
+		if b.tokens, err = access.Open(b.cfg.Tokens, logger); err != nil {
+			return fmt.Errorf("DQ_TOKENS=%s: %w", b.cfg.Tokens, err)
+		}
+	} else if !b.cfg.local() {
+		logger.Warn("everybody who can reach this address may do everything: set DQ_TOKENS", "addr", b.cfg.Addr)
+	}
+	if b.cfg.TLSCert != "" {
+		files := access.TLSFiles{Cert: b.cfg.TLSCert, Key: b.cfg.TLSKey, ClientCA: b.cfg.TLSClientCA}
+		if b.tls, err = access.OpenTLS(files, logger); err != nil {
+			return fmt.Errorf("DQ_TLS_CERT: %w", err)
+		}
+	}
+	if b.cfg.AuditLog != "" {
+		if b.audit, err = access.OpenAudit(b.cfg.AuditLog, logger); err != nil {
+			return fmt.Errorf("DQ_AUDIT_LOG=%s: %w", b.cfg.AuditLog, err)
+		}
+	}
+	return nil
 }
 
 // connect connects to the engine, and starts it unless it is another process.
@@ -146,7 +183,13 @@ func (b *Broker) sync() func(context.Context) error {
 }
 
 // URL is where the broker answers.
-func (b *Broker) URL() string { return "http://" + b.listener.Addr().String() }
+func (b *Broker) URL() string {
+	scheme := "http://"
+	if b.tls != nil {
+		scheme = "https://"
+	}
+	return scheme + b.listener.Addr().String()
+}
 
 // Failed gets an error if the broker stops serving by itself.
 func (b *Broker) Failed() <-chan error { return b.failed }
@@ -183,6 +226,15 @@ func (b *Broker) release() {
 	}
 	if b.engine != nil {
 		b.engine.Shutdown()
+	}
+	if b.tokens != nil {
+		b.tokens.Close()
+	}
+	if b.tls != nil {
+		b.tls.Close()
+	}
+	if b.audit != nil {
+		_ = b.audit.Close()
 	}
 }
 

@@ -29,6 +29,12 @@ type Config struct {
 	Durability      Durability    `default:"interval" desc:"interval: sync files to the disk every DQ_SYNC_INTERVAL; always: before each answer"`
 	SyncInterval    time.Duration `split_words:"true" default:"10s" desc:"time between syncs; what a power cut may take back"`
 	MaxMessageBytes int           `split_words:"true" default:"1048576" desc:"largest message in bytes, at most 33554432"`
+	Tokens          string        `desc:"file of the tokens that may use the broker (dq token new); none: everybody may"`
+	Open            YesNo         `default:"no" desc:"yes: listen beyond this machine without tokens, too"`
+	TLSCert         string        `envconfig:"TLS_CERT" desc:"file of the certificate to show, for https"`
+	TLSKey          string        `envconfig:"TLS_KEY" desc:"file of its key"`
+	TLSClientCA     string        `envconfig:"TLS_CLIENT_CA" desc:"file of the authorities whose client certificates count; one is asked for"`
+	AuditLog        string        `split_words:"true" desc:"file to append administrative calls to"`
 	CORSOrigins     string        `split_words:"true" default:"*" desc:"origins that browsers may call from, with commas; * is any, none is none"`
 	RequestTimeout  time.Duration `split_words:"true" default:"5s" desc:"how long the broker may work on one request"`
 	ShutdownTimeout time.Duration `split_words:"true" default:"8s" desc:"how long requests under way may take to finish on SIGTERM"`
@@ -123,6 +129,15 @@ func (c *Config) check() error {
 	if err := c.checkNATS(refuse); err != nil {
 		return err
 	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return refuse("TLS_CERT", c.TLSCert, "DQ_TLS_KEY with it, and neither without the other")
+	}
+	if c.TLSClientCA != "" && c.TLSCert == "" {
+		return refuse("TLS_CLIENT_CA", c.TLSClientCA, "DQ_TLS_CERT and DQ_TLS_KEY with it")
+	}
+	if !c.local() && c.Tokens == "" && !bool(c.Open) {
+		return refuse("ADDR", c.Addr, "an address of this machine only, such as 127.0.0.1:5000, or DQ_TOKENS, or DQ_OPEN=yes to let everybody in who can reach it")
+	}
 	for name, d := range map[string]time.Duration{
 		"SYNC_INTERVAL":    c.SyncInterval,
 		"REQUEST_TIMEOUT":  c.RequestTimeout,
@@ -133,6 +148,13 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+// local reports whether only this machine can reach the broker.
+func (c *Config) local() bool {
+	host, _, err := net.SplitHostPort(c.Addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 func (c *Config) checkNATS(refuse func(name string, value any, want string) error) error {

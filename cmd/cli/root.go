@@ -130,7 +130,7 @@ func Root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	c := &client{}
-	root.AddCommand(serveCommand(), demoCommand(), versionCommand(c))
+	root.AddCommand(serveCommand(), demoCommand(), tokenCommand(), versionCommand(c))
 	for _, cmd := range []*cobra.Command{
 		topicsCommand(c), topicCommand(c), consumerCommand(c), seekCommand(c),
 		produceCommand(c), browseCommand(c), tailCommand(c),

@@ -1,0 +1,85 @@
+package access_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"dq/facade/access"
+)
+
+func principal(t *testing.T, grants ...string) *access.Principal {
+	t.Helper()
+	token, e := entry(t, "somebody", grants...)
+	return authenticated(t, token, e)
+}
+
+func authenticated(t *testing.T, token string, e access.Entry) *access.Principal {
+	t.Helper()
+	tokens, _ := open(t, newJournal().Logger, e)
+	p, err := tokens.Authenticate(header(token), nil)
+	require.NoError(t, err)
+	return p
+}
+
+func TestAGrantAllowsWhatItSaysAndNothingElse(t *testing.T) {
+	t.Parallel()
+	p := principal(t, "orders-*=produce,consume", "orders-eu=admin", "log=consume")
+	for _, test := range []struct {
+		topic                   string
+		produce, consume, admin bool
+	}{
+		{"orders-us", true, true, false},
+		{"orders-eu", true, true, true},
+		{"log", false, true, false},
+		{"orders", false, false, false},
+		{"secret", false, false, false},
+		{"", false, false, false},
+		{"*", false, false, false},
+		{"orders-*", true, true, false}, // a topic may be called that
+	} {
+		for scope, want := range map[access.Scope]bool{access.Produce: test.produce, access.Consume: test.consume, access.Admin: test.admin} {
+			assert.Equal(t, want, p.Allows(scope, test.topic), "%s on %q", scope, test.topic)
+		}
+		assert.Equal(t, test.produce || test.consume || test.admin, p.Sees(test.topic), test.topic)
+	}
+	assert.True(t, p.AllowsAny(access.Admin))
+	assert.False(t, p.AllowsAll(access.Admin))
+	assert.False(t, principal(t, "*=consume").AllowsAny(access.Admin))
+	assert.True(t, principal(t, "*=consume").AllowsAll(access.Consume))
+	assert.False(t, p.Allows("", "log"))
+}
+
+func TestWhatATokenMayNotDoIsToldByItsGrantsAlone(t *testing.T) {
+	t.Parallel()
+	p := principal(t, "log=consume")
+	require.NoError(t, p.Require("log", access.Consume))
+	require.NoError(t, p.Require("log", access.Admin, access.Consume), "one of them is enough")
+	require.NoError(t, p.Require("log"), "any will do")
+
+	var hidden *access.HiddenError
+	require.ErrorAs(t, p.Require("secret", access.Consume), &hidden)
+	assert.Equal(t, "secret", hidden.Topic)
+	require.ErrorAs(t, p.Require("secret"), &hidden)
+
+	var forbidden *access.ForbiddenError
+	require.ErrorAs(t, p.Require("log", access.Produce, access.Admin), &forbidden)
+	assert.EqualError(t, forbidden, "somebody may not do this: it needs the scope produce or admin on topic log")
+	require.ErrorAs(t, p.RequireToCreate("secret", access.Admin), &forbidden)
+	require.ErrorAs(t, p.RequireAll(access.Consume), &forbidden)
+	assert.EqualError(t, forbidden, `somebody may not do this: it needs the scope consume on every topic, granted as "*"`)
+	require.NoError(t, principal(t, "*=admin").RequireAll(access.Admin))
+	require.NoError(t, principal(t, "n*=admin").RequireToCreate("new", access.Admin))
+}
+
+func TestAnyoneMayDoEverything(t *testing.T) {
+	t.Parallel()
+	for _, scope := range []access.Scope{access.Produce, access.Consume, access.Admin} {
+		require.NoError(t, access.Anyone.Require("x", scope))
+		require.NoError(t, access.Anyone.RequireAll(scope))
+	}
+	for range 10_000 {
+		require.NoError(t, access.Anyone.Take(1<<20))
+	}
+}
