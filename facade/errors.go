@@ -95,6 +95,9 @@ func (e *ItemError) Error() string { return fmt.Sprintf("%s %d: %v", e.What, e.I
 
 func (e *ItemError) Unwrap() error { return e.Err }
 
+// codeStorageFull is the code of new data that the disk has no room for.
+const codeStorageFull = "storage_full"
+
 // codeInternal is the code of an error that nobody thought of.
 const codeInternal = "internal"
 
@@ -158,8 +161,9 @@ var problems = []problemRow{
 	denied[*access.ForbiddenError]("forbidden", fiber.StatusForbidden),
 	denied[*access.RateError]("rate_limited", fiber.StatusTooManyRequests),
 	denied[*access.QuotaError]("quota_exceeded", fiber.StatusTooManyRequests),
-	failed[*jetstream.UnavailableError](),
-	failed[*registry.UnavailableError](),
+	failed[*jetstream.StorageFullError](codeStorageFull),
+	failed[*jetstream.UnavailableError]("unavailable"),
+	failed[*registry.UnavailableError]("unavailable"),
 	when(transportProblem),
 }
 
@@ -174,9 +178,9 @@ func denied[E error](code string, status int) problemRow {
 }
 
 // failed is the row of an error that is the broker's.
-func failed[E error]() problemRow {
+func failed[E error](code string) problemRow {
 	return when(func(E) problem {
-		return problem{"unavailable", fiber.StatusServiceUnavailable, fiber.StatusInternalServerError}
+		return problem{code, fiber.StatusServiceUnavailable, fiber.StatusInternalServerError}
 	})
 }
 

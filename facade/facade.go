@@ -212,7 +212,7 @@ func (f *Facade) fail(c *fiber.Ctx, err error) error {
 	if f.classic[c.Path()] {
 		status = p.classic
 	}
-	if status >= fiber.StatusInternalServerError {
+	if status >= fiber.StatusInternalServerError && p.code != codeStorageFull { // that is logged once
 		f.opts.Logger.Error("request failed", "method", c.Method(), "path", c.Path(), "code", p.code, "error", err)
 	}
 	refusalHeaders(c, p, err)

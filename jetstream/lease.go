@@ -138,7 +138,7 @@ func (c *Consumers) bury(ctx context.Context, consumer Consumer, epoch uint64, m
 		deadDeliveriesHeader: strconv.Itoa(deliveries),
 	}
 	for name, value := range m.Headers {
-		if !Reserved(name) {
+		if !Reserved(name) && ValidHeader(name) { // a NATS client may have been less strict
 			headers[name] = value
 		}
 	}

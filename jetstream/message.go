@@ -79,6 +79,16 @@ func Reserved(header string) bool {
 	return strings.HasPrefix(lower, "nats-") || strings.HasPrefix(lower, "dq-") || lower == "content-type"
 }
 
+// ValidHeader reports whether a header may have that name, in NATS as in HTTP.
+func ValidHeader(name string) bool {
+	for _, r := range name {
+		if r <= ' ' || r > '~' || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) {
+			return false
+		}
+	}
+	return name != ""
+}
+
 // CheckKey returns an error that says what is wrong with key, or nil if a
 // message may have it. An empty one is no key.
 func CheckKey(key string) error {

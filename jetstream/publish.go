@@ -20,6 +20,9 @@ const MaxAtomicBatch = 1000
 // once the engine has stored it. Errors: [*NotFoundError], [*FullError],
 // [*MessageTooLargeError], [*UnavailableError].
 func (t *Topics) Publish(ctx context.Context, topic string, data []byte) error {
+	if err := t.opts.room(Draft{Data: data}); err != nil {
+		return err
+	}
 	if err := t.lane(topic).ride(ctx, &nats.Msg{Subject: Subject(topic), Data: data}).err; err != nil {
 		return publishError(topic, err)
 	}
@@ -36,6 +39,12 @@ func (t *Topics) PublishAll(ctx context.Context, topic string, drafts []Draft) [
 		msgs[i] = drafts[i].encode(KeySubject(topic, drafts[i].Key), now)
 	}
 	receipts := make([]Receipt, len(drafts))
+	if err := t.opts.room(drafts...); err != nil {
+		for i := range receipts {
+			receipts[i].Err = err
+		}
+		return receipts
+	}
 	for i, a := range t.publisher.publish(ctx, msgs...) {
 		switch {
 		case a.err != nil:
@@ -57,6 +66,9 @@ func (t *Topics) PublishAtomically(ctx context.Context, topic string, drafts []D
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	if len(drafts) == 0 || len(drafts) > MaxAtomicBatch {
 		return nil, &BatchError{Problem: fmt.Sprintf("an atomic batch takes 1 to %d messages, not %d", MaxAtomicBatch, len(drafts))}
+	}
+	if err := t.opts.room(drafts...); err != nil {
+		return nil, err
 	}
 	msgs := make([]*nats.Msg, len(drafts))
 	for i := range drafts {

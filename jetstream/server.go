@@ -34,7 +34,11 @@ const (
 
 	// startTimeout bounds how long the engine may take to read its store and
 	// get ready.
-	startTimeout = time.Minute
+	startTimeout = 5 * time.Minute
+
+	// reconnectWait is the pause before a connection to an engine that is
+	// started anew is tried again.
+	reconnectWait = 50 * time.Millisecond
 )
 
 // ServerOptions say how the engine in this process runs.
@@ -57,17 +61,25 @@ type ServerOptions struct {
 
 // A Server is a nats-server in this process.
 type Server struct {
-	ns      *server.Server
+	opts    server.Options
 	login   nats.Option
+	logger  *engineLogger
 	syncer  *syncer // nil if there is nothing to sync, or the engine does it
 	lock    *flock.Flock
 	tempDir string
+
+	disk     *diskWatch // nil in memory mode
+	unwatch  context.CancelFunc
+	watching sync.WaitGroup
+
+	mu sync.RWMutex
+	ns *server.Server
 }
 
 // StartServer starts the engine and returns when it has read its store and is
 // ready. It returns a [*DirInUseError] if another process has the directory.
 func StartServer(opts ServerOptions) (_ *Server, err error) {
-	s := &Server{}
+	s := &Server{logger: &engineLogger{log: opts.Logger, storeFailed: func() {}}, login: nats.UserInfo(opts.User, opts.Password)}
 	defer func() {
 		if err != nil {
 			s.Shutdown()
@@ -83,7 +95,6 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 	} else if s.lock, err = lockDir(dir); err != nil {
 		return nil, err
 	}
-
 	if opts.SyncAlways && opts.Dir != "" {
 		if s.syncer, err = openSyncer(dir); err != nil {
 			return nil, err
@@ -93,9 +104,7 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.login = nats.UserInfo(opts.User, opts.Password)
-	logger := &engineLogger{log: opts.Logger}
-	s.ns, err = server.NewServer(&server.Options{
+	s.opts = server.Options{
 		ServerName:             "dq",
 		DontListen:             opts.Addr == "",
 		Host:                   host,
@@ -110,16 +119,64 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 		SyncInterval:           opts.SyncInterval,
 		MaxPayload:             int32(opts.MaxMessageBytes + headerRoom), //nolint:gosec // bounded by MaxMessageBytes
 		DisableJetStreamBanner: true,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("configure the engine: %w", err)
 	}
-	s.ns.SetLoggerV2(logger, opts.Logger.Enabled(context.Background(), slog.LevelDebug), false, false)
-	s.ns.Start()
-	if !s.ns.ReadyForConnections(startTimeout) || !s.ns.JetStreamEnabled() {
-		return nil, fmt.Errorf("start the engine in %s: %w", dir, logger.lastError())
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	if opts.Dir != "" {
+		s.disk = &diskWatch{dir: dir, restart: s.restart, log: opts.Logger}
+		s.logger.storeFailed = func() { s.disk.failed.Store(true) }
+		s.disk.look()
+		var ctx context.Context
+		ctx, s.unwatch = context.WithCancel(context.Background())
+		s.watching.Go(func() { s.disk.run(ctx) })
 	}
 	return s, nil
+}
+
+// start starts the engine itself.
+func (s *Server) start() error {
+	opts := s.opts // the engine changes its own
+	ns, err := server.NewServer(&opts)
+	if err != nil {
+		return fmt.Errorf("configure the engine: %w", err)
+	}
+	ns.SetLoggerV2(s.logger, s.logger.log.Enabled(context.Background(), slog.LevelDebug), false, false)
+	ns.Start()
+	s.mu.Lock()
+	s.ns = ns
+	s.mu.Unlock()
+	if !ns.ReadyForConnections(startTimeout) || !ns.JetStreamEnabled() {
+		return fmt.Errorf("start the engine in %s: %w", opts.StoreDir, s.logger.lastError())
+	}
+	return nil
+}
+
+// restart starts the engine anew. Connections come back by themselves.
+func (s *Server) restart() error {
+	ns := s.current()
+	ns.Shutdown()
+	ns.WaitForShutdown()
+	return s.start()
+}
+
+func (s *Server) current() *server.Server {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.ns
+}
+
+// InProcessConn implements [nats.InProcessConnProvider] with the engine that
+// runs now.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.current().InProcessConn() }
+
+// Room returns a [*StorageFullError] if the disk has no room for so many bytes in
+// that many messages.
+func (s *Server) Room(messages, bytes int) error {
+	if s.disk == nil {
+		return nil
+	}
+	return s.disk.room(messages, bytes)
 }
 
 // listenAddr takes an address apart.
@@ -142,11 +199,11 @@ func listenAddr(addr string) (host string, port int, err error) {
 
 // Connect opens a connection to the engine, inside this process.
 func (s *Server) Connect() (*nats.Conn, error) {
-	return Connect("", s.login, nats.InProcessServer(s.ns))
+	return Connect("", s.login, nats.InProcessServer(s), nats.ReconnectWait(reconnectWait))
 }
 
 // Addr is where NATS clients may connect, or nil if they may not.
-func (s *Server) Addr() net.Addr { return s.ns.Addr() }
+func (s *Server) Addr() net.Addr { return s.current().Addr() }
 
 // Connect opens a connection to an engine that runs elsewhere. It lasts until
 // it is closed.
@@ -169,9 +226,13 @@ func (s *Server) Sync(ctx context.Context) error {
 
 // Shutdown stops the engine, writes out what it holds and frees the directory.
 func (s *Server) Shutdown() {
-	if s.ns != nil {
-		s.ns.Shutdown()
-		s.ns.WaitForShutdown()
+	if s.unwatch != nil {
+		s.unwatch()
+		s.watching.Wait()
+	}
+	if ns := s.current(); ns != nil {
+		ns.Shutdown()
+		ns.WaitForShutdown()
 	}
 	if s.syncer != nil {
 		s.syncer.close()
@@ -224,7 +285,8 @@ func lockDir(dir string) (*flock.Flock, error) {
 // engineLogger hands what the engine logs to slog. What the engine calls a
 // notice is of interest only when debugging.
 type engineLogger struct {
-	log *slog.Logger
+	log         *slog.Logger
+	storeFailed func() // called when a message could not be written
 
 	mu   sync.Mutex
 	last string // the latest error, for when the engine does not start
@@ -240,11 +302,19 @@ func (l *engineLogger) lastError() error {
 }
 
 func (l *engineLogger) failed(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
 	l.mu.Lock()
-	l.last = fmt.Sprintf(format, v...)
+	l.last = text
 	l.mu.Unlock()
-	l.log.Error("engine: " + fmt.Sprintf(format, v...))
+	l.log.Error("engine: " + text)
+	if strings.HasPrefix(text, storeFailure) {
+		l.storeFailed()
+	}
 }
+
+// storeFailure is how the engine's words for a failed write start. It is all
+// that it says: the publisher gets no answer.
+const storeFailure = "JetStream failed to store a msg on stream"
 
 func (l *engineLogger) Noticef(format string, v ...any) {
 	l.log.Debug("engine: " + fmt.Sprintf(format, v...))

@@ -56,6 +56,20 @@ type StoreOptions struct {
 	// where one thing must be there before another is done; that what is answered
 	// is there, whoever answers sees to.
 	Sync func(context.Context) error
+	// Room, if it is not nil, returns an error when there is none for so many
+	// bytes of new data in that many messages.
+	Room func(messages, bytes int) error
+}
+
+func (o *StoreOptions) room(data ...Draft) error {
+	if o.Room == nil {
+		return nil
+	}
+	bytes := 0
+	for i := range data {
+		bytes += len(data[i].Data)
+	}
+	return o.Room(max(len(data), 1), bytes)
 }
 
 func (o *StoreOptions) sync(ctx context.Context) error {
@@ -107,6 +121,9 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 		return err
 	}
 	if err := settings.check(); err != nil {
+		return err
+	}
+	if err := t.opts.room(); err != nil {
 		return err
 	}
 	subject := Subject(topic)

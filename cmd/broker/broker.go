@@ -153,6 +153,9 @@ func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*facade.Queue, 
 		Replicas: b.cfg.Replicas,
 		Sync:     b.sync(),
 	}
+	if b.engine != nil {
+		store.Room = b.engine.Room
+	}
 	if b.cfg.Persist {
 		store.Storage = jetstream.File
 	}
@@ -242,6 +245,11 @@ func (b *Broker) release() {
 func (b *Broker) ready(ctx context.Context) error {
 	if !b.conn.IsConnected() {
 		return errors.New("not connected to the storage engine")
+	}
+	if b.engine != nil {
+		if err := b.engine.Room(0, 0); err != nil {
+			return err
+		}
 	}
 	if err := b.conn.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("the storage engine does not answer: %w", err)
