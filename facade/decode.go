@@ -1,6 +1,7 @@
 package facade
 
 import (
+	"bytes"
 	"encoding"
 	"errors"
 	"fmt"
@@ -58,6 +59,9 @@ func decodeBody(body []byte, into any) error { return decodeJSON(body, into) }
 
 // decodeStrict is decodeBody for calls that refuse fields that are not known.
 func decodeStrict(body []byte, into any) error {
+	if string(bytes.TrimSpace(body)) == "null" { // it would leave into as it is
+		return &SyntaxError{Problem: fmt.Sprintf("want %s, not null", typeName(reflect.TypeOf(into).Elem()))}
+	}
 	return decodeJSON(body, into, json.RejectUnknownMembers(true))
 }
 

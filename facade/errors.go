@@ -135,6 +135,7 @@ var problems = []problemRow{
 	refused[*jetstream.BatchError]("invalid_batch", fiber.StatusUnprocessableEntity),
 	refused[*BatchTooLargeError]("batch_too_large", fiber.StatusRequestEntityTooLarge),
 	refused[*jetstream.DuplicateError]("duplicate_batch", fiber.StatusConflict),
+	refused[*jetstream.SupersededError]("superseded", fiber.StatusConflict),
 	refused[*jetstream.ConsumerGoneError]("consumer_not_found", fiber.StatusNotFound),
 	refused[*jetstream.MessageTooLargeError]("message_too_large", fiber.StatusRequestEntityTooLarge),
 	refused[*jetstream.SequenceError]("wrong_last_sequence", fiber.StatusConflict),

@@ -104,7 +104,7 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 	f.app.Server().CloseOnShutdown = true
 	f.app.Use(recover.New())
 	if opts.CORSOrigins != "" {
-		f.app.Use(cors.New(cors.Config{AllowOrigins: opts.CORSOrigins}))
+		f.app.Use(cors.New(cors.Config{AllowOrigins: opts.CORSOrigins, ExposeHeaders: "*"}))
 	}
 	f.app.Use(func(c *fiber.Ctx) error {
 		if f.draining.Load() {
@@ -234,7 +234,7 @@ type problemDetails struct {
 	// Messages is what became of each message of a batch.
 	Messages []receipt `json:"messages,omitempty"`
 	// LastSequence is what was not as expected.
-	LastSequence uint64 `json:"last_sequence,omitzero"`
+	LastSequence *uint64 `json:"last_sequence,omitzero"`
 }
 
 // problem is what a client is told of err, and the broker's log of what is the

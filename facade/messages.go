@@ -111,7 +111,7 @@ func checkDraft(d jetstream.Draft) error {
 			return &FieldError{"headers", "Content-Type: it has a field of its own, content_type"}
 		case jetstream.Reserved(name):
 			return &FieldError{"headers", fmt.Sprintf("%.100q: names that start with Nats- or Dq- are reserved", name)}
-		case !token(name):
+		case !jetstream.ValidHeader(name):
 			return &FieldError{"headers", fmt.Sprintf("%.100q: want a name of letters, digits and !#$%%&'*+-.^_`|~", name)}
 		case !headerValue(value):
 			return &FieldError{"headers", fmt.Sprintf("%.100q: the value may have no control characters, and no space around it", name)}
@@ -128,16 +128,6 @@ func checkIdempotencyKey(field, key string) error {
 		return &FieldError{field, fmt.Sprintf("want at most %d bytes without control characters, and no space around them", maxIdempotencyKey)}
 	}
 	return nil
-}
-
-// token reports whether name may name a header.
-func token(name string) bool {
-	for _, r := range name {
-		if r <= ' ' || r > '~' || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) {
-			return false
-		}
-	}
-	return name != ""
 }
 
 // headerValue reports whether text may be the value of a header.
@@ -399,7 +389,7 @@ func writeRaw(c *fiber.Ctx, d jetstream.Delivery) {
 		header.Set(keyHeader, plain(d.Key))
 	}
 	for name, value := range d.Headers {
-		if token(name) {
+		if jetstream.ValidHeader(name) {
 			header.Set(headerPrefix+name, plain(value))
 		}
 	}
@@ -456,7 +446,7 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (any, error) {
 	}
 	ctx, stop := f.waiting(c, wait)
 	defer stop()
-	msgs, err := f.queue.FollowMessages(ctx, topic, r)
+	msgs, err := f.browse(ctx, stop, topic, r)
 	if err != nil {
 		return nil, err
 	}
@@ -473,6 +463,27 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (any, error) {
 		return nil, writeLines(c, out.Messages)
 	}
 	return ok(out), nil
+}
+
+// browse reads all that r asks for, as one read may bring less. If there is
+// nothing it waits for a message until ctx ends; stop ends that.
+func (f *Facade) browse(ctx context.Context, stop func(), topic string, r jetstream.Range) (out []jetstream.Message, err error) {
+	for {
+		msgs, err := f.queue.FollowMessages(ctx, topic, r)
+		if err != nil || len(msgs) == 0 {
+			return out, err
+		}
+		out = append(out, msgs...)
+		r.From = msgs[len(msgs)-1].Sequence + 1
+		r.Max -= len(msgs)
+		for _, m := range msgs {
+			r.MaxBytes -= len(m.Data)
+		}
+		if r.Max <= 0 || r.MaxBytes <= 0 {
+			return out, nil
+		}
+		stop()
+	}
 }
 
 // writeLines answers with a message a line.

@@ -34,7 +34,7 @@ type Topics interface {
 
 // Delayer stores messages for later; *jetstream.Delayer in a broker.
 type Delayer interface {
-	Delay(ctx context.Context, topic string, draft jetstream.Draft) error
+	Delay(ctx context.Context, topic string, draft jetstream.Draft) (duplicate bool, err error)
 }
 
 // Consumers hand out messages; *jetstream.Consumers in a broker.
@@ -47,6 +47,7 @@ type Consumers interface {
 	Extend(ctx context.Context, consumer jetstream.Consumer, tokens []string, lease time.Duration) error
 	Seek(ctx context.Context, consumer jetstream.Consumer, position uint64) error
 	Pause(ctx context.Context, consumer jetstream.Consumer, until time.Time) error
+	Resume(ctx context.Context, consumer jetstream.Consumer, last *uint64) (stream uint64, err error)
 	State(ctx context.Context, consumer jetstream.Consumer) (jetstream.State, error)
 	Remove(ctx context.Context, consumer jetstream.Consumer) error
 }
@@ -96,7 +97,7 @@ func (q *Queue) EnsureTopic(ctx context.Context, topic string, change func(*jets
 	if err := change(&settings); err != nil {
 		return false, err
 	}
-	if there.Settings != settings {
+	if there.Settings != settings.Complete() {
 		return false, &OtherSettingsError{What: "Topic:" + topic, Remedy: "change them with PATCH, or delete it first"}
 	}
 	return false, nil
@@ -242,7 +243,8 @@ func (q *Queue) produceDelayed(ctx context.Context, topic string, drafts []jetst
 	receipts := make([]jetstream.Receipt, len(drafts))
 	for i := range drafts {
 		if drafts[i].At.After(now) {
-			receipts[i] = jetstream.Receipt{Delayed: true, Err: q.Delayer.Delay(ctx, topic, drafts[i])}
+			duplicate, err := q.Delayer.Delay(ctx, topic, drafts[i])
+			receipts[i] = jetstream.Receipt{Delayed: true, Duplicate: duplicate, Err: err}
 		} else {
 			receipts[i] = q.Topics.PublishAll(ctx, topic, drafts[i:i+1])[0]
 		}
@@ -343,6 +345,10 @@ func (q *Queue) FindConsumer(ctx context.Context, topic, label string) (c jetstr
 	if err == nil {
 		return c, nil
 	}
+	var other *NotRegisteredError
+	if errors.As(err, &other) {
+		err = &registry.NotFoundError{Kind: registry.Consumer, ID: label}
+	}
 	// That the topic is not there says more. It is looked up only now, as a
 	// consumer that is there has one.
 	if _, none := q.Topics.LastSequence(ctx, topic); none != nil {
@@ -414,14 +420,9 @@ func (q *Queue) Seek(ctx context.Context, consumer jetstream.Consumer, to Place)
 	return q.Consumers.Seek(ctx, consumer, position)
 }
 
-// SeekBack moves a consumer behind the message with that sequence, if it is
-// further.
-func (q *Queue) SeekBack(ctx context.Context, consumer jetstream.Consumer, sequence uint64) error {
-	state, err := q.Consumers.State(ctx, consumer)
-	if err != nil || state.Position <= sequence {
-		return err
-	}
-	return q.Consumers.Seek(ctx, consumer, sequence)
+// Resume has a stream of consumer take over from those before it.
+func (q *Queue) Resume(ctx context.Context, consumer jetstream.Consumer, last *uint64) (stream uint64, err error) {
+	return q.Consumers.Resume(ctx, consumer, last)
 }
 
 // ConsumerState is how far a consumer is.

@@ -40,13 +40,14 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 	}
 	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: func(*fasthttp.RequestCtx) bool { return true }}
 	client, _ := c.Context().Conn().(*conn)
+	may := f.lasting(c, consumer.Topic) // c ends before the socket begins
 	f.streams.Add(1)
 	err = upgrader.Upgrade(c.Context(), func(ws *websocket.Conn) {
 		defer f.streams.Done()
 		if client != nil {
 			defer context.AfterFunc(f.running, client.hurry)()
 		}
-		s := &socket{facade: f, consumer: consumer, ws: ws, may: f.lasting(c, consumer.Topic), pulled: make(chan struct{}, 1)}
+		s := &socket{facade: f, consumer: consumer, ws: ws, may: may, pulled: make(chan struct{}, 1)}
 		s.serve()
 	})
 	if err != nil {
@@ -60,8 +61,10 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 // does not hold for those.
 func (f *Facade) originAllowed(c *fiber.Ctx) bool {
 	origin := c.Get(fiber.HeaderOrigin)
-	allowed := strings.Split(f.opts.CORSOrigins, ",")
-	return origin == "" || slices.Contains(allowed, "*") || slices.Contains(allowed, origin)
+	return origin == "" || slices.ContainsFunc(strings.Split(f.opts.CORSOrigins, ","), func(allowed string) bool {
+		allowed = strings.TrimSpace(allowed)
+		return allowed == "*" || allowed == origin
+	})
 }
 
 // socket is a WebSocket on one consumer.

@@ -65,12 +65,14 @@ func (f *Facade) v1Stream(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if last != nil && consumer.Lease == 0 {
-		if err := f.queue.SeekBack(ctx, consumer, *last); err != nil {
+	limits := jetstream.Limits{Messages: streamMessages, Bytes: streamBytes}
+	if consumer.Lease == 0 {
+		stream, err := f.queue.Resume(ctx, consumer, last)
+		if err != nil {
 			return nil, err
 		}
+		limits.Stream = &stream
 	}
-	limits := jetstream.Limits{Messages: streamMessages, Bytes: streamBytes}
 	f.stream(c, consumer.Topic, func(ctx context.Context) ([]messageView, error) {
 		deliveries, err := f.fetchSome(ctx, consumer, limits)
 		views := make([]messageView, len(deliveries))

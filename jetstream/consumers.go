@@ -63,6 +63,9 @@ func (c Consumer) Label() string {
 type Limits struct {
 	Messages int // at least 1
 	Bytes    int // of data; the message that reaches them is the last. At least 1
+	// Stream, if it is not nil, is what Resume returned: nothing is handed out
+	// after another stream has taken over.
+	Stream *uint64
 }
 
 // Consumers hand out messages, in order. The truth is the stored [Cursor]; what
@@ -196,6 +199,9 @@ func (c *Consumers) fetch(ctx context.Context, consumer Consumer, p *position, l
 		fresh := !p.known
 		if err := c.know(ctx, consumer, p); err != nil {
 			return nil, err
+		}
+		if limits.Stream != nil && *limits.Stream != p.cursor.Stream {
+			return nil, &SupersededError{}
 		}
 		next := p.cursor.clone()
 		out, err := c.handOut(ctx, consumer, p, &next, limits)
@@ -345,6 +351,23 @@ func (c *Consumers) Seek(ctx context.Context, consumer Consumer, position uint64
 		next.Epoch++
 		return true, nil
 	})
+}
+
+// Resume has a stream of consumer, which is in mode auto, take over from those
+// that there may be: what one of them was given and its reader did not get would
+// be lost otherwise. Unless last is nil the stream goes on behind that sequence,
+// which is the last that its reader got. It returns what Fetch knows the stream
+// by. Errors: [*ConsumerGoneError], [*UnavailableError].
+func (c *Consumers) Resume(ctx context.Context, consumer Consumer, last *uint64) (stream uint64, err error) {
+	err = c.update(ctx, consumer, func(next *Cursor) (bool, error) {
+		if last != nil {
+			next.Position = min(next.Position, *last)
+			next.Stream++
+		}
+		stream = next.Stream
+		return last != nil, nil
+	})
+	return stream, err
 }
 
 // Pause keeps the consumer from getting messages until then; a time that is

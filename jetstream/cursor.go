@@ -26,6 +26,8 @@ type Cursor struct {
 	Leases []Lease `json:"leases,omitempty"`
 	// Epoch counts the seeks: a token of an earlier epoch holds no lease.
 	Epoch uint64 `json:"epoch,omitempty"`
+	// Stream counts the streams that took over from others.
+	Stream uint64 `json:"stream,omitempty"`
 	// PausedUntil is when a paused consumer goes on.
 	PausedUntil time.Time `json:"paused_until,omitzero"`
 	// Gone says that the consumer was deleted. The entry stays, lest a call that
@@ -53,7 +55,7 @@ func (c Cursor) paused(now time.Time) bool { return now.Before(c.PausedUntil) }
 
 // encode is the cursor as it is stored.
 func (c Cursor) encode() ([]byte, error) {
-	if len(c.Leases) == 0 && c.Epoch == 0 && c.PausedUntil.IsZero() && !c.Gone {
+	if len(c.Leases) == 0 && c.Epoch == 0 && c.Stream == 0 && c.PausedUntil.IsZero() && !c.Gone {
 		return strconv.AppendUint(nil, c.Position, 10), nil
 	}
 	return json.Marshal(c)

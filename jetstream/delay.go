@@ -88,14 +88,14 @@ func (d *Delayer) Stop() {
 // Delay stores a draft, to be produced to topic at its time. It is stored when
 // Delay returns; a topic that is deleted meanwhile takes it with it.
 // Errors: [*NotFoundError], [*MessageTooLargeError], [*UnavailableError].
-func (d *Delayer) Delay(ctx context.Context, topic string, draft Draft) error {
+func (d *Delayer) Delay(ctx context.Context, topic string, draft Draft) (duplicate bool, err error) {
 	stream, err := d.topics.stream(ctx, topic)
 	if err != nil {
-		return err
+		return false, err
 	}
 	final := draft.encode(KeySubject(topic, draft.Key), draft.At)
 	if limit := stream.CachedInfo().Config.MaxMsgSize; limit >= 0 && final.Size()-len(final.Subject) > int(limit) {
-		return &MessageTooLargeError{Topic: topic} // rather now than when nobody listens any more
+		return false, &MessageTooLargeError{Topic: topic} // rather now than when nobody listens any more
 	}
 	created := strconv.FormatInt(stream.CachedInfo().Created.UnixNano(), 10)
 	m := nats.NewMsg(waitSubject + nuid.Next())
@@ -116,10 +116,11 @@ func (d *Delayer) Delay(ctx context.Context, topic string, draft Draft) error {
 	if draft.ID != "" {
 		opts = append(opts, jetstream.WithMsgID(EncodeName(topic)+"/"+created+"/"+EncodeName(draft.ID)))
 	}
-	if _, err := d.topics.js.PublishMsg(ctx, m, opts...); err != nil {
-		return unavailable("store a delayed message", err)
+	ack, err := d.topics.js.PublishMsg(ctx, m, opts...)
+	if err != nil {
+		return false, unavailable("store a delayed message", err)
 	}
-	return nil
+	return ack.Duplicate, nil
 }
 
 // take moves a message that is due to its topic. If the process dies on the way

@@ -32,6 +32,11 @@ func (e *ConsumerGoneError) Error() string {
 	return fmt.Sprintf("Consumer:%d does not exist any more: it was deleted, or its topic was", e.ID)
 }
 
+// SupersededError says that another stream of the consumer has taken over.
+type SupersededError struct{}
+
+func (*SupersededError) Error() string { return "another stream of this consumer has taken over" }
+
 // EmptyError says that a consumer has consumed all there is.
 type EmptyError struct {
 	Consumer int64
@@ -76,14 +81,14 @@ func (e *MessageTooLargeError) Error() string {
 // SequenceError is a publish that expected another last sequence.
 type SequenceError struct {
 	Topic string
-	Last  uint64 // what it is; 0 if that is not known
+	Last  *uint64 // what it is; nil if that is not known
 }
 
 func (e *SequenceError) Error() string {
-	if e.Last == 0 {
+	if e.Last == nil {
 		return fmt.Sprintf("the last sequence of Topic:%s is not the expected one; nothing was stored", e.Topic)
 	}
-	return fmt.Sprintf("the last sequence of Topic:%s is %d and not the expected one; nothing was stored", e.Topic, e.Last)
+	return fmt.Sprintf("the last sequence of Topic:%s is %d and not the expected one; nothing was stored", e.Topic, *e.Last)
 }
 
 // BatchError is a batch that cannot be stored as it is. Nothing of it was.

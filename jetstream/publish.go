@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 )
 
 // MaxAtomicBatch is the most messages of an atomic batch. It is the engine's
@@ -79,7 +80,7 @@ func (t *Topics) PublishAtomically(ctx context.Context, topic string, drafts []D
 	}
 	answer := t.publisher.publishAtomically(ctx, msgs)
 	if answer.err != nil {
-		return nil, publishError(topic, answer.err)
+		return t.notStored(ctx, topic, msgs, publishError(topic, answer.err))
 	}
 	if answer.duplicate {
 		now = time.Time{}
@@ -92,6 +93,56 @@ func (t *Topics) PublishAtomically(ctx context.Context, topic string, drafts []D
 	return receipts, nil
 }
 
+// notStored finds out more about why nothing of a batch was stored.
+func (t *Topics) notStored(ctx context.Context, topic string, msgs []*nats.Msg, err error) ([]Receipt, error) {
+	var sequence *SequenceError
+	var duplicate *DuplicateError
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &sequence), errors.As(err, &duplicate):
+		if receipts := t.storedBefore(ctx, msgs); receipts != nil {
+			return receipts, nil
+		}
+	case errors.As(err, &api) && api.ErrorCode == codeBatchIncomplete:
+		stream, lookup := t.stream(ctx, topic)
+		if lookup != nil {
+			return nil, lookup
+		}
+		limit := int(stream.CachedInfo().Config.MaxMsgSize)
+		for _, m := range msgs {
+			if limit > 0 && m.Size()-len(m.Subject)-len(m.Reply) > limit {
+				return nil, &MessageTooLargeError{Topic: topic}
+			}
+		}
+	}
+	return nil, err
+}
+
+// storedBefore returns the receipts of messages that were all stored before,
+// which their ids tell, or nil. The engine checks an id before it checks what
+// is expected of the last one, so it answers with the duplicate, or refuses.
+func (t *Topics) storedBefore(ctx context.Context, msgs []*nats.Msg) []Receipt {
+	probes := make([]*nats.Msg, len(msgs))
+	for i, m := range msgs {
+		id := m.Header.Get(jetstream.MsgIDHeader)
+		if id == "" {
+			return nil
+		}
+		probes[i] = &nats.Msg{Subject: m.Subject, Header: nats.Header{
+			jetstream.MsgIDHeader:             {id},
+			jetstream.ExpectedLastMsgIDHeader: {"none " + nuid.Next()},
+		}}
+	}
+	receipts := make([]Receipt, len(msgs))
+	for i, a := range t.publisher.publish(ctx, probes...) {
+		if a.err != nil || !a.duplicate {
+			return nil
+		}
+		receipts[i] = Receipt{Sequence: a.sequence, Duplicate: true}
+	}
+	return receipts
+}
+
 // The engine's error codes that say what was wrong with a publish.
 const (
 	codeMessageTooLarge   = 10054
@@ -101,6 +152,9 @@ const (
 	codeBatchDuplicate    = 10201
 	codeBatchesInFlight   = 10210
 	codeInvalidTTL        = 10165
+	codeBatchIncomplete   = 10176
+	codeReplicas          = 10074
+	codeInvalidConfig     = 10052
 )
 
 func publishError(topic string, err error) error {
@@ -113,8 +167,11 @@ func publishError(topic string, err error) error {
 		case codeMessageTooLarge:
 			return &MessageTooLargeError{Topic: topic}
 		case codeWrongLastSequence, codeWrongLastSeqR3:
-			last, _ := strconv.ParseUint(strings.TrimPrefix(api.Description, "wrong last sequence: "), 10, 64)
-			return &SequenceError{Topic: topic, Last: last}
+			wrong := &SequenceError{Topic: topic}
+			if last, err := strconv.ParseUint(strings.TrimPrefix(api.Description, "wrong last sequence: "), 10, 64); err == nil {
+				wrong.Last = &last
+			}
+			return wrong
 		case codeStoreFailed:
 			if strings.HasPrefix(api.Description, "maximum ") { // of messages, or of bytes
 				return &FullError{Topic: topic}

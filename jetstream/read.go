@@ -3,6 +3,7 @@ package jetstream
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -28,6 +29,7 @@ type getRequest struct {
 	NextFor   string     `json:"next_by_subj,omitempty"`
 	Batch     int        `json:"batch,omitempty"` // 0: one message, and nothing behind it
 	MaxBytes  int        `json:"max_bytes,omitempty"`
+	NoHeaders bool       `json:"no_hdr,omitempty"`
 }
 
 const (
@@ -43,23 +45,69 @@ const (
 // are, but not none. No message is no error.
 // Errors: [*NotFoundError], [*UnavailableError].
 func (t *Topics) Read(ctx context.Context, topic string, r Range) ([]Message, error) {
+	msgs, broken, err := t.readGood(ctx, topic, r)
+	if broken && len(msgs) == 0 && err == nil {
+		return t.readPlain(ctx, topic, r)
+	}
+	return msgs, err
+}
+
+// readGood reads up to a message with broken headers.
+func (t *Topics) readGood(ctx context.Context, topic string, r Range) (msgs []Message, broken bool, err error) {
 	if r.Key == "" && r.Since.IsZero() {
 		memory, err := t.inMemory(ctx, topic)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if memory {
 			return t.readOneByOne(ctx, topic, r)
 		}
 	}
-	msgs, _, err := t.readBatch(ctx, topic, r)
-	return msgs, err
+	msgs, _, broken, err = t.readBatch(ctx, topic, r)
+	return msgs, broken, err
+}
+
+// readPlain reads the first message of r without its headers, which a NATS
+// client has written in a way that nobody can read.
+func (t *Topics) readPlain(ctx context.Context, topic string, r Range) ([]Message, error) {
+	request := getRequest{Seq: max(r.From, 1), NextFor: ">", NoHeaders: true}
+	if !r.Since.IsZero() {
+		request.Seq, request.StartTime = 0, &r.Since
+	}
+	if r.Key != "" {
+		request.NextFor = KeySubject(topic, r.Key)
+	}
+	body, err := json.Marshal(&request)
+	if err != nil {
+		return nil, unavailable("read", err)
+	}
+	reply, err := t.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+StreamName(topic), body)
+	if err != nil {
+		return nil, unavailable("read", err)
+	}
+	var out struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Subject  string    `json:"subject"`
+			Sequence uint64    `json:"seq"`
+			Time     time.Time `json:"time"`
+			Data     []byte    `json:"data"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(reply.Data, &out); err != nil {
+		return nil, unavailable("read", err)
+	}
+	if out.Error != nil {
+		return nil, unavailable("read", out.Error)
+	}
+	m := out.Message
+	return []Message{{Sequence: m.Sequence, Time: m.Time, Key: keyOf(topic, m.Subject), Data: m.Data}}, nil
 }
 
 // readBatch reads by the engine's batched direct get, and returns how many
-// messages there are behind the last one, too. The existing library for it takes
+// messages there are from the first one on, too. The existing library for it takes
 // a lost answer for the end of the batch, and we must not.
-func (t *Topics) readBatch(ctx context.Context, topic string, r Range) (msgs []Message, pending uint64, err error) {
+func (t *Topics) readBatch(ctx context.Context, topic string, r Range) (msgs []Message, pending uint64, broken bool, err error) {
 	request := getRequest{Seq: max(r.From, 1), Batch: r.Max, MaxBytes: r.MaxBytes}
 	if !r.Since.IsZero() {
 		request.Seq, request.StartTime = 0, &r.Since
@@ -69,22 +117,27 @@ func (t *Topics) readBatch(ctx context.Context, topic string, r Range) (msgs []M
 	}
 	replies, err := t.reader.ask(ctx, topic, request)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
 	end := replies[len(replies)-1]
 	switch status := end.Header.Get(statusHeader); status {
 	case statusEndOfBatch:
 		pending, err = strconv.ParseUint(end.Header.Get(pendingHeader), 10, 64)
 		if err != nil {
-			return nil, 0, unavailable("read", fmt.Errorf("an end of batch without the number of pending messages: %w", err))
+			return nil, 0, false, unavailable("read", fmt.Errorf("an end of batch without the number of pending messages: %w", err))
 		}
 	case statusNotFound:
-		return nil, 0, nil
+		return nil, 0, false, nil
 	default:
-		return nil, 0, unavailable("read", fmt.Errorf("status %s: %s", status, end.Header.Get("Description")))
+		return nil, 0, false, unavailable("read", fmt.Errorf("status %s: %s", status, end.Header.Get("Description")))
 	}
-	msgs, err = decodeAll(topic, replies[:len(replies)-1])
-	return msgs, pending, err
+	replies = replies[:len(replies)-1]
+	pending += uint64(len(replies))
+	if i := slices.IndexFunc(replies, func(m *nats.Msg) bool { return kindOf(m) == brokenReply }); i >= 0 {
+		replies, broken = replies[:i], true
+	}
+	msgs, err = decodeAll(topic, replies)
+	return msgs, pending, broken, err
 }
 
 // maxOneByOne is how many messages are asked for at once.
@@ -94,30 +147,29 @@ const maxOneByOne = 256
 // one message at a time, which takes 40 ms for a million, and with it nobody can
 // write. So this asks for a first message and then for those with the sequences
 // behind it, as far as there are no gaps.
-func (t *Topics) readOneByOne(ctx context.Context, topic string, r Range) ([]Message, error) {
+func (t *Topics) readOneByOne(ctx context.Context, topic string, r Range) (msgs []Message, broken bool, err error) {
 	replies, err := t.reader.ask(ctx, topic, getRequest{Seq: max(r.From, 1), NextFor: ">"})
-	if err != nil || replies[0].Header[jetstream.SequenceHeader] == nil {
-		return nil, err
+	if err != nil || kindOf(replies[0]) != messageReply {
+		return nil, err == nil && kindOf(replies[0]) == brokenReply, err
 	}
-	msgs, err := decodeAll(topic, replies)
-	if err != nil {
-		return nil, err
+	if msgs, err = decodeAll(topic, replies); err != nil {
+		return nil, false, err
 	}
 	more := min(r.Max, maxOneByOne, r.MaxBytes/(len(msgs[0].Data)+1)+1) - 1
 	if more <= 0 {
-		return msgs, nil
+		return msgs, false, nil
 	}
 	requests := make([]getRequest, more)
 	for i := range requests {
 		requests[i] = getRequest{Seq: msgs[0].Sequence + 1 + uint64(i)}
 	}
 	if replies, err = t.reader.ask(ctx, topic, requests...); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	replies = slices.DeleteFunc(replies, func(m *nats.Msg) bool { return m.Header[jetstream.SequenceHeader] == nil })
+	replies = slices.DeleteFunc(replies, func(m *nats.Msg) bool { return kindOf(m) != messageReply })
 	rest, err := decodeAll(topic, replies)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	slices.SortFunc(rest, func(a, b Message) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	bytes := len(msgs[0].Data)
@@ -128,7 +180,7 @@ func (t *Topics) readOneByOne(ctx context.Context, topic string, r Range) ([]Mes
 		msgs = append(msgs, m)
 		bytes += len(m.Data)
 	}
-	return msgs, nil
+	return msgs, false, nil
 }
 
 func decodeAll(topic string, replies []*nats.Msg) ([]Message, error) {
@@ -183,6 +235,6 @@ func (t *Topics) Pending(ctx context.Context, topic string, from uint64, key str
 			return state.LastSeq + 1 - min(first, state.LastSeq+1), nil
 		}
 	}
-	msgs, behind, err := t.readBatch(ctx, topic, Range{From: from, Key: key, Max: 1, MaxBytes: 1})
-	return uint64(len(msgs)) + behind, err
+	_, pending, _, err := t.readBatch(ctx, topic, Range{From: from, Key: key, Max: 1, MaxBytes: 1})
+	return pending, err
 }

@@ -70,14 +70,32 @@ func (r *reader) ask(ctx context.Context, topic string, requests ...getRequest) 
 	}
 	select {
 	case <-call.done:
-		if call.replies[0].Header.Get(statusHeader) == statusNoResponders && len(call.replies[0].Data) == 0 &&
-			call.replies[0].Header[jetstream.SequenceHeader] == nil {
+		if first := call.replies[0]; kindOf(first) == statusReply && first.Header.Get(statusHeader) == statusNoResponders {
 			return nil, &NotFoundError{Topic: topic}
 		}
 		return call.replies, nil
 	case <-ctx.Done():
 		return nil, unavailable("read", context.Cause(ctx))
 	}
+}
+
+// replyKind is what a reply is.
+type replyKind int
+
+const (
+	messageReply replyKind = iota
+	statusReply            // says how it ended
+	brokenReply            // a message whose headers cannot be read, nor its place
+)
+
+func kindOf(m *nats.Msg) replyKind {
+	switch {
+	case m.Header[jetstream.SequenceHeader] != nil: // it may have a header "Status", too
+		return messageReply
+	case m.Header[statusHeader] != nil && len(m.Data) == 0:
+		return statusReply
+	}
+	return brokenReply
 }
 
 func (r *reader) answered(m *nats.Msg) {
@@ -92,8 +110,7 @@ func (r *reader) answered(m *nats.Msg) {
 		return
 	}
 	call.replies = append(call.replies, m)
-	message := m.Header[jetstream.SequenceHeader] != nil // it may have a header "Status", too
-	if len(call.replies) == call.want || call.want == 0 && !message {
+	if len(call.replies) == call.want || call.want == 0 && kindOf(m) == statusReply {
 		delete(r.calls, id)
 		close(call.done)
 	}

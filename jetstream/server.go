@@ -23,8 +23,9 @@ const (
 	// refuses a larger payload than 64 MiB, and headers need some of it.
 	MaxMessageBytes = 32 << 20
 
-	// headerRoom is what the engine may carry beside the body of a message.
-	headerRoom = 64 << 10
+	// headerRoom is what the engine may carry beside the body of a message: its
+	// headers; and a cursor with all the leases that there may be has to fit.
+	headerRoom = 1 << 20
 
 	// storeLimit takes the place of the engine's own limit, which is three
 	// quarters of the space that is free at the start: with that, a store that

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -90,6 +91,21 @@ func (s Settings) Complete() Settings {
 		}
 	}
 	return s
+}
+
+// settingsError is what the engine has against settings that no check of ours
+// refused.
+func settingsError(operation string, s Settings, err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode {
+		case codeReplicas:
+			return &SettingError{Setting: "replicas", Value: fmt.Sprint(s.Replicas), Want: "at most as many as the cluster has servers, and 1 without a cluster"}
+		case codeInvalidConfig:
+			return &SettingError{Setting: "settings", Value: fmt.Sprintf("%+v", s), Want: "others: " + api.Description}
+		}
+	}
+	return unavailable(operation, err)
 }
 
 // apply sets what s says in the configuration of a stream.

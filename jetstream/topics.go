@@ -141,7 +141,7 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
 		return &ExistsError{Topic: topic}
 	case err != nil:
-		return unavailable("create the topic", err)
+		return settingsError("create the topic", settings, err)
 	}
 	return nil
 }
@@ -162,7 +162,7 @@ func (t *Topics) Change(ctx context.Context, topic string, settings Settings) er
 	}
 	settings.apply(&cfg)
 	if _, err := t.js.UpdateStream(ctx, cfg); err != nil {
-		return unavailable("change the topic", err)
+		return settingsError("change the topic", settings, err)
 	}
 	return nil
 }
