@@ -91,16 +91,9 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 	}
 	f.running, f.stop = context.WithCancel(context.Background())
 	bodyLimit := max(queue.MaxMessageBytes*bodyBytesPerMessageByte+bodyRoom, minBodyLimit)
-	f.app = fiber.New(fiber.Config{
-		DisableStartupMessage: true,
-		CaseSensitive:         true,
-		StreamRequestBody:     true, // readBody decides how much of it is read
-		BodyLimit:             bodyLimit,
-		ReadBufferSize:        maxHeaderBytes,
-		ReadTimeout:           transferTimeout,
-		IdleTimeout:           idleTimeout,
-		ErrorHandler:          f.fail,
-	})
+	cfg := ServerConfig()
+	cfg.BodyLimit, cfg.ErrorHandler = bodyLimit, f.fail
+	f.app = fiber.New(cfg)
 	f.app.Server().CloseOnShutdown = true
 	f.app.Use(recover.New())
 	if opts.CORSOrigins != "" {
@@ -130,6 +123,19 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 	})
 	f.app.Add(fiber.MethodGet, readyPath, f.readyz)
 	return f
+}
+
+// ServerConfig is how the HTTP server is set up, but for what depends on the
+// broker's own settings. Benchmarks compare with a server that is set up so.
+func ServerConfig() fiber.Config {
+	return fiber.Config{
+		DisableStartupMessage: true,
+		CaseSensitive:         true,
+		StreamRequestBody:     true, // readBody decides how much of it is read
+		ReadBufferSize:        maxHeaderBytes,
+		ReadTimeout:           transferTimeout,
+		IdleTimeout:           idleTimeout,
+	}
 }
 
 // serve turns a route into a handler of the HTTP server.

@@ -478,7 +478,7 @@ func TestAClientThatHangsUpTakesNoMessage(t *testing.T) {
 		polls.Wait()
 		require.Empty(t, a.fetch("T", c.ID, "wait=100ms")) // the broker has heard of it
 		a.fill("T", round, 1)
-		assert.Equal(t, numbers(round, 1), textsOf(a.fetch("T", c.ID, within)))
+		require.Equal(t, numbers(round, 1), textsOf(a.fetch("T", c.ID, within)))
 	}
 }
 

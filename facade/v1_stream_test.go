@@ -35,7 +35,7 @@ type event struct {
 // stream opens a stream.
 func (a api) stream(path string, headers ...string) *events {
 	a.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	answer, err := a.client.Do(a.request(ctx, http.MethodGet, path, "", append(headers, "Accept", "text/event-stream")...))
 	require.NoError(a.t, err)
 	end := func() { cancel(); answer.Body.Close() }

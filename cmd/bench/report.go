@@ -1,0 +1,112 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/wcharczuk/go-chart/v2"
+)
+
+// Row is a result as it is reported.
+type Row struct {
+	Work     string  `json:"work"`
+	Messages int64   `json:"messages"`
+	PerSec   float64 `json:"messages_per_second"`
+	MBPerSec float64 `json:"megabytes_per_second"`
+	P50      float64 `json:"p50_ms"` // of a call
+	P90      float64 `json:"p90_ms"`
+	P99      float64 `json:"p99_ms"`
+	P999     float64 `json:"p999_ms"`
+	// Ratio is how fast dq is next to this; 1 for dq itself.
+	Ratio float64 `json:"dq_ratio"`
+}
+
+// Report is all that a run found out. The first row is dq's.
+type Report struct {
+	Rows []Row `json:"rows"`
+	// CPU and RSS are those of this process, which has the load generator in it
+	// and, with --self, the broker: processor seconds and bytes.
+	CPU float64 `json:"cpu_seconds"`
+	RSS int64   `json:"rss_bytes"`
+}
+
+// NewReport makes a report of results, the first of which is dq's.
+func NewReport(results []Result) Report {
+	var r Report
+	for _, result := range results {
+		ms := func(q float64) float64 { return float64(result.Latency.ValueAtQuantile(q)) / 1000 }
+		row := Row{
+			Work: result.Name, Messages: result.Messages, PerSec: result.PerSecond(),
+			MBPerSec: float64(result.Bytes) / 1e6 / result.Elapsed.Seconds(),
+			P50:      ms(50), P90: ms(90), P99: ms(99), P999: ms(99.9),
+		}
+		if row.PerSec > 0 {
+			row.Ratio = results[0].PerSecond() / row.PerSec
+		}
+		r.Rows = append(r.Rows, row)
+	}
+	r.CPU, r.RSS = usage()
+	return r
+}
+
+// usage is the processor time that this process has used and the memory it has.
+func usage() (cpu float64, rss int64) {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) == nil {
+		cpu = time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+	}
+	// Its second field is the resident set, in pages. There is none elsewhere
+	// than on Linux.
+	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
+		if fields := strings.Fields(string(text)); len(fields) > 1 {
+			pages, _ := strconv.ParseInt(fields[1], 10, 64)
+			rss = pages * int64(os.Getpagesize())
+		}
+	}
+	return cpu, rss
+}
+
+// WriteJSON writes a report as one JSON object.
+func WriteJSON(w io.Writer, report any) error {
+	return json.MarshalWrite(w, report, jsontext.Multiline(true))
+}
+
+// WriteTable writes a report for people.
+func (r *Report) WriteTable(w io.Writer) error {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"work", "msg/s", "MB/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "dq is"})
+	for _, row := range r.Rows {
+		t.AppendRow(table.Row{
+			row.Work, fmt.Sprintf("%.0f", row.PerSec), fmt.Sprintf("%.1f", row.MBPerSec),
+			fmt.Sprintf("%.2f", row.P50), fmt.Sprintf("%.2f", row.P90), fmt.Sprintf("%.2f", row.P99), fmt.Sprintf("%.2f", row.P999),
+			fmt.Sprintf("%.2f", row.Ratio),
+		})
+	}
+	_, err := fmt.Fprintf(w, "%s\nthis process: %.1f s of CPU, %d MiB\n", t.Render(), r.CPU, r.RSS>>20)
+	return err
+}
+
+// WriteChart writes messages a second as a bar chart, in SVG.
+func (r *Report) WriteChart(w io.Writer, title string) error {
+	bars := chart.BarChart{
+		Title: title, Width: 240 + 180*len(r.Rows), Height: 400, BarWidth: 90,
+		Background: chart.Style{Padding: chart.Box{Top: 50, Left: 20, Right: 20, Bottom: 20}},
+		YAxis:      chart.YAxis{Name: "messages/s", ValueFormatter: func(v any) string { return fmt.Sprintf("%.0f", v) }},
+	}
+	top := 1.0
+	for _, row := range r.Rows {
+		bars.Bars = append(bars.Bars, chart.Value{Label: row.Work, Value: row.PerSec})
+		top = max(top, row.PerSec)
+	}
+	bars.YAxis.Range = &chart.ContinuousRange{Min: 0, Max: top * 1.1}
+	return bars.Render(chart.SVG, w)
+}
