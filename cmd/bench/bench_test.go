@@ -19,9 +19,9 @@ func options(batch int) bench.Options {
 	return bench.Options{Connections: 4, Size: 16, Batch: batch, Topics: 2, Consumers: 2, Duration: 60 * time.Millisecond, Rounds: 2}
 }
 
-func startSelf(t testing.TB, size int) *bench.Self {
+func startSelf(t testing.TB, persist bool) *bench.Self {
 	t.Helper()
-	self, err := bench.StartSelf(t.Context(), false, broker.SyncInterval, size)
+	self, err := bench.StartSelf(t.Context(), persist, broker.SyncInterval, 128)
 	require.NoError(t, err)
 	t.Cleanup(self.Stop)
 	return self
@@ -29,7 +29,7 @@ func startSelf(t testing.TB, size int) *bench.Self {
 
 func TestWhatIsReportedAsProducedIsStored(t *testing.T) {
 	for _, batch := range []int{1, 10} {
-		self := startSelf(t, 16)
+		self := startSelf(t, false)
 		o := options(batch)
 		works, stop, err := self.Produce(o)
 		require.NoError(t, err)
@@ -60,7 +60,7 @@ func TestWhatIsReportedAsProducedIsStored(t *testing.T) {
 
 func TestConsumeEndsWithTheMessages(t *testing.T) {
 	for _, batch := range []int{1, 10} {
-		self := startSelf(t, 16)
+		self := startSelf(t, false)
 		o := options(batch)
 		o.Duration = time.Minute // it ends before that
 		o.Rounds = 1
@@ -75,7 +75,7 @@ func TestConsumeEndsWithTheMessages(t *testing.T) {
 }
 
 func TestGrowthCountsWhatItMakes(t *testing.T) {
-	self := startSelf(t, 16)
+	self := startSelf(t, true)
 	var rows []bench.GrowthRow
 	require.NoError(t, self.Growth(context.Background(), []int{2, 4}, func(r bench.GrowthRow) { rows = append(rows, r) }))
 	require.Len(t, rows, 6)
@@ -103,7 +103,7 @@ func BenchmarkDQ(b *testing.B) {
 			o := run.o
 			o.Size, o.Topics, o.Rounds, o.Duration = 128, 1, 2, time.Second
 			o.Consumers = max(o.Consumers, 1)
-			self := startSelf(b, o.Size)
+			self := startSelf(b, true)
 			var works []bench.Work
 			var stop func()
 			var err error
