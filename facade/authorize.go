@@ -87,8 +87,8 @@ func callerOf(c *fiber.Ctx) *caller {
 	return &caller{principal: access.Anyone} // there is no access control
 }
 
-// require returns nil if the caller may do with topic what n says.
-func require(c *fiber.Ctx, topic string, n need) error {
+// permit returns nil if the caller may do with topic what n says.
+func permit(c *fiber.Ctx, topic string, n need) error {
 	who, ok := c.Locals(callerKey).(*caller)
 	if !ok { // there is no access control
 		return nil
@@ -118,7 +118,7 @@ func allow(c *fiber.Ctx, r route) error {
 	if err != nil {
 		return err
 	}
-	return require(c, topic, r.need)
+	return permit(c, topic, r.need)
 }
 
 // audit writes down an administrative call and what came of it.

@@ -52,7 +52,7 @@ func (f *Facade) createTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := require(c, topic, toCreate); err != nil {
+	if err := permit(c, topic, toCreate); err != nil {
 		return nil, err
 	}
 	err = f.createWithinQuota(ctx, c, topic, func(ctx context.Context) error { return f.queue.CreateTopic(ctx, topic) })
@@ -84,7 +84,7 @@ func (f *Facade) registerConsumer(ctx context.Context, c *fiber.Ctx) (any, error
 	if err != nil {
 		return nil, err
 	}
-	if err := require(c, topic, toConsume); err != nil {
+	if err := permit(c, topic, toConsume); err != nil {
 		return nil, err
 	}
 	var id int64
@@ -100,7 +100,7 @@ func (f *Facade) registerProducer(ctx context.Context, c *fiber.Ctx) (any, error
 	if err != nil {
 		return nil, err
 	}
-	if err := require(c, topic, toProduce); err != nil {
+	if err := permit(c, topic, toProduce); err != nil {
 		return nil, err
 	}
 	if !callerOf(c).principal.Allows(access.Admin, topic) { // it may not make the topic
@@ -132,7 +132,7 @@ func (f *Facade) produce(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := require(c, topic, toProduce); err != nil {
+	if err := permit(c, topic, toProduce); err != nil {
 		return nil, err
 	}
 	return success{}, f.queue.Produce(ctx, topic, producer, message)
@@ -171,7 +171,7 @@ func (f *Facade) consume(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := require(c, topic, toConsume); err != nil {
+	if err := permit(c, topic, toConsume); err != nil {
 		return nil, err
 	}
 	message, err := f.queue.Consume(ctx, topic, consumer)
@@ -183,7 +183,7 @@ func (f *Facade) size(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := require(c, topic, toConsume); err != nil {
+	if err := permit(c, topic, toConsume); err != nil {
 		return nil, err
 	}
 	size, err := f.queue.Size(ctx, topic, consumer)

@@ -239,43 +239,47 @@ func TestReadersThatStopCostNoMemoryAndSlowNobody(t *testing.T) {
 	t.Parallel()
 	a, process := startProcess(t, t.TempDir())
 	a.topic("T", "")
+	const readers, messages, ahead = 190, 100, 20
+	var streams []*events
+	for range readers {
+		streams = append(streams, a.stream(path("T", "messages")+"?key=small"))
+	}
+	read := func(from, n int) {
+		var done sync.WaitGroup
+		for _, stream := range streams {
+			done.Go(func() {
+				var got []string
+				for len(got) < n {
+					e, ok := stream.read()
+					if !ok {
+						break
+					}
+					if !e.comment {
+						_, text, _ := strings.Cut(e.data, `"data":"`)
+						got = append(got, strings.TrimRight(text, `"}`))
+					}
+				}
+				same(t, numbers(from, n), got)
+			})
+		}
+		for i := range n / 10 {
+			a.produce("T", batchOf(from+i*10, 10, `,"key":"small"`))
+		}
+		done.Wait()
+	}
+	read(0, ahead)
+	before := memory(process)
 	var stopped []consumer
 	for range 10 {
 		stopped = append(stopped, stalled(t, a, "T"))
 	}
-	var streams []*events
-	for range 190 {
-		streams = append(streams, a.stream(path("T", "messages")+"?key=small"))
-	}
-	before := memory(process)
-	const messages = 100
-	var done sync.WaitGroup
-	for _, stream := range streams {
-		done.Go(func() {
-			var got []string
-			for len(got) < messages {
-				e, ok := stream.read()
-				if !ok {
-					break
-				}
-				if !e.comment {
-					_, text, _ := strings.Cut(e.data, `"data":"`)
-					got = append(got, strings.TrimRight(text, `"}`))
-				}
-			}
-			same(t, numbers(0, messages), got)
-		})
-	}
-	for i := range messages / 10 {
-		a.produce("T", batchOf(i*10, 10, `,"key":"small"`))
-	}
-	done.Wait()
+	read(ahead, messages)
 	for _, c := range stopped {
-		assert.Positive(t, a.describe("T", c.ID).Lag, "nothing is taken that the reader does not take")
+		assert.Greater(t, a.describe("T", c.ID).Lag, uint64(ahead+messages), "nothing is taken that the reader does not take")
 	}
 	after := memory(process)
 	t.Logf("%d MiB, then %d MiB", before>>20, after>>20)
-	assert.LessOrEqual(t, after, before+100<<20)
+	assert.LessOrEqual(t, after, before+150<<20)
 }
 
 // memory is how much of it a process has, in bytes; 0 if this system does not

@@ -163,21 +163,38 @@ func (p *publisher) publishAtomically(ctx context.Context, msgs []*nats.Msg) pub
 }
 
 var (
-	successStart  = []byte(`{"stream":`)
-	sequenceField = []byte(`,"seq":`)
+	successStart  = []byte(`{"stream":"`)
+	sequenceField = []byte(`","seq":`)
 )
+
+// plainSuccess reads what nearly all answers are: {"stream":"dq_T1","seq":42}
+// and nothing else.
+func plainSuccess(data []byte) (sequence uint64, ok bool) {
+	rest, ok := bytes.CutPrefix(data, successStart)
+	if !ok {
+		return 0, false
+	}
+	name := bytes.IndexByte(rest, '"')
+	if name < 0 || bytes.IndexByte(rest[:name], '\\') >= 0 {
+		return 0, false
+	}
+	if rest, ok = bytes.CutPrefix(rest[name:], sequenceField); !ok {
+		return 0, false
+	}
+	if rest, ok = bytes.CutSuffix(rest, []byte("}")); !ok {
+		return 0, false
+	}
+	sequence, err := strconv.ParseUint(string(rest), 10, 64)
+	return sequence, err == nil
+}
 
 // decodeAnswer reads the answer to a message.
 func decodeAnswer(m *nats.Msg) publishAnswer {
 	if len(m.Data) == 0 && m.Header.Get(statusHeader) == statusNoResponders {
 		return publishAnswer{err: nats.ErrNoResponders}
 	}
-	// Nearly all are {"stream":"dq_T1","seq":42}, where the name has no quotes in
-	// it. A refusal starts with the error.
-	if i := bytes.Index(m.Data, sequenceField); i > 0 && bytes.HasPrefix(m.Data, successStart) {
-		if n, err := strconv.ParseUint(string(m.Data[i+len(sequenceField):len(m.Data)-1]), 10, 64); err == nil {
-			return publishAnswer{sequence: n}
-		}
+	if n, ok := plainSuccess(m.Data); ok {
+		return publishAnswer{sequence: n}
 	}
 	var out struct {
 		Error     *jetstream.APIError `json:"error"`

@@ -1,0 +1,86 @@
+package facade
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// FuzzProduceBody checks that the quick reader of produce's body never says
+// anything that the strict one does not.
+func FuzzProduceBody(f *testing.F) {
+	for _, body := range []string{
+		`{"topic":"T","producer_id":0,"message":"INFO"}`, ` { "message" : "" , "topic" : "ü" , "producer_id" : "7" } `,
+		`{"topic":"T","producer_id":0,"message":"a\nb"}`, `{"topic":1,"producer_id":0,"message":"x"}`, `{"topic":"T","topic":"T","message":"x"}`,
+		`{"topic":"T","producer_id":01,"message":"x"}`, `{"topic":"T","producer_id":-1,"message":"x"}`, "{\"topic\":\"\xff\",\"producer_id\":0,\"message\":\"x\"}",
+		`{"topic":"T","producer_id":99999999999999999999,"message":"x"}`, `{"topic":"T","producer_id":0,"message":"x"}x`, `{}`, `null`, ``,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		before := bytes.Clone(body)
+		topic, producer, message, err := produceParameters(body)
+		require.Equal(t, before, body)
+		var in struct {
+			Topic      *string `json:"topic"`
+			ProducerID *ID     `json:"producer_id"`
+			Message    *string `json:"message"`
+		}
+		strict := decodeBody(body, &in)
+		if err != nil {
+			assert.NotEqual(t, codeInternal, problemOf(err).code)
+			assert.True(t, strict != nil || in.Topic == nil || in.ProducerID == nil || in.Message == nil, "%v", err)
+			return
+		}
+		require.NoError(t, strict)
+		assert.Equal(t, *in.Topic, topic)
+		assert.Equal(t, *in.ProducerID, producer)
+		assert.Equal(t, *in.Message, string(message))
+	})
+}
+
+// FuzzMessages checks that whatever a client sends as messages is told apart
+// from what is the broker's fault.
+func FuzzMessages(f *testing.F) {
+	for _, body := range []string{
+		`[{"data":"a","key":"k","headers":{"A":"b"},"ttl":"1s"},{"data_base64":"/w==","delay":"1h"}]`, "{\"data\":\"a\"}\n{\"data\":\"b\"}\n",
+		`[{"data":"a","deliver_at":"2026-01-31T12:00:00Z","idempotency_key":"i","content_type":"text/plain"}]`, `[{}]`, `[null]`, `null`, `[`,
+		`[{"data":1}]`, `[{"data":"a","data_base64":""}]`, `[{"data":"a","ttl":"1ms"}]`, `[{"data":"a","headers":{"Nats-A":"b"}}]`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		array, err := arrayOf(body)
+		if err != nil {
+			assert.NotEqual(t, codeInternal, problemOf(err).code, "%v", err)
+		}
+		lines, err := linesOf(body)
+		if err != nil {
+			assert.NotEqual(t, codeInternal, problemOf(err).code, "%v", err)
+		}
+		for _, d := range append(array, lines...) {
+			require.NoError(t, checkDraft(d))
+		}
+	})
+}
+
+// FuzzPlace checks the decoders of single values.
+func FuzzPlace(f *testing.F) {
+	for _, text := range []string{"first", "new", "1", "0", "18446744073709551615", "-1", "2026-01-31T12:00:00Z", "+1", ""} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if place, err := ParsePlace(text); err == nil {
+			assert.False(t, place.New && place.Sequence > 0)
+		}
+		id, err := ParseID(text)
+		if err == nil && id.possible() {
+			assert.Equal(t, text, id.Text)
+		}
+		if err := checkConsumerName(text); err != nil {
+			assert.Equal(t, "invalid_field", problemOf(err).code)
+		}
+	})
+}
