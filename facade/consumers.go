@@ -263,7 +263,10 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if q.err != nil {
 		return nil, q.err
 	}
-	ctx, stop := f.waiting(c, wait)
+	ctx, stop, err := f.waiting(c, wait)
+	if err != nil {
+		return nil, err
+	}
 	defer stop()
 	deliveries, err := f.queue.Fetch(ctx, consumer, limits)
 	switch {

@@ -170,13 +170,24 @@ const drainLimit = 64 << 20
 
 // readBody reads the body of every request before anything else looks at it.
 // What is left unread would be taken for the next request on the connection.
-func readBody(limit int) fiber.Handler {
+func (f *Facade) readBody(limit int) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		stream := c.Request().BodyStream()
 		if stream == nil {
 			return c.Next()
 		}
-		body, err := readAtMost(stream, c.Request().Header.ContentLength(), limit)
+		length := c.Request().Header.ContentLength()
+		room := length
+		if room < 0 || room > limit {
+			room = limit
+		}
+		give, err := f.bodies.take(int64(room))
+		if err != nil {
+			c.Context().SetConnectionClose()
+			return err
+		}
+		defer give()
+		body, err := readAtMost(stream, length, limit)
 		var tooLarge *TooLargeError
 		switch {
 		case err == nil:

@@ -162,6 +162,7 @@ var problems = []problemRow{
 	denied[*access.ForbiddenError]("forbidden", fiber.StatusForbidden),
 	denied[*access.RateError]("rate_limited", fiber.StatusTooManyRequests),
 	denied[*access.QuotaError]("quota_exceeded", fiber.StatusTooManyRequests),
+	failed[*OverloadedError]("overloaded"),
 	failed[*jetstream.StorageFullError](codeStorageFull),
 	failed[*jetstream.UnavailableError]("unavailable"),
 	failed[*registry.UnavailableError]("unavailable"),

@@ -56,6 +56,9 @@ type Options struct {
 	// Sync, if it is not nil, brings what was stored to the disk. It is called
 	// before an answer that promises something leaves.
 	Sync func(context.Context) error
+	// DrainDelay is how long a shutdown goes on serving while readyz says that the
+	// broker is not ready, for load balancers to see it.
+	DrainDelay time.Duration
 	// Tokens say who may do what; nil: everybody may do everything.
 	Tokens *access.Tokens
 	// Audit, if it is not nil, gets the administrative calls.
@@ -72,9 +75,13 @@ type Facade struct {
 	opts     Options
 	app      *fiber.App
 	listener *listener
-	draining atomic.Bool
+	leaving  atomic.Bool // readyz says no
+	draining atomic.Bool // clients are told to leave
 	// classic are the paths whose failures have the classic status.
 	classic map[string]bool
+
+	waiters bounded // long polls, streams, sockets
+	bodies  bounded // bytes
 
 	running context.Context // ends when the broker stops
 	stop    context.CancelFunc
@@ -88,9 +95,11 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 		opts:     opts,
 		listener: newListener(l),
 		classic:  make(map[string]bool),
+		waiters:  bounded{what: "calls that wait", limit: maxWaiting},
 	}
 	f.running, f.stop = context.WithCancel(context.Background())
 	bodyLimit := max(queue.MaxMessageBytes*bodyBytesPerMessageByte+bodyRoom, minBodyLimit)
+	f.bodies = bounded{what: "bytes of bodies", limit: int64(max(maxBodies, bodyLimit))}
 	cfg := ServerConfig()
 	cfg.BodyLimit, cfg.ErrorHandler = bodyLimit, f.fail
 	f.app = fiber.New(cfg)
@@ -108,7 +117,7 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 	if opts.Tokens != nil || opts.Audit != nil {
 		f.app.Use(f.authenticate)
 	}
-	f.app.Use(readBody(bodyLimit))
+	f.app.Use(f.readBody(bodyLimit))
 	for _, r := range f.classicRoutes() {
 		f.classic[r.path] = true
 		// Add, not Get: a HEAD of consume must not consume.
@@ -131,6 +140,7 @@ func ServerConfig() fiber.Config {
 	return fiber.Config{
 		DisableStartupMessage: true,
 		CaseSensitive:         true,
+		Concurrency:           maxConnections,
 		StreamRequestBody:     true, // readBody decides how much of it is read
 		ReadBufferSize:        maxHeaderBytes,
 		ReadTimeout:           transferTimeout,
@@ -188,23 +198,34 @@ var noContent = reply{fiber.StatusNoContent, nil}
 
 // waiting returns a context that ends after wait, when the client hangs up, and
 // when the broker stops. Stop ends it before the handler returns.
-func (f *Facade) waiting(c *fiber.Ctx, wait time.Duration) (_ context.Context, stop func()) {
+func (f *Facade) waiting(c *fiber.Ctx, wait time.Duration) (_ context.Context, stop func(), err error) {
 	ctx, cancel := context.WithTimeout(f.running, wait)
-	unwatch := func() {}
-	if conn, ok := c.Context().Conn().(*conn); ok && wait > 0 {
-		unwatch = conn.watch(cancel)
+	client, ok := c.Context().Conn().(*conn)
+	if !ok || wait == 0 {
+		return ctx, cancel, nil
 	}
+	leave, err := f.waiters.take(1)
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	unwatch := client.watch(cancel)
 	return ctx, func() {
 		unwatch()
 		cancel()
-	}
+		leave()
+	}, nil
 }
 
 // readyz says whether the broker can do its work.
 func (f *Facade) readyz(c *fiber.Ctx) error {
 	ctx, cancel := context.WithTimeout(context.Background(), f.opts.RequestTimeout)
 	defer cancel()
-	if err := f.opts.Ready(ctx); err != nil {
+	err := f.opts.Ready(ctx)
+	if f.leaving.Load() {
+		err = errors.New("the broker is about to stop")
+	}
+	if err != nil {
 		c.Set(fiber.HeaderRetryAfter, "1")
 		return writeProblem(c, problem{"unavailable", fiber.StatusServiceUnavailable, 0}, err.Error(), err)
 	}
@@ -309,6 +330,11 @@ func (f *Facade) Serve() error {
 // open, and returns when all requests under way are answered, or with the error
 // of ctx when that ends first.
 func (f *Facade) Shutdown(ctx context.Context) error {
+	f.leaving.Store(true)
+	select {
+	case <-time.After(f.opts.DrainDelay):
+	case <-ctx.Done():
+	}
 	f.draining.Store(true)
 	f.stop()
 	f.listener.drain(ctx, drainTime)

@@ -444,7 +444,10 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if r.From, err = f.queue.Locate(ctx, topic, from); err != nil {
 		return nil, err
 	}
-	ctx, stop := f.waiting(c, wait)
+	ctx, stop, err := f.waiting(c, wait)
+	if err != nil {
+		return nil, err
+	}
 	defer stop()
 	msgs, err := f.browse(ctx, stop, topic, r)
 	if err != nil {

@@ -38,12 +38,17 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if !f.originAllowed(c) {
 		return nil, fiber.NewError(fiber.StatusForbidden, "pages of this origin may not open a WebSocket here; DQ_CORS_ORIGINS has those that may")
 	}
+	leave, err := f.waiters.take(1)
+	if err != nil {
+		return nil, err
+	}
 	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: func(*fasthttp.RequestCtx) bool { return true }}
 	client, _ := c.Context().Conn().(*conn)
 	may := f.lasting(c, consumer.Topic) // c ends before the socket begins
 	f.streams.Add(1)
 	err = upgrader.Upgrade(c.Context(), func(ws *websocket.Conn) {
 		defer f.streams.Done()
+		defer leave()
 		if client != nil {
 			defer context.AfterFunc(f.running, client.hurry)()
 		}
@@ -52,6 +57,7 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 	})
 	if err != nil {
 		f.streams.Done()
+		leave()
 		return nil, fiber.NewError(fiber.StatusBadRequest, err.Error())
 	}
 	return nil, nil

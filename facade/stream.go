@@ -43,7 +43,7 @@ func (f *Facade) streamTopic(c *fiber.Ctx, topic string, from Place, key string)
 		return err
 	}
 	r := jetstream.Range{From: next, Key: key, Max: streamMessages, MaxBytes: streamBytes}
-	f.stream(c, topic, func(ctx context.Context) ([]messageView, error) {
+	return f.stream(c, topic, func(ctx context.Context) ([]messageView, error) {
 		msgs, err := f.queue.FollowMessages(ctx, topic, r)
 		views := make([]messageView, len(msgs))
 		for i, m := range msgs {
@@ -52,7 +52,6 @@ func (f *Facade) streamTopic(c *fiber.Ctx, topic string, from Place, key string)
 		}
 		return views, err
 	})
-	return nil
 }
 
 // v1Stream streams the messages of a consumer.
@@ -73,7 +72,7 @@ func (f *Facade) v1Stream(ctx context.Context, c *fiber.Ctx) (any, error) {
 		}
 		limits.Stream = &stream
 	}
-	f.stream(c, consumer.Topic, func(ctx context.Context) ([]messageView, error) {
+	return nil, f.stream(c, consumer.Topic, func(ctx context.Context) ([]messageView, error) {
 		deliveries, err := f.fetchSome(ctx, consumer, limits)
 		views := make([]messageView, len(deliveries))
 		for i, d := range deliveries {
@@ -81,7 +80,6 @@ func (f *Facade) v1Stream(ctx context.Context, c *fiber.Ctx) (any, error) {
 		}
 		return views, err
 	})
-	return nil, nil
 }
 
 // fetchSome fetches for a stream or a socket.
@@ -112,7 +110,11 @@ func lastEvent(c *fiber.Ctx) (*uint64, error) {
 // broker stops. Next waits for messages until its context ends. Nothing is
 // taken before the connection has taken what was there, so a slow reader costs
 // no memory and is in nobody's way.
-func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) ([]messageView, error)) {
+func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) ([]messageView, error)) error {
+	leave, err := f.waiters.take(1)
+	if err != nil {
+		return err
+	}
 	c.Context().SetContentType(mimeEvents)
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Set("X-Accel-Buffering", "no") // proxies are to pass it on at once
@@ -121,6 +123,7 @@ func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) (
 	f.streams.Add(1)
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer f.streams.Done()
+		defer leave()
 		ctx, cancel := context.WithCancel(f.running)
 		defer cancel()
 		if client != nil {
@@ -143,6 +146,7 @@ func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) (
 			}
 		}
 	})
+	return nil
 }
 
 // streamSome writes the next messages or, if there are none for a while, a

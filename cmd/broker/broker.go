@@ -73,6 +73,7 @@ func Start(ctx context.Context, cfg Config, logger *slog.Logger) (_ *Broker, err
 	}
 	b.facade = facade.New(queue, listener, facade.Options{
 		CORSOrigins:    origins,
+		DrainDelay:     b.cfg.DrainDelay,
 		Tokens:         b.tokens,
 		Audit:          b.audit,
 		RequestTimeout: cfg.RequestTimeout,
@@ -202,7 +203,7 @@ func (b *Broker) Failed() <-chan error { return b.failed }
 // returns what the first one returned.
 func (b *Broker) Stop(ctx context.Context) error {
 	b.stop.Do(func() {
-		ctx, cancel := context.WithTimeout(ctx, b.cfg.ShutdownTimeout)
+		ctx, cancel := context.WithTimeout(ctx, b.cfg.DrainDelay+b.cfg.ShutdownTimeout)
 		defer cancel()
 		if err := b.facade.Shutdown(ctx); err != nil {
 			b.stopErr = fmt.Errorf("requests were cut off after DQ_SHUTDOWN_TIMEOUT=%s: %w", b.cfg.ShutdownTimeout, err)

@@ -38,6 +38,7 @@ type Config struct {
 	CORSOrigins     string        `split_words:"true" default:"*" desc:"origins that browsers may call from, with commas; * is any, none is none"`
 	RequestTimeout  time.Duration `split_words:"true" default:"5s" desc:"how long the broker may work on one request"`
 	ShutdownTimeout time.Duration `split_words:"true" default:"8s" desc:"how long requests under way may take to finish on SIGTERM"`
+	DrainDelay      time.Duration `split_words:"true" default:"0s" desc:"on SIGTERM: how long to go on while /readyz says no, for load balancers"`
 	Replicas        int           `default:"1" desc:"servers of a NATS cluster that hold each topic, 1 to 5"`
 	NATSURL         string        `envconfig:"NATS_URL" desc:"servers of a NATS that runs elsewhere, to use in place of the own one"`
 	NATSAddr        string        `envconfig:"NATS_ADDR" desc:"address to listen on for NATS clients, HOST:PORT; no port is open without it"`
@@ -122,6 +123,9 @@ func (c *Config) check() error {
 	}
 	if c.MaxMessageBytes < 1 || c.MaxMessageBytes > jetstream.MaxMessageBytes {
 		return refuse("MAX_MESSAGE_BYTES", c.MaxMessageBytes, fmt.Sprintf("1 to %d", jetstream.MaxMessageBytes))
+	}
+	if c.DrainDelay < 0 {
+		return refuse("DRAIN_DELAY", c.DrainDelay, "0s or more")
 	}
 	if c.Replicas < 1 || c.Replicas > jetstream.MaxReplicas {
 		return refuse("REPLICAS", c.Replicas, fmt.Sprintf("1 to %d", jetstream.MaxReplicas))

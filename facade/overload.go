@@ -1,0 +1,47 @@
+package facade
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// What a broker takes at once. More is refused early, so that what is under way
+// is finished: a client that is refused tries again, one that waits gives up.
+const (
+	// maxConnections is how many connections are served.
+	maxConnections = 16 << 10
+
+	// maxWaiting is how many long polls, streams and sockets there may be. It is
+	// less than maxConnections, so that there is always room for other calls.
+	maxWaiting = 12 << 10
+
+	// maxBodies is how many bytes of bodies may be under way. The largest that is
+	// allowed always fits.
+	maxBodies = 256 << 20
+)
+
+// OverloadedError is a call that is refused since there are too many.
+type OverloadedError struct {
+	What  string
+	Limit int64
+}
+
+func (e *OverloadedError) Error() string {
+	return fmt.Sprintf("the broker has all it can take: more than %d %s; nothing was done, try again later", e.Limit, e.What)
+}
+
+// bounded counts something of which there may be only so much.
+type bounded struct {
+	what  string
+	limit int64
+	taken atomic.Int64
+}
+
+// take takes n, until give is called, or returns an [*OverloadedError].
+func (b *bounded) take(n int64) (give func(), err error) {
+	if b.taken.Add(n) > b.limit {
+		b.taken.Add(-n)
+		return nil, &OverloadedError{b.what, b.limit}
+	}
+	return func() { b.taken.Add(-n) }, nil
+}
