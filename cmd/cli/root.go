@@ -136,7 +136,7 @@ func Root() *cobra.Command {
 		produceCommand(c), browseCommand(c), tailCommand(c),
 		fetchCommand(c), ackCommand(c), nackCommand(c),
 		registerCommand(c), consumeCommand(c), sizeCommand(c),
-		healthCommand(c), scenarioCommand(c), benchCommand(c),
+		healthCommand(c), scenarioCommand(c), benchCommand(c), verifyCommand(c),
 	} {
 		c.flags(cmd)
 		root.AddCommand(cmd)

@@ -1,0 +1,170 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// caller makes calls and records them.
+type caller struct {
+	rec     *recorder
+	urls    []string
+	token   string
+	http    *http.Client
+	timeout time.Duration
+	vanish  bool // now and then a client hangs up before the answer
+}
+
+func newCaller(rec *recorder, opts Options) *caller {
+	return &caller{
+		rec: rec, urls: opts.URLs, token: opts.Token, timeout: opts.Timeout, vanish: opts.Vanish,
+		http: &http.Client{Transport: &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: opts.Timeout}).DialContext,
+			MaxIdleConnsPerHost: 1000,
+			DisableCompression:  true,
+		}},
+	}
+}
+
+// request is one HTTP request.
+type request struct {
+	method, path string
+	header       map[string]string
+	body         any           // nil: none
+	answer       any           // nil: of no interest
+	wait         time.Duration // how long the broker may wait with the answer
+}
+
+// vanishShare is how many of the calls a vanishing client leaves: one of these.
+const vanishShare = 50
+
+// do makes the request of op, to one of the facades, and records op.
+func (c *caller) do(op *Op, r request) *Op {
+	timeout := c.timeout + r.wait
+	if c.vanish && rand.IntN(vanishShare) == 0 {
+		timeout = time.Duration(rand.Int64N(int64(3 * time.Millisecond)))
+		c.rec.fault(FaultClients)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	defer c.rec.add(op)
+	response, err := c.send(ctx, op, r)
+	var body []byte
+	if err == nil {
+		body, err = readAll(response)
+	}
+	op.Return = c.rec.now()
+	c.judge(op, response, body, err, r.answer)
+	return op
+}
+
+func readAll(response *http.Response) ([]byte, error) {
+	defer response.Body.Close()
+	return io.ReadAll(response.Body)
+}
+
+// send sends the request of op and returns when the answer begins.
+func (c *caller) send(ctx context.Context, op *Op, r request) (*http.Response, error) {
+	var body []byte
+	if r.body != nil {
+		var err error
+		if body, err = json.Marshal(r.body); err != nil {
+			return nil, err
+		}
+	}
+	op.Facade = rand.IntN(len(c.urls))
+	req, err := http.NewRequestWithContext(ctx, r.method, c.urls[op.Facade]+r.path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	// net/http must not send it again by itself: it does so for requests that it
+	// takes for repeatable and whose body it can read again.
+	req.GetBody = nil
+	if body == nil {
+		req.Body = io.NopCloser(strings.NewReader(""))
+	}
+	req.Header.Set("Content-Type", "application/json")
+	for name, value := range r.header {
+		req.Header.Set(name, value)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	op.Call = c.rec.now()
+	return c.http.Do(req)
+}
+
+// failure is an answer that is no success, of the classic API or as problem
+// details.
+type failure struct {
+	Code     string    `json:"code"`
+	Tokens   []string  `json:"tokens"`
+	Messages []Receipt `json:"messages"`
+}
+
+// judge says what came of op.
+func (c *caller) judge(op *Op, response *http.Response, body []byte, err error, answer any) {
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &dial) && dial.Op == "dial":
+		op.Outcome = unreachable
+		return
+	case err != nil:
+		op.Outcome, op.Code = unknown, "no_answer"
+		return
+	}
+	op.Status = response.StatusCode
+	if op.Status < 300 {
+		op.Outcome, op.Made = ok, op.Status == http.StatusCreated
+		if answer != nil && json.Unmarshal(body, answer) != nil {
+			op.Outcome, op.Code = unknown, "bad_answer"
+		}
+		return
+	}
+	var f failure
+	if json.Unmarshal(body, &f) != nil || f.Code == "" {
+		f.Code = "bad_answer"
+	}
+	op.Code, op.Lost, op.Receipt = f.Code, f.Tokens, f.Messages
+	op.Outcome = refused
+	if op.Status >= 500 && !turnedAway(op) || len(op.Receipt) > 0 {
+		op.Outcome = unknown // if there are receipts, they say more
+	}
+}
+
+// turnedAway says that the broker refused op before it did anything for it, and
+// may take it later.
+func turnedAway(op *Op) bool {
+	switch op.Code {
+	case "overloaded", "rate_limited", "quota_exceeded", "storage_full":
+		return true
+	}
+	return op.Status == http.StatusTooManyRequests
+}
+
+// reading is an answer that is looked at as soon as it is read.
+type reading struct {
+	into any
+	read func() bool
+}
+
+var errIncomplete = errors.New("the answer lacks what it has to have")
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (r *reading) UnmarshalJSON(body []byte) error {
+	if err := json.Unmarshal(body, r.into); err != nil {
+		return err
+	}
+	if !r.read() {
+		return errIncomplete
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nuid"
+)
+
+// Options say what a run does.
+type Options struct {
+	URLs     []string      // of the facades of one deployment
+	Token    string        // that is shown to them, if it is not ""
+	Duration time.Duration // the traffic stops after that, unless it is 0
+	Count    int64         // no round is begun after so many operations, unless it is 0
+	Clients  int           // that call at the same time, in groups of [ClientsPerRound]
+	Messages int           // that a round sends; 0 is 400
+	Timeout  time.Duration // how long a client waits for an answer
+	Patience time.Duration // how long a client may go without an answer before that is a violation
+	Vanish   bool          // clients hang up now and then
+	Shared   bool          // others use the deployment, too
+	Keep     bool          // the topics are not deleted
+	History  io.Writer     // gets every operation as a line of JSON, if it is not nil
+	// Failed gets the history of each topic with a violation, if it is not nil.
+	Failed io.Writer
+	// Progress is called now and then from one goroutine, if it is not nil.
+	Progress func(operations int64, elapsed time.Duration)
+}
+
+// ClientsPerRound is about how many clients the traffic of one round has.
+const ClientsPerRound = 20
+
+// A Result is what a run found.
+type Result struct {
+	Operations int64                       `json:"operations"`
+	Elapsed    time.Duration               `json:"elapsed_ns"`
+	Rounds     int                         `json:"rounds"`
+	Counts     map[string]map[string]int64 `json:"counts"`   // of operations, by kind and outcome
+	Failures   map[string]int64            `json:"failures"` // calls that failed or were not answered, by status and code
+	Faults     map[string]int64            `json:"faults"`
+	Checked    map[string]int64            `json:"checked"` // how many things each check looked at
+	Violations []Violation                 `json:"violations"`
+}
+
+// OK reports whether all promises were kept.
+func (r *Result) OK() bool { return len(r.Violations) == 0 }
+
+// A Run is one run of traffic.
+type Run struct {
+	opts   Options
+	rec    *recorder
+	caller *caller
+	prefix string
+	ctx    context.Context             // the traffic stops when it ends
+	breaks func(context.Context) error // breaks the brokers until its context ends; nil: nobody does
+
+	rounds atomic.Int64
+	mu     sync.Mutex
+	found  *findings
+	ids    ids
+}
+
+// NewRun prepares a run.
+func NewRun(opts Options) *Run {
+	rec := newRecorder(opts.History)
+	return &Run{
+		opts: opts, rec: rec, caller: newCaller(rec, opts), prefix: "verify-" + nuid.Next(),
+		found: newFindings(), ids: ids{shared: opts.Shared},
+	}
+}
+
+// Do makes traffic until ctx or the time of the options ends, or their number of
+// operations is reached, and checks all of it.
+func (r *Run) Do(ctx context.Context) (*Result, error) {
+	traffic, stop := context.WithCancel(ctx)
+	if r.opts.Duration > 0 {
+		traffic, stop = context.WithTimeout(ctx, r.opts.Duration)
+	}
+	defer stop()
+	r.ctx = traffic
+	done := make(chan struct{})
+	var display group
+	display.run(func() { r.display(done) })
+	attack, calm := context.WithCancel(traffic)
+	defer calm()
+	var breaking group
+	var err error
+	breaking.run(func() {
+		if r.breaks == nil {
+			return
+		}
+		if err = r.breaks(attack); err != nil {
+			stop()
+		}
+	})
+	var rounds group
+	for range max(1, r.opts.Clients/ClientsPerRound) {
+		rounds.run(func() {
+			for r.goesOn() {
+				r.round()
+			}
+		})
+	}
+	rounds.Wait()
+	calm()
+	breaking.Wait()
+	close(done)
+	display.Wait()
+	if ops := r.rec.take(faultTopic); len(ops) > 0 {
+		r.check(faultTopic, ops)
+	}
+	r.found.merge(r.ids.check())
+	if !r.opts.Keep {
+		err = errors.Join(err, r.sweep())
+	}
+	return r.result(), errors.Join(err, r.rec.flush())
+}
+
+// goesOn reports whether there is to be another round.
+func (r *Run) goesOn() bool {
+	return r.ctx.Err() == nil && (r.opts.Count == 0 || r.rec.operations() < r.opts.Count)
+}
+
+// round makes one round of traffic and checks it.
+func (r *Run) round() {
+	n := r.rounds.Add(1)
+	round := &round{
+		caller: r.caller, id: fmt.Sprint(n), topic: fmt.Sprintf("%s-%d", r.prefix, n),
+		traffic: r.ctx, messages: cmp.Or(r.opts.Messages, roundMessages), patience: func() time.Duration { return r.opts.Patience },
+	}
+	round.drive(r.opts.Keep)
+	for _, topic := range []string{round.topic, round.lifeTopic()} {
+		r.check(topic, r.rec.take(topic))
+	}
+}
+
+// check checks the complete history of a topic.
+func (r *Run) check(topic string, ops []*Op) {
+	found := checkTopic(topic, ops)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.found.merge(found)
+	r.ids.add(ops)
+	if len(found.violations) > 0 && r.opts.Failed != nil {
+		for _, op := range ops {
+			_ = write(r.opts.Failed, op) // the violations are told in any case
+		}
+	}
+}
+
+// displayPause is how often the progress is told.
+const displayPause = 200 * time.Millisecond
+
+func (r *Run) display(done <-chan struct{}) {
+	ticker := time.NewTicker(displayPause)
+	defer ticker.Stop()
+	for more := true; more; {
+		select {
+		case <-ticker.C:
+		case <-done:
+			more = false
+		}
+		if r.opts.Progress != nil {
+			r.opts.Progress(r.rec.operations(), time.Duration(r.rec.now()))
+		}
+	}
+}
+
+// sweep deletes what is left of the topics of the run: a call of unknown outcome
+// may have made one after it was deleted.
+func (r *Run) sweep() error {
+	w := (&round{caller: r.caller, patience: func() time.Duration { return r.opts.Patience }}).worker("sweeper")
+	var list struct{ Topics []struct{ Name string } }
+	w.persist("the topics are listed", func() *Op {
+		return w.do(w.op("list topics"), request{method: http.MethodGet, path: "/v1/topics?prefix=" + url.QueryEscape(r.prefix), answer: &list})
+	})
+	for _, topic := range list.Topics {
+		if !strings.HasPrefix(topic.Name, r.prefix) {
+			continue
+		}
+		w.persist("the topic is deleted", func() *Op { return w.topicCall(opDeleteTopic, topic.Name) })
+	}
+	if w.stuck.Load() {
+		return errors.New("topics with the prefix " + r.prefix + " are left")
+	}
+	return nil
+}
+
+func (r *Run) result() *Result {
+	return &Result{
+		Operations: r.rec.operations(), Elapsed: time.Duration(r.rec.now()), Rounds: int(r.rounds.Load()),
+		Counts: r.rec.counts, Failures: r.rec.codes, Faults: r.rec.faults,
+		Checked: r.found.checked, Violations: r.found.violations,
+	}
+}
+
+// Replay checks a history that a run has written. Shared is as in [Options].
+func Replay(history io.Reader, shared bool) (*Result, error) {
+	r := NewRun(Options{Shared: shared})
+	in := json.NewDecoder(history)
+	last := int64(0)
+	for {
+		op := &Op{}
+		err := in.Decode(op)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the history, behind operation %d: %w", last, err)
+		}
+		r.rec.add(op)
+		last = op.N
+		if op.Kind == opEnd {
+			if !strings.HasSuffix(op.Topic, lifeSuffix) {
+				r.rounds.Add(1)
+			}
+			r.check(op.Topic, r.rec.take(op.Topic))
+		}
+	}
+	for topic := range r.rec.topics { // a run that was cut off
+		r.check(topic, r.rec.topics[topic])
+	}
+	r.found.merge(r.ids.check())
+	return r.result(), nil
+}
