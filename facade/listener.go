@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -35,6 +36,10 @@ func newListener(l net.Listener) *listener {
 
 func (l *listener) Accept() (net.Conn, error) {
 	nc, err := l.Listener.Accept()
+	for err != nil && passing(err) {
+		time.Sleep(acceptPause) // the HTTP server would end
+		nc, err = l.Listener.Accept()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +52,20 @@ func (l *listener) Accept() (net.Conn, error) {
 		l.open[c] = false
 	}
 	return c, nil
+}
+
+// acceptPause is that before a connection is accepted when the last could not be.
+const acceptPause = 20 * time.Millisecond
+
+// passing reports whether err is one that goes away by itself: no file
+// descriptor or memory was left, or the client had gone already.
+func passing(err error) bool {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // Close stops the listener. Both drain and the HTTP server do it.

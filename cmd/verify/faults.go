@@ -102,8 +102,11 @@ func (b *breaker) work(ctx context.Context) error {
 				return err
 			}
 		}
-		if !sleep(ctx, calmAtLeast+rand.N(calmAtMost-calmAtLeast)) {
+		if ctx.Err() != nil {
 			return nil
+		}
+		if !sleep(ctx, calmAtLeast+rand.N(calmAtMost-calmAtLeast)) {
+			continue // one may have ended since
 		}
 		if err := b.fault(ctx, b.faults[rand.IntN(len(b.faults))], b.brokers[rand.IntN(len(b.brokers))]); err != nil {
 			return err

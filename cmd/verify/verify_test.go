@@ -55,7 +55,7 @@ func TestABrokerThatIsKilledAndRestartedKeepsItsPromises(t *testing.T) {
 	opts.Count, opts.Duration, opts.Timeout = 0, 5*time.Second, 3*time.Second
 	self := verify.Self{
 		Command: []string{os.Args[0]}, Env: []string{runBroker + "=1"},
-		Facades: 2, Durability: "interval", Dir: t.TempDir(),
+		Facades: 1, Durability: "interval", Dir: t.TempDir(),
 	}
 	result, err := verify.DoSelf(context.Background(), opts, self, []string{verify.FaultKill, verify.FaultRestart}, t.Output())
 	require.NoError(t, err)
