@@ -10,12 +10,12 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/gofiber/fiber/v2"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"dq/cmd/broker"
 	"dq/facade"
-	engine "dq/jetstream"
 )
 
 // empty is an HTTP server with the settings of the facade's, whose handlers read
@@ -26,7 +26,7 @@ type empty struct {
 	serving sync.WaitGroup
 }
 
-func startEmpty(size int) (*empty, error) {
+func startEmpty(o Options) (*empty, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -34,30 +34,48 @@ func startEmpty(size int) (*empty, error) {
 	cfg := facade.ServerConfig()
 	cfg.BodyLimit = 64 << 20
 	e := &empty{app: fiber.New(cfg), url: "http://" + l.Addr().String()}
-	answer := func(c *fiber.Ctx, body string) error {
-		c.Context().SetContentType(jsonType)
-		return c.SendString(body)
-	}
-	e.app.Post(producePath, func(c *fiber.Ctx) error {
-		var in struct {
+	e.app.Post(producePath, reads(func() any {
+		return new(struct {
 			Topic      *string `json:"topic"`
 			ProducerID *int    `json:"producer_id"`
 			Message    *string `json:"message"`
-		}
-		if err := json.Unmarshal(c.Body(), &in); err != nil {
-			return err
-		}
-		return answer(c, `{"status":"success"}`)
-	})
-	message := fmt.Sprintf(`{"status":"success","message":"%s"}`, strings.Repeat("x", size))
-	e.app.Get("/consumer/consume", func(c *fiber.Ctx) error {
-		if c.Query("topic") == "" || c.Query("consumer_id") == "" {
-			return fiber.ErrBadRequest
-		}
-		return answer(c, message)
-	})
+		})
+	}, 200, `{"status":"success"}`))
+	const place = `{"sequence":1,"time":"2026-01-31T12:00:00.000000Z"`
+	e.app.Post("/v1/topics/:topic/messages", reads(func() any {
+		return new([]struct {
+			Data *string `json:"data"`
+		})
+	}, 201, `{"messages":`+list(place+"}", o.Batch)+"}"))
+	data := strings.Repeat("x", o.Size)
+	e.app.Get("/consumer/consume", queries(`{"status":"success","message":"`+data+`"}`, "topic", "consumer_id"))
+	e.app.Post("/v1/topics/:topic/consumers/:id/fetch", queries(`{"messages":`+list(place+`,"data":"`+data+`"}`, o.Batch)+"}", "limit"))
 	e.serving.Go(func() { _ = e.app.Listener(l) })
 	return e, nil
+}
+
+// reads decodes the body into what into makes, and answers.
+func reads(into func() any, status int, body string) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		if err := json.Unmarshal(c.Body(), into()); err != nil {
+			return err
+		}
+		c.Context().SetContentType(jsonType)
+		return c.Status(status).SendString(body)
+	}
+}
+
+// queries parses these of the query, and answers.
+func queries(body string, names ...string) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		for _, name := range names {
+			if c.Query(name) == "" {
+				return fiber.ErrBadRequest
+			}
+		}
+		c.Context().SetContentType(jsonType)
+		return c.SendString(body)
+	}
 }
 
 func (e *empty) stop() {
@@ -67,56 +85,63 @@ func (e *empty) stop() {
 
 // produce and consume make the broker's calls to the empty handlers.
 func (e *empty) produce(o Options) (Work, func()) {
-	c := newClient(e.url, o.Connections)
-	body := produceBody("bench-0", 0, o.Size)
-	return Work{"empty handler", func(context.Context, int) (int, error) {
-		return 1, c.do("POST", producePath, jsonType, body, expect(200))
-	}}, c.close
+	c := newClient(e.url, o.Connections, "")
+	return produce("empty handler", c, "bench", make([]int64, o.Topics), o), c.close
 }
 
 func (e *empty) consume(o Options) (Work, func()) {
-	c := newClient(e.url, o.Connections)
-	return Work{"empty handler", func(context.Context, int) (int, error) {
-		return 1, c.do("GET", "/consumer/consume?topic=bench-0&consumer_id=0", "", nil, expect(200))
-	}}, c.close
+	c := newClient(e.url, o.Connections, "")
+	return consume("empty handler", c, []string{consumePath("bench-0", 0, o)}, o, func() error { return errDone }), c.close
 }
 
-// raw is an engine of its own, used straight.
+// raw is an engine with nothing of ours around it, used straight.
 type raw struct {
-	server *engine.Server
+	server *server.Server
 	conn   *nats.Conn
 	js     jetstream.JetStream
 }
 
-func startRaw(ctx context.Context, cfg broker.Config, dir string) (*raw, error) {
-	opts := engine.ServerOptions{SyncInterval: cfg.SyncInterval, MaxMessageBytes: cfg.MaxMessageBytes, Logger: quiet}
+func startRaw(ctx context.Context, cfg broker.Config, dir string) (_ *raw, err error) {
+	r := &raw{}
+	defer func() {
+		if err != nil {
+			r.stop()
+		}
+	}()
+	// With durability always it is the engine's own way, a sync for each message.
+	r.server, err = server.NewServer(&server.Options{
+		DontListen: true, NoSigs: true, JetStream: true, StoreDir: dir, MaxPayload: 2 << 20,
+		SyncInterval: cfg.SyncInterval, SyncAlways: bool(cfg.Persist) && cfg.Durability == broker.SyncAlways,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.server.Start()
+	if !r.server.ReadyForConnections(time.Minute) || !r.server.JetStreamEnabled() {
+		return nil, fmt.Errorf("the engine in %s does not start", dir)
+	}
+	if r.conn, err = nats.Connect("", nats.InProcessServer(r.server)); err != nil {
+		return nil, err
+	}
+	if r.js, err = jetstream.New(r.conn); err != nil {
+		return nil, err
+	}
 	storage := jetstream.MemoryStorage
 	if cfg.Persist {
-		opts.Dir, storage = dir, jetstream.FileStorage
+		storage = jetstream.FileStorage
 	}
-	server, err := engine.StartServer(opts)
-	if err != nil {
-		return nil, err
-	}
-	r := &raw{server: server}
-	if r.conn, err = server.Connect(); err == nil {
-		r.js, err = jetstream.New(r.conn)
-	}
-	if err == nil {
-		_, err = r.js.CreateStream(ctx, jetstream.StreamConfig{Name: "bench", Subjects: []string{"bench"}, Storage: storage})
-	}
-	if err != nil {
-		r.stop()
-		return nil, err
-	}
-	return r, nil
+	_, err = r.js.CreateStream(ctx, jetstream.StreamConfig{Name: "bench", Subjects: []string{"bench", "bench.*"}, Storage: storage})
+	return r, err
 }
 
 func (r *raw) stop() {
 	if r.conn != nil {
 		r.conn.Close()
 	}
-	r.server.Shutdown()
+	if r.server != nil {
+		r.server.Shutdown()
+		r.server.WaitForShutdown()
+	}
 }
 
 // publish waits for the confirmation of each message.
@@ -129,7 +154,8 @@ func (r *raw) publish(o Options) Work {
 }
 
 // publishAsync waits for the confirmations of as many messages at once as a
-// batch has, or all connections together.
+// batch has, and of 16 at least: it is what the engine takes when it is not
+// asked for each.
 func (r *raw) publishAsync(o Options) Work {
 	data := make([]byte, o.Size)
 	n := max(o.Batch, 16)
@@ -192,4 +218,36 @@ func (r *raw) fetch(ctx context.Context, messages int, o Options) (Work, error) 
 		}
 		return got, last.DoubleAck(context.Background())
 	}}, nil
+}
+
+// latency publishes, and waits for the message at a consumer that is open.
+func (r *raw) latency(ctx context.Context, o Options) (_ Work, stop func(), err error) {
+	data := make([]byte, max(o.Size, digitsOfNumber))
+	open := make([]jetstream.MessagesContext, 0, o.Connections)
+	stop = func() {
+		for _, messages := range open {
+			messages.Stop()
+		}
+	}
+	for i := range o.Connections {
+		var messages jetstream.MessagesContext
+		consumer, err := r.js.CreateConsumer(ctx, "bench", jetstream.ConsumerConfig{
+			FilterSubject: topicName("bench.t", i), AckPolicy: jetstream.AckNonePolicy,
+		})
+		if err == nil {
+			messages, err = consumer.Messages()
+		}
+		if err != nil {
+			stop()
+			return Work{}, nil, err
+		}
+		open = append(open, messages)
+	}
+	return Work{"JetStream, Publish to Messages", func(ctx context.Context, i int) (int, error) {
+		if _, err := r.js.Publish(ctx, topicName("bench.t", i), data); err != nil {
+			return 0, err
+		}
+		_, err := open[i].Next(jetstream.NextContext(ctx))
+		return 1, err
+	}}, stop, nil
 }

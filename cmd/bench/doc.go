@@ -4,6 +4,6 @@
 // rounds of one run, so that the ratios hold on any machine, noisy ones too.
 //
 // A [Work] is done by a number of connections at once, see load.go; what is
-// measured is in produce.go and consume.go, the anchors in anchors.go, how much
+// measured is in produce.go, consume.go and latency.go, the anchors in anchors.go, how much
 // topics, ids and a backlog cost in growth.go, and reports in report.go.
 package bench

@@ -4,25 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sync/errgroup"
 )
 
 // Options say what to measure.
 type Options struct {
 	Connections int           // that work at once
 	Size        int           // of a message, in bytes
-	Batch       int           // messages in a call; 1 is the classic API
+	Batch       int           // messages in a call, at most 1000; 1 is the classic API
 	Topics      int           // that the connections are spread over
 	Consumers   int           // that they are spread over
 	Duration    time.Duration // of each kind of work, all rounds together
+	Count       int           // messages of each kind in place of Duration, rounded up to whole calls; 0 is no count
 	Rate        int           // messages a second at most; 0 is no limit
 	Rounds      int           // that the kinds take turns in
-	// Progress is told of each second's worth of work that is done.
-	Progress func(time.Duration)
+	Token       string        // to show to the broker
+	Progress    func()        // told of each turn that is over
 }
 
 // Check refuses what makes no sense.
@@ -32,6 +33,11 @@ func (o *Options) Check() error {
 	} {
 		if n < 1 {
 			return fmt.Errorf("--%s %d: want 1 or more", name, n)
+		}
+	}
+	for name, n := range map[string]int{"count": o.Count, "rate": o.Rate} {
+		if n < 0 {
+			return fmt.Errorf("--%s %d: want 0 or more", name, n)
 		}
 	}
 	if o.Duration <= 0 {
@@ -56,11 +62,12 @@ type Result struct {
 	Messages int64
 	Bytes    int64 // of messages
 	Elapsed  time.Duration
-	Latency  *hdrhistogram.Histogram // of calls, in microseconds
+	CPU      time.Duration           // of this process meanwhile; 0 if other work was done at the same time
+	Latency  *hdrhistogram.Histogram // of calls that moved messages, in microseconds
 }
 
 // PerSecond is messages a second.
-func (r *Result) PerSecond() float64 { return float64(r.Messages) / r.Elapsed.Seconds() }
+func (r *Result) PerSecond() float64 { return float64(r.Messages) / max(r.Elapsed.Seconds(), 1e-9) }
 
 // The histograms go to a minute with three digits.
 const (
@@ -68,67 +75,149 @@ const (
 	digits     = 3
 )
 
-// errDone ends a kind of work before its time: there is nothing left to do.
+// errDone ends a turn before its time: there is nothing left to do.
 var errDone = errors.New("there is nothing left")
 
-// Measure does each kind of work in turns, and returns a result for each.
-func Measure(ctx context.Context, o Options, works ...Work) ([]Result, error) {
+func newResults(works []Work) []Result {
 	results := make([]Result, len(works))
 	for i, w := range works {
 		results[i] = Result{Name: w.Name, Latency: hdrhistogram.New(1, maxLatency, digits)}
 	}
-	slice := o.Duration / time.Duration(o.Rounds)
-	for range o.Rounds {
+	return results
+}
+
+// Measure does each kind of work in turns, and returns a result for each.
+func Measure(ctx context.Context, o Options, works ...Work) ([]Result, error) {
+	results := newResults(works)
+	for round := range o.Rounds {
 		for i, w := range works {
-			if err := measureSlice(ctx, o, w, slice, &results[i]); err != nil {
-				return nil, fmt.Errorf("%s: %w", w.Name, err)
+			before, _ := usage()
+			if err := newTurn(o, w, round).run(ctx, &results[i]); err != nil {
+				return nil, err
 			}
+			after, _ := usage()
+			results[i].CPU += after - before
 			if o.Progress != nil {
-				o.Progress(slice)
+				o.Progress()
 			}
 		}
 	}
 	return results, nil
 }
 
-func measureSlice(ctx context.Context, o Options, w Work, slice time.Duration, into *Result) error {
-	begin := time.Now()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var messages atomic.Int64
-	var workers sync.WaitGroup
-	latencies := make([]*hdrhistogram.Histogram, o.Connections)
-	for c := range o.Connections {
+// Together does all kinds of work at the same time, each with its share of the
+// connections.
+func Together(ctx context.Context, o Options, works ...Work) ([]Result, error) {
+	results := newResults(works)
+	o.Connections, o.Rounds = max(o.Connections/len(works), 1), 1
+	group, ctx := errgroup.WithContext(ctx)
+	for i, w := range works {
+		group.Go(func() error { return newTurn(o, w, 0).run(ctx, &results[i]) })
+	}
+	err := group.Wait()
+	if o.Progress != nil {
+		o.Progress()
+	}
+	return results, err
+}
+
+// turn is one kind of work for the time of one round.
+type turn struct {
+	o        Options
+	work     Work
+	length   time.Duration
+	calls    int64 // that are to be made; below 0 is no limit but length
+	begin    time.Time
+	begun    atomic.Int64 // calls
+	messages atomic.Int64
+}
+
+func newTurn(o Options, w Work, round int) *turn {
+	t := &turn{o: o, work: w, length: o.Duration / time.Duration(o.Rounds), calls: -1}
+	if o.Count > 0 {
+		calls := (o.Count + o.Batch - 1) / o.Batch
+		t.calls = int64(calls*(round+1)/o.Rounds - calls*round/o.Rounds)
+	}
+	return t
+}
+
+// due returns when the next call is to begin, and false if there is none to be.
+func (t *turn) due() (time.Time, bool) {
+	n := t.begun.Add(1) - 1
+	due := time.Now()
+	over := due.Sub(t.begin) >= t.length
+	if t.o.Rate > 0 {
+		due = t.begin.Add(time.Duration(n) * time.Duration(t.o.Batch) * time.Second / time.Duration(t.o.Rate))
+		over = over || due.Sub(t.begin) >= t.length
+	}
+	if t.calls >= 0 {
+		return due, n < t.calls
+	}
+	return due, !over
+}
+
+// run does the work and adds what came of it to a result.
+func (t *turn) run(ctx context.Context, into *Result) error {
+	t.begin = time.Now()
+	// What has begun when the work is done ends by itself: only its beginning
+	// looks at this context.
+	going, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	var workers errgroup.Group
+	latencies := make([]*hdrhistogram.Histogram, t.o.Connections)
+	for c := range t.o.Connections {
 		latencies[c] = hdrhistogram.New(1, maxLatency, digits)
-		workers.Go(func() {
-			for time.Since(begin) < slice && ctx.Err() == nil {
-				start := time.Now()
-				n, err := w.Do(ctx, c)
-				if err != nil {
-					cancel(err)
-					return
-				}
-				_ = latencies[c].RecordValue(min(time.Since(start).Microseconds(), maxLatency))
-				o.pace(begin, messages.Add(int64(n)))
+		workers.Go(func() error {
+			err := t.connection(ctx, going, c, latencies[c])
+			if err != nil {
+				end(err)
 			}
+			if errors.Is(err, errDone) {
+				return nil
+			}
+			return err
 		})
 	}
-	workers.Wait()
-	into.Elapsed += time.Since(begin)
-	into.Messages += messages.Load()
-	into.Bytes += messages.Load() * int64(o.Size)
+	err := workers.Wait()
+	into.Elapsed += time.Since(t.begin)
+	into.Messages += t.messages.Load()
+	into.Bytes += t.messages.Load() * int64(t.o.Size)
 	for _, l := range latencies {
 		into.Latency.Merge(l)
 	}
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, errDone) {
-		return err
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.work.Name, err)
 	}
-	return nil
+	return ctx.Err()
 }
 
-// pace waits until it is time for the next message at the rate asked for.
-func (o *Options) pace(begin time.Time, done int64) {
-	if o.Rate > 0 {
-		time.Sleep(time.Until(begin.Add(time.Duration(done) * time.Second / time.Duration(o.Rate))))
+// connection makes calls until the turn is over. With a rate, a call's latency
+// counts from when it was due, not from when it could begin: a broker that stalls
+// makes those late that come after, too.
+func (t *turn) connection(ctx, going context.Context, c int, latencies *hdrhistogram.Histogram) error {
+	for {
+		due, more := t.due()
+		if !more || !sleepUntil(going, due) {
+			return nil
+		}
+		n, err := t.work.Do(ctx, c)
+		if err != nil {
+			return err
+		}
+		t.messages.Add(int64(n))
+		if n > 0 {
+			_ = latencies.RecordValue(min(time.Since(due).Microseconds(), maxLatency))
+		}
 	}
+}
+
+// sleepUntil returns at that time, or false as soon as ctx ends.
+func sleepUntil(ctx context.Context, due time.Time) bool {
+	if wait := time.Until(due); wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err() == nil
 }

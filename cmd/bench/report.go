@@ -9,10 +9,10 @@ import (
 	"syscall"
 	"time"
 
+	chart "github.com/go-analyze/charts/chartdraw"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/wcharczuk/go-chart/v2"
 )
 
 // Row is a result as it is reported.
@@ -25,8 +25,11 @@ type Row struct {
 	P90      float64 `json:"p90_ms"`
 	P99      float64 `json:"p99_ms"`
 	P999     float64 `json:"p999_ms"`
-	// Ratio is how fast dq is next to this; 1 for dq itself.
-	Ratio float64 `json:"dq_ratio"`
+	Max      float64 `json:"max_ms"`
+	CPU      float64 `json:"cpu_seconds,omitzero"` // of this process meanwhile
+	// Ratio is how fast dq is next to this; 1 for dq itself. There is none for work
+	// that was done at the same time.
+	Ratio float64 `json:"dq_ratio,omitzero"`
 }
 
 // Report is all that a run found out. The first row is dq's.
@@ -45,23 +48,24 @@ func NewReport(results []Result) Report {
 		ms := func(q float64) float64 { return float64(result.Latency.ValueAtQuantile(q)) / 1000 }
 		row := Row{
 			Work: result.Name, Messages: result.Messages, PerSec: result.PerSecond(),
-			MBPerSec: float64(result.Bytes) / 1e6 / result.Elapsed.Seconds(),
-			P50:      ms(50), P90: ms(90), P99: ms(99), P999: ms(99.9),
+			MBPerSec: result.PerSecond() * float64(result.Bytes) / 1e6 / max(float64(result.Messages), 1),
+			P50:      ms(50), P90: ms(90), P99: ms(99), P999: ms(99.9), Max: ms(100), CPU: result.CPU.Seconds(),
 		}
-		if row.PerSec > 0 {
+		if row.PerSec > 0 && row.CPU > 0 {
 			row.Ratio = results[0].PerSecond() / row.PerSec
 		}
 		r.Rows = append(r.Rows, row)
 	}
-	r.CPU, r.RSS = usage()
+	cpu, rss := usage()
+	r.CPU, r.RSS = cpu.Seconds(), rss
 	return r
 }
 
 // usage is the processor time that this process has used and the memory it has.
-func usage() (cpu float64, rss int64) {
+func usage() (cpu time.Duration, rss int64) {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) == nil {
-		cpu = time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+		cpu = time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
 	// Its second field is the resident set, in pages. There is none elsewhere
 	// than on Linux.
@@ -83,12 +87,12 @@ func WriteJSON(w io.Writer, report any) error {
 func (r *Report) WriteTable(w io.Writer) error {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"work", "msg/s", "MB/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "dq is"})
+	t.AppendHeader(table.Row{"work", "msg/s", "MB/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "CPU s", "dq is"})
 	for _, row := range r.Rows {
 		t.AppendRow(table.Row{
 			row.Work, fmt.Sprintf("%.0f", row.PerSec), fmt.Sprintf("%.1f", row.MBPerSec),
 			fmt.Sprintf("%.2f", row.P50), fmt.Sprintf("%.2f", row.P90), fmt.Sprintf("%.2f", row.P99), fmt.Sprintf("%.2f", row.P999),
-			fmt.Sprintf("%.2f", row.Ratio),
+			fmt.Sprintf("%.2f", row.Max), fmt.Sprintf("%.1f", row.CPU), fmt.Sprintf("%.2f", row.Ratio),
 		})
 	}
 	_, err := fmt.Fprintf(w, "%s\nthis process: %.1f s of CPU, %d MiB\n", t.Render(), r.CPU, r.RSS>>20)

@@ -25,7 +25,7 @@ type Self struct {
 
 // StartSelf starts a broker in this process, that keeps its data in a temporary
 // directory or, if persist is false, in memory.
-func StartSelf(ctx context.Context, persist bool, durability broker.Durability, size int) (_ *Self, err error) {
+func StartSelf(ctx context.Context, persist bool, durability broker.Durability, o Options) (_ *Self, err error) {
 	s := &Self{}
 	defer func() {
 		if err != nil {
@@ -38,7 +38,9 @@ func StartSelf(ctx context.Context, persist bool, durability broker.Durability, 
 	if s.cfg, _, err = broker.LoadConfig(); err != nil {
 		return nil, err
 	}
-	s.cfg.Addr, s.cfg.Tokens, s.cfg.TLSCert, s.cfg.NATSURL, s.cfg.NATSAddr = "127.0.0.1:0", "", "", "", ""
+	// The environment may tune the broker, but neither open nor close it.
+	s.cfg.Addr, s.cfg.NATSURL, s.cfg.NATSAddr, s.cfg.Replicas = "127.0.0.1:0", "", "", 1
+	s.cfg.Tokens, s.cfg.TLSCert, s.cfg.TLSKey, s.cfg.TLSClientCA, s.cfg.AuditLog = "", "", "", "", ""
 	s.cfg.Persist = broker.YesNo(persist)
 	s.cfg.DataDir = filepath.Join(s.dir, "broker")
 	s.cfg.Durability = durability
@@ -48,7 +50,7 @@ func StartSelf(ctx context.Context, persist bool, durability broker.Durability, 
 	if s.raw, err = startRaw(ctx, s.cfg, filepath.Join(s.dir, "raw")); err != nil {
 		return nil, err
 	}
-	s.empty, err = startEmpty(size)
+	s.empty, err = startEmpty(o)
 	return s, err
 }
 
@@ -73,29 +75,42 @@ func (s *Self) Produce(o Options) ([]Work, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if o.Batch > 1 {
-		return []Work{dq, s.raw.publishAsync(o)}, stop, nil
-	}
 	empty, stopEmpty := s.empty.produce(o)
-	return []Work{dq, empty, s.raw.publish(o)}, func() { stop(); stopEmpty() }, nil
+	works := []Work{dq, empty, s.raw.publishAsync(o)}
+	if o.Batch == 1 {
+		works = append(works, s.raw.publish(o))
+	}
+	return works, func() { stop(); stopEmpty() }, nil
 }
 
 // Consume returns the works to compare when consuming topics of that many
 // messages.
 func (s *Self) Consume(ctx context.Context, messages int, o Options) ([]Work, func(), error) {
-	dq, stop, err := Consume(s.URL(), "bench", messages, o)
+	dq, stop, err := Consume(ctx, s.URL(), "bench", messages, o)
 	if err != nil {
 		return nil, nil, err
 	}
 	raw, err := s.raw.fetch(ctx, messages, o)
 	if err != nil {
+		stop()
 		return nil, nil, err
-	}
-	if o.Batch > 1 {
-		return []Work{dq, raw}, stop, nil
 	}
 	empty, stopEmpty := s.empty.consume(o)
 	return []Work{dq, empty, raw}, func() { stop(); stopEmpty() }, nil
+}
+
+// Latency returns the works to compare from produce to consume.
+func (s *Self) Latency(ctx context.Context, o Options) ([]Work, func(), error) {
+	dq, stop, err := Latency(s.URL(), "bench", o)
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, stopRaw, err := s.raw.latency(ctx, o)
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return []Work{dq, raw}, func() { stop(); stopRaw() }, nil
 }
 
 // Stop stops all of it and removes the data.

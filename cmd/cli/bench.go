@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"strings"
 	"time"
 
@@ -23,6 +25,48 @@ type benchRun struct {
 	durability string
 	messages   int
 	chart      string
+	cpuProfile string
+}
+
+// benchKinds are the kinds of measurement, with their defaults.
+var benchKinds = []benchKind{
+	{name: "produce", short: "Produce to new topics", connections: 64},
+	{name: "consume", short: "Consume new topics of --messages messages", connections: 64},
+	{name: "both", short: "Produce to new topics and consume them meanwhile", connections: 64, consumers: 1},
+	{name: "latency", short: "Produce, and wait until a consumer has it", connections: 8},
+}
+
+type benchKind struct {
+	name, short            string
+	connections, consumers int // 0 consumers is one for each connection
+}
+
+// works prepares what is to be measured.
+func (b *benchRun) works(ctx context.Context, kind string, self *bench.Self) (works []bench.Work, stop func(), err error) {
+	url, name := b.url(self), fmt.Sprintf("bench-%d", time.Now().UnixNano())
+	if kind == "both" {
+		return bench.Both(url, name, b.o)
+	}
+	if self != nil {
+		switch kind {
+		case "produce":
+			return self.Produce(b.o)
+		case "consume":
+			return self.Consume(ctx, b.messages, b.o)
+		default:
+			return self.Latency(ctx, b.o)
+		}
+	}
+	var work bench.Work
+	switch kind {
+	case "produce":
+		work, stop, err = bench.Produce(url, name, b.o)
+	case "consume":
+		work, stop, err = bench.Consume(ctx, url, name, b.messages, b.o)
+	default:
+		work, stop, err = bench.Latency(url, name, b.o)
+	}
+	return []bench.Work{work}, stop, err
 }
 
 func benchCommand(c *client) *cobra.Command {
@@ -32,57 +76,95 @@ func benchCommand(c *client) *cobra.Command {
 		Short: "Measure how fast a broker is",
 		Long: "Measure how fast a broker is. With --self it starts one in this process, and measures an\n" +
 			"empty HTTP handler and JetStream itself in the same run: the ratios hold on any machine.",
-		Example: "  dq bench produce --self\n  dq bench consume --self --consumers 1\n  dq bench produce --self --batch 100 --chart produce.svg",
+		Example: "  dq bench produce --self\n  dq bench consume --self --consumers 1\n  dq bench produce --self --batch 100 --chart produce.svg\n  dq bench latency --self --rate 5000",
 	}
 	flags := cmd.PersistentFlags()
 	flags.BoolVar(&b.self, "self", false, "start a broker in this process, and compare it")
 	flags.StringVar(&b.storage, "storage", "file", "with --self: file or memory")
 	flags.StringVar(&b.durability, "durability", "interval", "with --self: interval or always")
-	flags.IntVar(&b.o.Connections, "connections", 64, "connections that work at once")
 	flags.IntVar(&b.o.Size, "size", 128, "bytes of a message")
-	flags.IntVar(&b.o.Batch, "batch", 1, "messages in a call; 1 is the classic API")
-	flags.IntVar(&b.o.Topics, "topics", 1, "topics to produce to")
-	flags.IntVar(&b.o.Consumers, "consumers", 64, "consumers to share the connections")
-	flags.IntVar(&b.o.Rate, "rate", 0, "messages a second at most; 0 is no limit")
-	flags.IntVar(&b.o.Rounds, "rounds", 3, "rounds in which the kinds of work take turns")
-	flags.DurationVar(&b.o.Duration, "duration", 6*time.Second, "time for each kind of work")
-	flags.IntVar(&b.messages, "messages", 100_000, "messages in the topic to consume")
-	flags.StringVar(&b.chart, "chart", "", "file to write a chart to, as SVG")
-	cmd.AddCommand(
-		b.command("produce", "Produce to new topics", b.produce),
-		b.command("consume", "Consume a new topic with --consumers consumers", b.consume),
-		b.growthCommand(),
-	)
+	flags.DurationVar(&b.o.Duration, "duration", 5*time.Second, "time for each kind of work")
+	for _, kind := range benchKinds {
+		cmd.AddCommand(b.command(kind))
+	}
+	cmd.AddCommand(b.growthCommand())
 	return cmd
 }
 
-func (b *benchRun) command(name, short string, works func(context.Context, string, *bench.Self) ([]bench.Work, func(), error)) *cobra.Command {
-	return &cobra.Command{
-		Use: name, Short: short, Args: cobra.NoArgs,
+func (b *benchRun) command(kind benchKind) *cobra.Command {
+	var connections, consumers int // each command has its own defaults
+	cmd := &cobra.Command{
+		Use: kind.name, Short: kind.short, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := b.o.Check(); err != nil {
-				return &usageError{err}
+			b.o.Connections, b.o.Consumers = connections, consumers
+			if consumers == 0 {
+				b.o.Consumers = connections
 			}
-			self, err := b.start(cmd.Context())
-			if err != nil {
-				return err
-			}
-			url := b.client.broker
-			if !strings.Contains(url, "://") {
-				url = "http://" + url
-			}
-			if self != nil {
-				defer self.Stop()
-				url = self.URL()
-			}
-			kinds, stop, err := works(cmd.Context(), url, self)
-			if err != nil {
-				return err
-			}
-			defer stop()
-			return b.measure(cmd, kinds)
+			return b.run(cmd, kind)
 		},
 	}
+	flags := cmd.Flags()
+	flags.IntVar(&connections, "connections", kind.connections, "connections that work at once")
+	flags.IntVar(&consumers, "consumers", kind.consumers, "consumers to share the connections; 0 is one for each")
+	flags.IntVar(&b.o.Batch, "batch", 1, "messages in a call; 1 is the classic API")
+	flags.IntVar(&b.o.Topics, "topics", 1, "topics to spread the connections over")
+	flags.IntVar(&b.o.Rate, "rate", 0, "messages a second at most; 0 is no limit")
+	flags.IntVar(&b.o.Rounds, "rounds", 3, "rounds in which the kinds of work take turns")
+	flags.IntVar(&b.o.Count, "count", 0, "messages of each kind of work, in place of --duration")
+	flags.IntVar(&b.messages, "messages", 100_000, "messages in each topic to consume")
+	flags.StringVar(&b.chart, "chart", "", "file to write a chart to, as SVG")
+	flags.StringVar(&b.cpuProfile, "cpuprofile", "", "file to write a CPU profile to, for go tool pprof; measures dq only")
+	return cmd
+}
+
+func (b *benchRun) check(kind benchKind) error {
+	if err := b.o.Check(); err != nil {
+		return &usageError{err}
+	}
+	switch {
+	case kind.name == "both" && b.o.Count > 0:
+		return &usageError{fmt.Errorf("--count %d: both takes --duration only", b.o.Count)}
+	case kind.name == "latency" && b.o.Batch > 1:
+		return &usageError{fmt.Errorf("--batch %d: latency is that of single messages", b.o.Batch)}
+	}
+	return nil
+}
+
+func (b *benchRun) run(cmd *cobra.Command, kind benchKind) error {
+	if err := b.check(kind); err != nil {
+		return err
+	}
+	self, err := b.start(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if self != nil {
+		defer self.Stop()
+	}
+	works, stop, err := b.works(cmd.Context(), kind.name, self)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	report, err := b.measure(cmd, kind, works)
+	if err != nil {
+		return err
+	}
+	return b.write(cmd, report)
+}
+
+// url is that of the broker to measure, and the token is the one to show it.
+func (b *benchRun) url(self *bench.Self) string {
+	if self != nil {
+		return self.URL()
+	}
+	if b.o.Token = b.client.token; b.o.Token == "" {
+		b.o.Token = os.Getenv(broker.TokenVariable)
+	}
+	if strings.Contains(b.client.broker, "://") {
+		return b.client.broker
+	}
+	return "http://" + b.client.broker
 }
 
 // start starts a broker, if the run is to have its own.
@@ -97,43 +179,40 @@ func (b *benchRun) start(ctx context.Context) (*bench.Self, error) {
 	if b.storage != "file" && b.storage != "memory" {
 		return nil, &usageError{fmt.Errorf("--storage %q: want file or memory", b.storage)}
 	}
-	return bench.StartSelf(ctx, b.storage == "file", durability, b.o.Size)
+	return bench.StartSelf(ctx, b.storage == "file", durability, b.o)
 }
 
-// runName keeps the topics of one run apart from those of another.
-func runName() string { return fmt.Sprintf("bench-%d", time.Now().UnixNano()) }
-
-func (b *benchRun) produce(_ context.Context, url string, self *bench.Self) ([]bench.Work, func(), error) {
-	if self != nil {
-		return self.Produce(b.o)
+func (b *benchRun) measure(cmd *cobra.Command, kind benchKind, works []bench.Work) (report bench.Report, err error) {
+	if b.cpuProfile != "" {
+		file, err := os.Create(b.cpuProfile)
+		if err != nil {
+			return report, err
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return report, err
+		}
+		defer pprof.StopCPUProfile()
+		if kind.name != "both" {
+			works = works[:1] // what dq is compared to runs in this process, too
+		}
 	}
-	work, stop, err := bench.Produce(url, runName(), b.o)
-	return []bench.Work{work}, stop, err
-}
-
-func (b *benchRun) consume(ctx context.Context, url string, self *bench.Self) ([]bench.Work, func(), error) {
-	if self != nil {
-		return self.Consume(ctx, b.messages, b.o)
+	display := runner.NewDisplay(cmd.ErrOrStderr(), cmd.CommandPath(), "turns")
+	measure, total, done := bench.Measure, len(works)*b.o.Rounds, 0
+	if kind.name == "both" {
+		measure, total = bench.Together, 1
 	}
-	work, stop, err := bench.Consume(url, runName(), b.messages, b.o)
-	return []bench.Work{work}, stop, err
-}
-
-func (b *benchRun) measure(cmd *cobra.Command, works []bench.Work) error {
-	display := runner.NewDisplay(cmd.ErrOrStderr(), cmd.CommandPath(), "ms")
-	total := len(works) * int(b.o.Duration.Milliseconds())
-	done := time.Duration(0)
-	display.Update(0, total)
-	b.o.Progress = func(d time.Duration) {
-		done += d
-		display.Update(int(done.Milliseconds()), total)
-	}
-	results, err := bench.Measure(cmd.Context(), b.o, works...)
-	display.Finish("ran")
+	display.Update(done, total)
+	b.o.Progress = func() { done++; display.Update(done, total) }
+	results, err := measure(cmd.Context(), b.o, works...)
+	display.Finish("did")
 	if err != nil {
-		return err
+		return report, err
 	}
-	report := bench.NewReport(results)
+	return bench.NewReport(results), nil
+}
+
+func (b *benchRun) write(cmd *cobra.Command, report bench.Report) error {
 	if b.chart != "" {
 		if err := b.writeChart(cmd, &report); err != nil {
 			return err
@@ -164,6 +243,13 @@ func (b *benchRun) growthCommand() *cobra.Command {
 		Use: "growth", Short: "Measure what topics, consumers, producers and a backlog cost (starts its own broker)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b.self = true
+			b.o = bench.Options{Connections: 8, Batch: 1, Topics: 1, Consumers: 1, Rounds: 3, Size: b.o.Size, Duration: b.o.Duration}
+			if err := b.o.Check(); err != nil {
+				return &usageError{err}
+			}
+			if b.storage != "file" {
+				return &usageError{fmt.Errorf("--storage %q: growth needs file, as a restart is part of it", b.storage)}
+			}
 			self, err := b.start(cmd.Context())
 			if err != nil {
 				return err
@@ -182,14 +268,6 @@ func (b *benchRun) growth(cmd *cobra.Command, self *bench.Self, counts []int, be
 		Growth  []bench.GrowthRow `json:"growth"`
 		Backlog *bench.Report     `json:"backlog,omitzero"`
 	}
-	if behind > 0 {
-		results, err := self.Backlog(cmd.Context(), behind, b.o)
-		if err != nil {
-			return err
-		}
-		report := bench.NewReport(results)
-		out.Backlog = &report
-	}
 	display := runner.NewDisplay(cmd.ErrOrStderr(), cmd.CommandPath(), "steps")
 	display.Update(0, 3*len(counts))
 	err := self.Growth(cmd.Context(), counts, func(row bench.GrowthRow) {
@@ -199,6 +277,14 @@ func (b *benchRun) growth(cmd *cobra.Command, self *bench.Self, counts []int, be
 	display.Finish("ran")
 	if err != nil {
 		return err
+	}
+	if behind > 0 {
+		results, err := self.Backlog(cmd.Context(), behind, b.o)
+		if err != nil {
+			return err
+		}
+		report := bench.NewReport(results)
+		out.Backlog = &report
 	}
 	if b.client.json {
 		return bench.WriteJSON(cmd.OutOrStdout(), out)
