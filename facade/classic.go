@@ -30,6 +30,14 @@ func (s success) write(c *fiber.Ctx) error {
 		c.Response().SetBodyRaw(done)
 		return nil
 	}
+	if text, ok := s.Message.(string); ok { // what consume answers, without reflection
+		body, err := jsontext.AppendQuote([]byte(`{"status":"success","message":`), text)
+		if err == nil {
+			c.Context().SetContentType(fiber.MIMEApplicationJSON)
+			c.Response().SetBodyRaw(append(body, '}'))
+			return nil
+		}
+	}
 	s.Status = "success"
 	return writeJSON(c, fiber.StatusOK, &s)
 }
@@ -45,7 +53,7 @@ func (f *Facade) createTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 	var in struct {
 		Topic *string `json:"topic_name"`
 	}
-	if err := decodeBody(c.Body(), &in); err != nil {
+	if err := decodeBody(c.BodyRaw(), &in); err != nil {
 		return nil, err
 	}
 	topic, err := required("topic_name", in.Topic)
@@ -121,14 +129,14 @@ func topicField(c *fiber.Ctx) (string, error) {
 	var in struct {
 		Topic *string `json:"topic"`
 	}
-	if err := decodeBody(c.Body(), &in); err != nil {
+	if err := decodeBody(c.BodyRaw(), &in); err != nil {
 		return "", err
 	}
 	return required("topic", in.Topic)
 }
 
 func (f *Facade) produce(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, producer, message, err := produceParameters(c.Body())
+	topic, producer, message, err := produceParameters(c.BodyRaw())
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +213,7 @@ func consumerParameters(c *fiber.Ctx) (topic string, consumer ID, err error) {
 	if err != nil {
 		return "", ID{}, err
 	}
-	if body := c.Body(); len(body) > 0 && (queryTopic == nil || queryID == nil) {
+	if body := c.BodyRaw(); len(body) > 0 && (queryTopic == nil || queryID == nil) {
 		if err := decodeBody(body, &in); err != nil {
 			return "", ID{}, err
 		}

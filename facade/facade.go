@@ -236,7 +236,7 @@ func (f *Facade) readyz(c *fiber.Ctx) error {
 func (f *Facade) fail(c *fiber.Ctx, err error) error {
 	p := problemOf(err)
 	status := p.status
-	if f.classic[c.Path()] {
+	if f.classic[strings.TrimSuffix(c.Path(), "/")] { // the router takes it with a slash, too
 		status = p.classic
 	}
 	if status >= fiber.StatusInternalServerError && p.code != codeStorageFull { // that is logged once
@@ -339,6 +339,15 @@ func (f *Facade) Shutdown(ctx context.Context) error {
 	f.stop()
 	f.listener.drain(ctx, drainTime)
 	err := f.app.ShutdownWithContext(ctx)
-	f.streams.Wait()
-	return err
+	ended := make(chan struct{})
+	go func() {
+		f.streams.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return err
+	case <-ctx.Done():
+		return errors.Join(err, context.Cause(ctx))
+	}
 }

@@ -34,7 +34,7 @@ type Topics interface {
 
 // Delayer stores messages for later; *jetstream.Delayer in a broker.
 type Delayer interface {
-	Delay(ctx context.Context, topic string, draft jetstream.Draft) (duplicate bool, err error)
+	Delay(ctx context.Context, topic string, drafts []jetstream.Draft) ([]jetstream.Receipt, error)
 }
 
 // Consumers hand out messages; *jetstream.Consumers in a broker.
@@ -240,14 +240,29 @@ func (q *Queue) ProduceBatch(ctx context.Context, topic string, batch Batch) ([]
 
 // produceDelayed produces what is to be stored now and later, in order.
 func (q *Queue) produceDelayed(ctx context.Context, topic string, drafts []jetstream.Draft, now time.Time) ([]jetstream.Receipt, error) {
-	receipts := make([]jetstream.Receipt, len(drafts))
-	for i := range drafts {
-		if drafts[i].At.After(now) {
-			duplicate, err := q.Delayer.Delay(ctx, topic, drafts[i])
-			receipts[i] = jetstream.Receipt{Delayed: true, Duplicate: duplicate, Err: err}
+	var soon, late []jetstream.Draft
+	for _, draft := range drafts {
+		if draft.At.After(now) {
+			late = append(late, draft)
 		} else {
-			receipts[i] = q.Topics.PublishAll(ctx, topic, drafts[i:i+1])[0]
+			soon = append(soon, draft)
 		}
+	}
+	later, err := q.Delayer.Delay(ctx, topic, late)
+	if err != nil {
+		return nil, err
+	}
+	var stored []jetstream.Receipt
+	if len(soon) > 0 {
+		stored = q.Topics.PublishAll(ctx, topic, soon)
+	}
+	receipts := make([]jetstream.Receipt, len(drafts))
+	for i, draft := range drafts {
+		from := &stored
+		if draft.At.After(now) {
+			from = &later
+		}
+		receipts[i], *from = (*from)[0], (*from)[1:]
 	}
 	return receipts, nil
 }

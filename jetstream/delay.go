@@ -85,19 +85,42 @@ func (d *Delayer) Stop() {
 	<-d.taking.Closed()
 }
 
-// Delay stores a draft, to be produced to topic at its time. It is stored when
-// Delay returns; a topic that is deleted meanwhile takes it with it.
-// Errors: [*NotFoundError], [*MessageTooLargeError], [*UnavailableError].
-func (d *Delayer) Delay(ctx context.Context, topic string, draft Draft) (duplicate bool, err error) {
+// Delay stores drafts, each to be produced to topic at its time. They are stored
+// when it returns; a topic that is deleted meanwhile takes them with it.
+// The errors in the receipts: [*MessageTooLargeError], [*UnavailableError]; that
+// of all: [*NotFoundError], [*UnavailableError].
+func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Receipt, error) {
 	stream, err := d.topics.stream(ctx, topic)
 	if err != nil {
-		return false, err
-	}
-	final := draft.encode(KeySubject(topic, draft.Key), draft.At)
-	if limit := stream.CachedInfo().Config.MaxMsgSize; limit >= 0 && final.Size()-len(final.Subject) > int(limit) {
-		return false, &MessageTooLargeError{Topic: topic} // rather now than when nobody listens any more
+		return nil, err
 	}
 	created := strconv.FormatInt(stream.CachedInfo().Created.UnixNano(), 10)
+	limit := int(stream.CachedInfo().Config.MaxMsgSize)
+	receipts := make([]Receipt, len(drafts))
+	var msgs []*nats.Msg
+	var places []int // in drafts
+	for i := range drafts {
+		final := drafts[i].encode(KeySubject(topic, drafts[i].Key), drafts[i].At)
+		if limit >= 0 && final.Size()-len(final.Subject) > limit { // rather now than when nobody listens any more
+			receipts[i].Err = &MessageTooLargeError{Topic: topic}
+			continue
+		}
+		msgs, places = append(msgs, drafts[i].wait(topic, created)), append(places, i)
+	}
+	if len(msgs) == 0 {
+		return receipts, nil
+	}
+	for j, a := range d.topics.publisher.publish(ctx, msgs...) {
+		receipts[places[j]] = Receipt{Delayed: true, Duplicate: a.duplicate}
+		if a.err != nil {
+			receipts[places[j]] = Receipt{Err: unavailable("store a delayed message", a.err)}
+		}
+	}
+	return receipts, nil
+}
+
+// wait is the message that waits for the time of draft.
+func (draft *Draft) wait(topic, created string) *nats.Msg {
 	m := nats.NewMsg(waitSubject + nuid.Next())
 	m.Data = draft.Data
 	for name, value := range draft.Headers {
@@ -109,18 +132,12 @@ func (d *Delayer) Delay(ctx context.Context, topic string, draft Draft) (duplica
 	m.Header.Set(delayID, EncodeName(draft.ID))
 	m.Header.Set(delayTTL, draft.TTL.String())
 	m.Header.Set(delayType, draft.ContentType)
-	opts := []jetstream.PublishOpt{
-		jetstream.WithScheduleAt(draft.At),
-		jetstream.WithScheduleTarget(dueSubject + EncodeName(topic)),
-	}
+	m.Header.Set(jetstream.ScheduleHeader, "@at "+draft.At.UTC().Format(time.RFC3339))
+	m.Header.Set(jetstream.ScheduleTargetHeader, dueSubject+EncodeName(topic))
 	if draft.ID != "" {
-		opts = append(opts, jetstream.WithMsgID(EncodeName(topic)+"/"+created+"/"+EncodeName(draft.ID)))
+		m.Header.Set(jetstream.MsgIDHeader, EncodeName(topic)+"/"+created+"/"+EncodeName(draft.ID))
 	}
-	ack, err := d.topics.js.PublishMsg(ctx, m, opts...)
-	if err != nil {
-		return false, unavailable("store a delayed message", err)
-	}
-	return ack.Duplicate, nil
+	return m
 }
 
 // take moves a message that is due to its topic. If the process dies on the way

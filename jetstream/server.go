@@ -209,7 +209,7 @@ func (s *Server) Addr() net.Addr { return s.current().Addr() }
 // Connect opens a connection to an engine that runs elsewhere. It lasts until
 // it is closed.
 func Connect(url string, opts ...nats.Option) (*nats.Conn, error) {
-	nc, err := nats.Connect(url, append(opts, nats.Name("dq facade"), nats.MaxReconnects(-1))...)
+	nc, err := nats.Connect(url, append(opts, nats.Name("dq facade"), nats.MaxReconnects(-1), nats.ErrorHandler(asyncError))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the engine: %w", err)
 	}
@@ -223,6 +223,12 @@ func (s *Server) Sync(ctx context.Context) error {
 		return nil
 	}
 	return s.syncer.sync(ctx)
+}
+
+// asyncError gets what goes wrong on a connection besides calls: headers of
+// messages that nobody can read, which are dealt with where they are read.
+func asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
+	slog.Debug("engine: on the connection", "error", err)
 }
 
 // Shutdown stops the engine, writes out what it holds and frees the directory.

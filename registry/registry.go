@@ -133,15 +133,16 @@ func (r *Registry) follow() {
 			r.names.Remove(entry.Key()) // it is read again when it is asked for
 			continue
 		}
-		if old, ok := r.known.Peek(entry.Key()); !ok || old.Gone { // what is gone stays so
-			continue
-		}
 		var reg Registration
 		if err := json.Unmarshal(entry.Value(), &reg); err != nil {
 			r.known.Remove(entry.Key())
 			continue
 		}
-		r.known.Add(entry.Key(), reg)
+		// What is gone is remembered even if nobody asked for it yet: one who reads
+		// it just now may have read how it was.
+		if old, ok := r.known.Peek(entry.Key()); reg.Gone || ok && !old.Gone {
+			r.known.Add(entry.Key(), reg)
+		}
 	}
 }
 
@@ -235,7 +236,9 @@ func (r *Registry) Lookup(ctx context.Context, kind Kind, id int64) (Registratio
 		} else if err != nil {
 			return Registration{}, &UnavailableError{"look up an id", err}
 		}
-		r.known.Add(key, reg)
+		if newer, found, _ := r.known.PeekOrAdd(key, reg); found {
+			reg = newer
+		}
 	}
 	if reg.Gone {
 		return Registration{}, &NotFoundError{Kind: kind, ID: strconv.FormatInt(id, 10), Gone: true, Topic: reg.Topic}

@@ -71,7 +71,8 @@ type history struct {
 	at        map[string]int // places in log
 	sends     map[string]*send
 	consumers map[int64]*consumer
-	replay    *Op // the first part of it; nil if there is none
+	replay    *Op  // the first part of it; nil if it is not complete
+	complete  bool // the replay got to the end
 }
 
 // entry is a message in the topic. It was stored between call and stable.
@@ -166,6 +167,10 @@ func (h *history) sortOut() {
 			h.registered(op)
 		}
 	}
+	if !h.complete {
+		h.replay = nil
+		return
+	}
 	for i := range h.log {
 		e := &h.log[i]
 		if e.send = h.sends[e.data]; e.send != nil {
@@ -210,6 +215,7 @@ func (h *history) replayed(op *Op) {
 	if h.replay == nil {
 		h.replay = op
 	}
+	h.complete = len(op.Got) == 0
 	for _, m := range op.Got {
 		if place, twice := h.at[m.Data]; twice {
 			h.stored(m, h.log[place].sequence)
