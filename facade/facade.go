@@ -140,7 +140,7 @@ func ServerConfig() fiber.Config {
 	return fiber.Config{
 		DisableStartupMessage: true,
 		CaseSensitive:         true,
-		Concurrency:           maxConnections,
+		Concurrency:           connectionLimit(jetstream.FileLimit()),
 		StreamRequestBody:     true, // readBody decides how much of it is read
 		ReadBufferSize:        maxHeaderBytes,
 		ReadTimeout:           transferTimeout,

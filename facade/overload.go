@@ -8,8 +8,10 @@ import (
 // What a broker takes at once. More is refused early, so that what is under way
 // is finished: a client that is refused tries again, one that waits gives up.
 const (
-	// maxConnections is how many connections are served.
+	// maxConnections is how many connections are served, if the process may have
+	// as many files open and leave some of them to the engine: half, or engineFiles.
 	maxConnections = 16 << 10
+	engineFiles    = 8 << 10
 
 	// maxWaiting is how many long polls, streams and sockets there may be. It is
 	// less than maxConnections, so that there is always room for other calls.
@@ -19,6 +21,15 @@ const (
 	// allowed always fits.
 	maxBodies = 256 << 20
 )
+
+// connectionLimit is how many connections a process serves that may have so many
+// files open; 0 is unknown.
+func connectionLimit(files int) int {
+	if files <= 0 {
+		return maxConnections
+	}
+	return max(1, min(maxConnections, files-min(files/2, engineFiles)))
+}
 
 // OverloadedError is a call that is refused since there are too many.
 type OverloadedError struct {

@@ -361,7 +361,7 @@ func (c *Consumers) Seek(ctx context.Context, consumer Consumer, position uint64
 func (c *Consumers) Resume(ctx context.Context, consumer Consumer, last *uint64) (stream uint64, err error) {
 	err = c.update(ctx, consumer, func(next *Cursor) (bool, error) {
 		if last != nil {
-			next.Position = min(next.Position, *last)
+			next.Position = *last
 			next.Stream++
 		}
 		stream = next.Stream

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,7 +66,7 @@ func (w *diskWatch) run(ctx context.Context) {
 	defer ticks.Stop()
 	for {
 		w.look()
-		if w.failed.Load() && (w.state.Load().fits() || time.Since(w.started) > restartPause) {
+		if w.failed.Load() && canOpen(w.dir, restartFiles) && (w.state.Load().fits() || time.Since(w.started) > restartPause) {
 			w.startAnew()
 		}
 		select {
@@ -97,6 +98,28 @@ func (w *diskWatch) look() {
 		w.state.Store(nil)
 		w.log.Info("new data is taken again", "dir", w.dir, "free", free)
 	}
+}
+
+// restartFiles is how many files have to be free for the engine to be started
+// anew: it would leave out the topics whose files it cannot open.
+const restartFiles = 256
+
+// canOpen reports whether this process may open so many more files.
+func canOpen(dir string, n int) bool {
+	files := make([]*os.File, 0, n)
+	defer func() {
+		for _, f := range files {
+			_ = f.Close()
+		}
+	}()
+	for range n {
+		f, err := os.Open(dir)
+		if err != nil {
+			return false
+		}
+		files = append(files, f)
+	}
+	return true
 }
 
 // maxBudget is how many bytes are taken at most before the disk is looked at.

@@ -22,3 +22,13 @@ func diskSpace(dir string) (free, total uint64, err error) {
 	size := uint64(s.Bsize) //nolint:gosec // it is a few KiB
 	return s.Bavail * size, s.Blocks * size, nil
 }
+
+// FileLimit is how many files and connections this process may have open at
+// once; 0 is unknown.
+func FileLimit() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Cur, 1<<30)) //nolint:gosec // bounded
+}

@@ -15,3 +15,7 @@ func syncFileSystem(*os.File) error { return errors.ErrUnsupported }
 
 // diskSpace does not know, so a full disk is found out by writing.
 func diskSpace(string) (free, total uint64, err error) { return math.MaxUint64, math.MaxUint64, nil }
+
+// FileLimit is how many files and connections this process may have open at
+// once; 0 is unknown.
+func FileLimit() int { return 0 }

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -143,9 +144,17 @@ func unavailable(operation string, err error) error {
 	return &UnavailableError{Operation: operation, Refused: errors.As(err, &api), Err: err}
 }
 
+// nobody is what it means that nobody answers for topic: it is not there, or the
+// engine is not, as while it starts and stops.
+func (t *Topics) nobody(ctx context.Context, topic string) error {
+	if _, err := t.stream(ctx, topic); err != nil {
+		return err
+	}
+	return unavailable("reach the topic", nats.ErrNoResponders)
+}
+
 // missing reports whether err says that a stream is not there.
 func missing(err error) bool {
 	return errors.Is(err, jetstream.ErrStreamNotFound) ||
-		errors.Is(err, jetstream.ErrNoStreamResponse) ||
-		errors.Is(err, nats.ErrNoResponders)
+		errors.Is(err, jetstream.ErrNoStreamResponse)
 }

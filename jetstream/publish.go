@@ -25,7 +25,7 @@ func (t *Topics) Publish(ctx context.Context, topic string, data []byte) error {
 		return err
 	}
 	if err := t.lane(topic).ride(ctx, &nats.Msg{Subject: Subject(topic), Data: data}).err; err != nil {
-		return publishError(topic, err)
+		return t.publishError(ctx, topic, err)
 	}
 	return nil
 }
@@ -49,7 +49,7 @@ func (t *Topics) PublishAll(ctx context.Context, topic string, drafts []Draft) [
 	for i, a := range t.publisher.publish(ctx, msgs...) {
 		switch {
 		case a.err != nil:
-			receipts[i].Err = publishError(topic, a.err)
+			receipts[i].Err = t.publishError(ctx, topic, a.err)
 		case a.duplicate:
 			receipts[i] = Receipt{Sequence: a.sequence, Duplicate: true}
 		default:
@@ -80,7 +80,7 @@ func (t *Topics) PublishAtomically(ctx context.Context, topic string, drafts []D
 	}
 	answer := t.publisher.publishAtomically(ctx, msgs)
 	if answer.err != nil {
-		return t.notStored(ctx, topic, msgs, publishError(topic, answer.err))
+		return t.notStored(ctx, topic, msgs, t.publishError(ctx, topic, answer.err))
 	}
 	if answer.duplicate {
 		now = time.Time{}
@@ -157,9 +157,9 @@ const (
 	codeInvalidConfig     = 10052
 )
 
-func publishError(topic string, err error) error {
-	if missing(err) {
-		return &NotFoundError{Topic: topic}
+func (t *Topics) publishError(ctx context.Context, topic string, err error) error {
+	if errors.Is(err, nats.ErrNoResponders) || missing(err) {
+		return t.nobody(ctx, topic)
 	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -115,7 +116,7 @@ func (t *Topics) readBatch(ctx context.Context, topic string, r Range) (msgs []M
 	if r.Key != "" {
 		request.NextFor = KeySubject(topic, r.Key)
 	}
-	replies, err := t.reader.ask(ctx, topic, request)
+	replies, err := t.ask(ctx, topic, request)
 	if err != nil {
 		return nil, 0, false, err
 	}
@@ -148,7 +149,7 @@ const maxOneByOne = 256
 // write. So this asks for a first message and then for those with the sequences
 // behind it, as far as there are no gaps.
 func (t *Topics) readOneByOne(ctx context.Context, topic string, r Range) (msgs []Message, broken bool, err error) {
-	replies, err := t.reader.ask(ctx, topic, getRequest{Seq: max(r.From, 1), NextFor: ">"})
+	replies, err := t.ask(ctx, topic, getRequest{Seq: max(r.From, 1), NextFor: ">"})
 	if err != nil || kindOf(replies[0]) != messageReply {
 		return nil, err == nil && kindOf(replies[0]) == brokenReply, err
 	}
@@ -163,7 +164,7 @@ func (t *Topics) readOneByOne(ctx context.Context, topic string, r Range) (msgs 
 	for i := range requests {
 		requests[i] = getRequest{Seq: msgs[0].Sequence + 1 + uint64(i)}
 	}
-	if replies, err = t.reader.ask(ctx, topic, requests...); err != nil {
+	if replies, err = t.ask(ctx, topic, requests...); err != nil {
 		return nil, false, err
 	}
 	replies = slices.DeleteFunc(replies, func(m *nats.Msg) bool { return kindOf(m) != messageReply })
@@ -237,4 +238,13 @@ func (t *Topics) Pending(ctx context.Context, topic string, from uint64, key str
 	}
 	_, pending, _, err := t.readBatch(ctx, topic, Range{From: from, Key: key, Max: 1, MaxBytes: 1})
 	return pending, err
+}
+
+// ask is the reader's, and finds out what it means that nobody answers.
+func (t *Topics) ask(ctx context.Context, topic string, requests ...getRequest) ([]*nats.Msg, error) {
+	replies, err := t.reader.ask(ctx, topic, requests...)
+	if errors.Is(err, nats.ErrNoResponders) {
+		err = t.nobody(ctx, topic)
+	}
+	return replies, err
 }

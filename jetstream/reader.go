@@ -71,7 +71,7 @@ func (r *reader) ask(ctx context.Context, topic string, requests ...getRequest) 
 	select {
 	case <-call.done:
 		if first := call.replies[0]; kindOf(first) == statusReply && first.Header.Get(statusHeader) == statusNoResponders {
-			return nil, &NotFoundError{Topic: topic}
+			return nil, nats.ErrNoResponders
 		}
 		return call.replies, nil
 	case <-ctx.Done():
