@@ -93,7 +93,7 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 	f := &Facade{
 		queue:    queue,
 		opts:     opts,
-		listener: newListener(l),
+		listener: newListener(l, connectionLimit(jetstream.FileLimit())),
 		classic:  make(map[string]bool),
 		waiters:  bounded{what: "calls that wait", limit: maxWaiting},
 	}
@@ -140,7 +140,6 @@ func ServerConfig() fiber.Config {
 	return fiber.Config{
 		DisableStartupMessage: true,
 		CaseSensitive:         true,
-		Concurrency:           connectionLimit(jetstream.FileLimit()),
 		StreamRequestBody:     true, // readBody decides how much of it is read
 		ReadBufferSize:        maxHeaderBytes,
 		ReadTimeout:           transferTimeout,

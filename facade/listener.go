@@ -20,6 +20,7 @@ const hurryTime = time.Second
 // which nothing has come yet.
 type listener struct {
 	net.Listener
+	limit int // of open connections
 
 	mu      sync.Mutex
 	open    map[*conn]bool // true once a byte has come
@@ -30,28 +31,42 @@ type listener struct {
 	closeErr  error
 }
 
-func newListener(l net.Listener) *listener {
-	return &listener{Listener: l, open: make(map[*conn]bool), empty: make(chan struct{})}
+func newListener(l net.Listener, limit int) *listener {
+	return &listener{Listener: l, limit: limit, open: make(map[*conn]bool), empty: make(chan struct{})}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
-	nc, err := l.Listener.Accept()
-	for err != nil && passing(err) {
-		time.Sleep(acceptPause) // the HTTP server would end
-		nc, err = l.Listener.Accept()
+	for {
+		nc, err := l.Listener.Accept()
+		switch {
+		case err != nil && passing(err):
+			time.Sleep(acceptPause) // the HTTP server would end
+		case err != nil:
+			return nil, err
+		default:
+			if c := l.admit(nc); c != nil {
+				return c, nil
+			}
+			// Without an answer: of those that old clients understand none fits.
+			_ = nc.Close()
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
+}
+
+// admit takes a connection in, or returns nil if there are too many.
+func (l *listener) admit(nc net.Conn) *conn {
 	c := &conn{Conn: nc, listener: l}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closing {
+	switch {
+	case l.closing:
 		_ = nc.Close()
-	} else {
+	case len(l.open) >= l.limit:
+		return nil
+	default:
 		l.open[c] = false
 	}
-	return c, nil
+	return c
 }
 
 // acceptPause is that before a connection is accepted when the last could not be.
