@@ -36,7 +36,7 @@ type lane struct {
 // rider is somebody whose message waits in a lane.
 type rider struct {
 	msg    *nats.Msg
-	woken  chan struct{} // closed or sent to when answer is there, or it is to lead
+	woken  chan struct{} // gets one when answer is there, or it is to lead in place of who led
 	lead   bool
 	answer publishAnswer
 }
@@ -52,11 +52,10 @@ func (l *lane) ride(ctx context.Context, m *nats.Msg) publishAnswer {
 		if !r.lead {
 			return r.answer
 		}
-		l.mu.Lock()
-		l.leaders-- // the one who left the lead
+	} else {
+		l.leaders++
+		l.mu.Unlock()
 	}
-	l.leaders++
-	l.mu.Unlock()
 	runtime.Gosched() // those who are about to come may come along
 	l.mu.Lock()
 	riders := append([]*rider{r}, l.take(maxRiders-1)...)
