@@ -28,7 +28,7 @@ type topicView struct {
 
 func viewTopic(t jetstream.Topic) topicView {
 	view := topicView{
-		Name: t.Name, Subject: jetstream.Subject(t.Name), Created: t.Created, Settings: t.Settings,
+		Name: t.Name, Subject: jetstream.Subjects(t.Name), Created: t.Created, Settings: t.Settings,
 		Messages: t.Messages, Bytes: t.Bytes,
 		FirstSequence: t.FirstSequence, LastSequence: t.LastSequence, LastTime: t.LastTime,
 	}

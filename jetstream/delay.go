@@ -100,7 +100,7 @@ func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Re
 	var msgs []*nats.Msg
 	var places []int // in drafts
 	for i := range drafts {
-		final := drafts[i].encode(KeySubject(topic, drafts[i].Key), drafts[i].At)
+		final := drafts[i].encode(topic)
 		if limit >= 0 && final.Size()-len(final.Subject) > limit { // rather now than when nobody listens any more
 			receipts[i].Err = &MessageTooLargeError{Topic: topic}
 			continue

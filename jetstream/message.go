@@ -15,12 +15,6 @@ import (
 // The headers that dq itself sets on messages. All names that start with
 // "Nats-" or "Dq-" are reserved.
 const (
-	// timeHeader is when the message was produced, in microseconds of Unix time.
-	timeHeader = "Dq-Time"
-
-	// endOfTime is the first microsecond that RFC 3339 has no year for.
-	endOfTime = 253_402_300_800_000_000
-
 	// What a message in a dead-letter topic says of where it came from.
 	deadReasonHeader     = "Dq-Dead-Reason"
 	deadTopicHeader      = "Dq-Dead-Topic"
@@ -63,7 +57,9 @@ type Draft struct {
 // A Receipt says what became of a draft.
 type Receipt struct {
 	Sequence uint64
-	Time     time.Time // zero for a duplicate
+	// Time is when the draft was sent to the engine, which stored it within
+	// moments; zero for a duplicate.
+	Time time.Time
 	// Duplicate says that an earlier draft with the same ID was stored at
 	// Sequence, and this one was not.
 	Duplicate bool
@@ -101,20 +97,40 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// KeySubject is the NATS subject of topic's messages with that key.
-func KeySubject(topic, key string) string {
-	if key == "" {
-		return Subject(topic)
+const (
+	// noKey takes the place of the key in the subject of a message that has none.
+	// A subject without that place would have each topic listen on two, and the
+	// engine compares all subjects of all topics when it starts.
+	noKey = "-"
+	// dashKey is the key "-".
+	dashKey = "=2D"
+)
+
+// Subject is the NATS subject of topic's messages with that key; "" is none.
+func Subject(topic, key string) string {
+	token := noKey
+	switch key {
+	case "":
+	case "-":
+		token = dashKey
+	default:
+		token = EncodeName(key)
 	}
-	return Subject(topic) + "." + EncodeName(key)
+	return subjectPrefix + EncodeName(topic) + "." + token
 }
+
+// Subjects are the subjects of all of topic's messages.
+func Subjects(topic string) string { return subjectPrefix + EncodeName(topic) + ".*" }
 
 // keyOf is the key of a message on subject. One that a NATS client published
 // with a token that no key is encoded as has that token as its key.
-func keyOf(topic, subject string) string {
-	token, ok := strings.CutPrefix(subject, Subject(topic)+".")
-	if !ok {
+func keyOf(subject string) string {
+	token := subject[strings.LastIndexByte(subject, '.')+1:]
+	switch token {
+	case noKey:
 		return ""
+	case dashKey:
+		return "-"
 	}
 	if key, ok := DecodeName(token); ok {
 		return key
@@ -122,9 +138,9 @@ func keyOf(topic, subject string) string {
 	return token
 }
 
-// encode is the NATS message of d on subject, produced at now.
-func (d *Draft) encode(subject string, now time.Time) *nats.Msg {
-	m := nats.NewMsg(subject)
+// encode is the NATS message of d in topic.
+func (d *Draft) encode(topic string) *nats.Msg {
+	m := nats.NewMsg(Subject(topic, d.Key))
 	m.Data = d.Data
 	for name, value := range d.Headers {
 		m.Header[name] = []string{value}
@@ -132,7 +148,6 @@ func (d *Draft) encode(subject string, now time.Time) *nats.Msg {
 	if d.ContentType != "" {
 		m.Header[contentTypeHeader] = []string{d.ContentType}
 	}
-	m.Header[timeHeader] = []string{strconv.FormatInt(now.UnixMicro(), 10)}
 	if d.ID != "" {
 		m.Header[jetstream.MsgIDHeader] = []string{d.ID}
 	}
@@ -143,21 +158,18 @@ func (d *Draft) encode(subject string, now time.Time) *nats.Msg {
 }
 
 // decode is the message in what the engine answered to a read.
-func decode(topic string, m *nats.Msg) (Message, error) {
+func decode(m *nats.Msg) (Message, error) {
 	seq, err := strconv.ParseUint(lastValue(m.Header, jetstream.SequenceHeader), 10, 64)
 	if err != nil {
 		return Message{}, err
 	}
-	out := Message{Sequence: seq, Key: keyOf(topic, lastValue(m.Header, jetstream.SubjectHeader)), Data: m.Data}
-	// A NATS client may have set it to anything.
-	if micros, err := strconv.ParseInt(m.Header.Get(timeHeader), 10, 64); err == nil && 0 <= micros && micros < endOfTime {
-		out.Time = time.UnixMicro(micros).UTC()
-	} else if out.Time, err = time.Parse(time.RFC3339Nano, lastValue(m.Header, jetstream.TimeStampHeaer)); err != nil {
+	out := Message{Sequence: seq, Key: keyOf(lastValue(m.Header, jetstream.SubjectHeader)), Data: m.Data}
+	if out.Time, err = time.Parse(time.RFC3339Nano, lastValue(m.Header, jetstream.TimeStampHeaer)); err != nil {
 		return Message{}, err
 	}
 	out.ContentType = m.Header.Get(contentTypeHeader)
 	for name, values := range m.Header {
-		if len(values) == 0 || name == contentTypeHeader || strings.HasPrefix(name, "Nats-") || name == timeHeader {
+		if len(values) == 0 || name == contentTypeHeader || strings.HasPrefix(name, "Nats-") {
 			continue
 		}
 		if out.Headers == nil {

@@ -61,9 +61,6 @@ func CheckName(name string) error {
 // StreamName is the name of the stream that holds topic.
 func StreamName(topic string) string { return streamPrefix + EncodeName(topic) }
 
-// Subject is the NATS subject on which topic's messages are published.
-func Subject(topic string) string { return subjectPrefix + EncodeName(topic) }
-
 // EncodeName turns any name into a word that is a stream name, a subject token,
 // a key and a file name at once: ASCII letters, digits, '-' and '_' stay as
 // they are, every other byte becomes '=' and two hexadecimal digits, so that

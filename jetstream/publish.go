@@ -24,7 +24,7 @@ func (t *Topics) Publish(ctx context.Context, topic string, data []byte) error {
 	if err := t.opts.room(Draft{Data: data}); err != nil {
 		return err
 	}
-	if err := t.lane(topic).ride(ctx, &nats.Msg{Subject: Subject(topic), Data: data}).err; err != nil {
+	if err := t.lane(topic).ride(ctx, &nats.Msg{Subject: Subject(topic, ""), Data: data}).err; err != nil {
 		return t.publishError(ctx, topic, err)
 	}
 	return nil
@@ -37,7 +37,7 @@ func (t *Topics) PublishAll(ctx context.Context, topic string, drafts []Draft) [
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	msgs := make([]*nats.Msg, len(drafts))
 	for i := range drafts {
-		msgs[i] = drafts[i].encode(KeySubject(topic, drafts[i].Key), now)
+		msgs[i] = drafts[i].encode(topic)
 	}
 	receipts := make([]Receipt, len(drafts))
 	if err := t.opts.room(drafts...); err != nil {
@@ -73,7 +73,7 @@ func (t *Topics) PublishAtomically(ctx context.Context, topic string, drafts []D
 	}
 	msgs := make([]*nats.Msg, len(drafts))
 	for i := range drafts {
-		msgs[i] = drafts[i].encode(KeySubject(topic, drafts[i].Key), now)
+		msgs[i] = drafts[i].encode(topic)
 	}
 	if expected != nil {
 		msgs[0].Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(*expected, 10)}

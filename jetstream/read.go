@@ -76,7 +76,7 @@ func (t *Topics) readPlain(ctx context.Context, topic string, r Range) ([]Messag
 		request.Seq, request.StartTime = 0, &r.Since
 	}
 	if r.Key != "" {
-		request.NextFor = KeySubject(topic, r.Key)
+		request.NextFor = Subject(topic, r.Key)
 	}
 	body, err := json.Marshal(&request)
 	if err != nil {
@@ -102,7 +102,7 @@ func (t *Topics) readPlain(ctx context.Context, topic string, r Range) ([]Messag
 		return nil, unavailable("read", out.Error)
 	}
 	m := out.Message
-	return []Message{{Sequence: m.Sequence, Time: m.Time, Key: keyOf(topic, m.Subject), Data: m.Data}}, nil
+	return []Message{{Sequence: m.Sequence, Time: m.Time, Key: keyOf(m.Subject), Data: m.Data}}, nil
 }
 
 // readBatch reads by the engine's batched direct get, and returns how many
@@ -114,7 +114,7 @@ func (t *Topics) readBatch(ctx context.Context, topic string, r Range) (msgs []M
 		request.Seq, request.StartTime = 0, &r.Since
 	}
 	if r.Key != "" {
-		request.NextFor = KeySubject(topic, r.Key)
+		request.NextFor = Subject(topic, r.Key)
 	}
 	replies, err := t.ask(ctx, topic, request)
 	if err != nil {
@@ -137,7 +137,7 @@ func (t *Topics) readBatch(ctx context.Context, topic string, r Range) (msgs []M
 	if i := slices.IndexFunc(replies, func(m *nats.Msg) bool { return kindOf(m) == brokenReply }); i >= 0 {
 		replies, broken = replies[:i], true
 	}
-	msgs, err = decodeAll(topic, replies)
+	msgs, err = decodeAll(replies)
 	return msgs, pending, broken, err
 }
 
@@ -153,7 +153,7 @@ func (t *Topics) readOneByOne(ctx context.Context, topic string, r Range) (msgs 
 	if err != nil || kindOf(replies[0]) != messageReply {
 		return nil, err == nil && kindOf(replies[0]) == brokenReply, err
 	}
-	if msgs, err = decodeAll(topic, replies); err != nil {
+	if msgs, err = decodeAll(replies); err != nil {
 		return nil, false, err
 	}
 	more := min(r.Max, maxOneByOne, r.MaxBytes/(len(msgs[0].Data)+1)+1) - 1
@@ -168,7 +168,7 @@ func (t *Topics) readOneByOne(ctx context.Context, topic string, r Range) (msgs 
 		return nil, false, err
 	}
 	replies = slices.DeleteFunc(replies, func(m *nats.Msg) bool { return kindOf(m) != messageReply })
-	rest, err := decodeAll(topic, replies)
+	rest, err := decodeAll(replies)
 	if err != nil {
 		return nil, false, err
 	}
@@ -184,11 +184,11 @@ func (t *Topics) readOneByOne(ctx context.Context, topic string, r Range) (msgs 
 	return msgs, false, nil
 }
 
-func decodeAll(topic string, replies []*nats.Msg) ([]Message, error) {
+func decodeAll(replies []*nats.Msg) ([]Message, error) {
 	msgs := make([]Message, len(replies))
 	for i := range msgs {
 		var err error
-		if msgs[i], err = decode(topic, replies[i]); err != nil {
+		if msgs[i], err = decode(replies[i]); err != nil {
 			return nil, unavailable("read", fmt.Errorf("a message without its place: %w", err))
 		}
 	}

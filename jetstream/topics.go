@@ -126,10 +126,9 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 	if err := t.opts.room(); err != nil {
 		return err
 	}
-	subject := Subject(topic)
 	cfg := jetstream.StreamConfig{
 		Name:               StreamName(topic),
-		Subjects:           []string{subject, subject + ".*"},
+		Subjects:           []string{Subjects(topic)},
 		AllowDirect:        true,
 		AllowMsgTTL:        true,
 		AllowAtomicPublish: true,
