@@ -51,6 +51,12 @@ func (c Cursor) clone() Cursor {
 	return c
 }
 
+// moved reports whether c is was at another position, and has no leases.
+func (c Cursor) moved(was Cursor) bool {
+	return len(c.Leases) == 0 && len(was.Leases) == 0 && c.Epoch == was.Epoch && c.Stream == was.Stream &&
+		c.PausedUntil.Equal(was.PausedUntil) && c.Gone == was.Gone
+}
+
 func (c Cursor) paused(now time.Time) bool { return now.Before(c.PausedUntil) }
 
 // encode is the cursor as it is stored.
@@ -73,8 +79,9 @@ func decodeCursor(value []byte) (c Cursor, err error) {
 
 // cursors are the stored cursors of all consumers.
 type cursors struct {
-	kv   jetstream.KeyValue
-	lane lane
+	kv      jetstream.KeyValue
+	lane    *lane[*nats.Msg]
+	journal *journal // what is newer than the entries; nil if other processes may change them
 }
 
 func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
@@ -87,34 +94,54 @@ func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
 	if err != nil {
 		return nil, unavailable("open the positions", err)
 	}
-	return &cursors{kv: kv, lane: lane{publish: topics.publisher.publish}}, nil
+	c := &cursors{kv: kv, lane: topics.newLane()}
+	if topics.opts.Alone {
+		c.journal, err = openJournal(ctx, topics)
+		return c, err
+	}
+	return c, c.fold(ctx, topics)
 }
 
 // load reads a consumer's cursor. One that never consumed stands at start.
 func (c *cursors) load(ctx context.Context, consumer int64, start uint64) (Cursor, error) {
+	cursor := Cursor{Position: start}
 	entry, err := c.kv.Get(ctx, cursorKey(consumer))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
-		return Cursor{Position: start}, nil
 	case err != nil:
 		return Cursor{}, unavailable("read the position", err)
-	}
-	cursor, err := decodeCursor(entry.Value())
-	if err != nil {
-		return Cursor{}, unavailable("read the position", err)
+	default:
+		if cursor, err = decodeCursor(entry.Value()); err != nil {
+			return Cursor{}, unavailable("read the position", err)
+		}
+		cursor.revision = entry.Revision()
 	}
 	if cursor.Gone {
 		return Cursor{}, &ConsumerGoneError{ID: consumer}
 	}
-	cursor.revision = entry.Revision()
+	if c.journal != nil {
+		c.journal.apply(consumer, &cursor)
+	}
 	return cursor, nil
 }
 
-// store replaces a consumer's cursor by next, if it is still the one that next
-// was made from. It is stored when store returns, and stored says whether it
-// was; if not, another process changed it meanwhile. It is the bucket's own way
-// of storing, without what a library call costs.
-func (c *cursors) store(ctx context.Context, consumer int64, next Cursor) (_ Cursor, stored bool, err error) {
+// store replaces a consumer's cursor, which was that, by next. It is stored when
+// store returns, and stored says whether it was; if not, the cursor was changed
+// meanwhile.
+func (c *cursors) store(ctx context.Context, consumer int64, was, next Cursor) (_ Cursor, stored bool, err error) {
+	if c.journal != nil && next.moved(was) {
+		stored, err = c.journal.move(ctx, record{consumer: consumer, revision: was.revision, from: was.Position, to: next.Position})
+		return next, stored, err
+	}
+	if next, stored, err = c.replace(ctx, consumer, next); stored && c.journal != nil {
+		c.journal.drop(consumer)
+	}
+	return next, stored, err
+}
+
+// replace replaces a consumer's entry if it has the revision of next. It is the
+// bucket's own way of storing, without what a library call costs.
+func (c *cursors) replace(ctx context.Context, consumer int64, next Cursor) (_ Cursor, stored bool, err error) {
 	value, err := next.encode()
 	if err != nil {
 		return next, false, unavailable("store the position", err)
@@ -133,6 +160,42 @@ func (c *cursors) store(ctx context.Context, consumer int64, next Cursor) (_ Cur
 	}
 	next.revision = answer.sequence
 	return next, true, nil
+}
+
+// fold brings the entries of all consumers up to date with the journal that a
+// process left which had the engine to itself, and ends it: now others may change
+// the entries, and look at nothing else.
+func (c *cursors) fold(ctx context.Context, topics *Topics) error {
+	last, err := readJournal(ctx, topics)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return nil // there is none
+	}
+	if err != nil {
+		return err
+	}
+	for consumer, r := range last {
+		cursor, err := c.load(ctx, consumer, r.from)
+		var gone *ConsumerGoneError
+		switch {
+		case errors.As(err, &gone):
+			continue
+		case err != nil:
+			return err
+		case cursor.revision != r.revision:
+			continue
+		}
+		cursor.Position = r.to
+		if _, _, err := c.replace(ctx, consumer, cursor); err != nil {
+			return err
+		}
+	}
+	if err := topics.opts.flush(ctx); err != nil {
+		return err
+	}
+	if err := topics.js.DeleteStream(ctx, journalStream); err != nil && !missing(err) {
+		return unavailable("end the journal of positions", err)
+	}
+	return nil
 }
 
 func cursorKey(consumer int64) string { return strconv.FormatInt(consumer, 10) }

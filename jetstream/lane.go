@@ -14,38 +14,39 @@ import (
 const engineTimeout = 5 * time.Second
 
 const (
-	// maxRiders is the most messages that go together.
+	// maxRiders is the most that go together.
 	maxRiders = 1000
 
-	// maxLeaders is how many groups are under way at once: the second is sent
-	// while the engine works on the first.
-	maxLeaders = 2
+	// topicLeaders is how many groups of a topic are under way at once: others are
+	// sent while the engine works on the first.
+	topicLeaders = 3
 )
 
-// A lane gathers the messages that are published to one stream at the same time.
-// While the engine works on some, those that come wait, and then go together:
-// many messages cost little more than one. One alone goes at once.
-type lane struct {
-	publish func(ctx context.Context, msgs ...*nats.Msg) []publishAnswer
+// A lane gathers what is published to one stream at the same time. While the
+// engine works on some, those that come wait, and then go together: many cost
+// little more than one. One alone goes at once.
+type lane[T any] struct {
+	publish    func(ctx context.Context, cargo ...T) []publishAnswer // an answer each
+	maxLeaders int                                                   // groups that are under way at once
 
 	mu      sync.Mutex
 	leaders int // who send
-	waiting []*rider
+	waiting []*rider[T]
 }
 
-// rider is somebody whose message waits in a lane.
-type rider struct {
-	msg    *nats.Msg
+// rider is somebody whose cargo waits in a lane.
+type rider[T any] struct {
+	cargo  T
 	woken  chan struct{} // gets one when answer is there, or it is to lead in place of who led
 	lead   bool
 	answer publishAnswer
 }
 
-// ride publishes m, which must not change any more.
-func (l *lane) ride(ctx context.Context, m *nats.Msg) publishAnswer {
-	r := &rider{msg: m, woken: make(chan struct{}, 1)}
+// ride publishes cargo, which must not change any more.
+func (l *lane[T]) ride(ctx context.Context, cargo T) publishAnswer {
+	r := &rider[T]{cargo: cargo, woken: make(chan struct{}, 1)}
 	l.mu.Lock()
-	if l.leaders == maxLeaders {
+	if l.leaders == l.maxLeaders {
 		l.waiting = append(l.waiting, r)
 		l.mu.Unlock()
 		<-r.woken // in bounded time: whoever leads has a deadline
@@ -58,14 +59,14 @@ func (l *lane) ride(ctx context.Context, m *nats.Msg) publishAnswer {
 	}
 	runtime.Gosched() // those who are about to come may come along
 	l.mu.Lock()
-	riders := append([]*rider{r}, l.take(maxRiders-1)...)
+	riders := append([]*rider[T]{r}, l.take(maxRiders-1)...)
 	l.mu.Unlock()
 	l.lead(ctx, riders)
 	return r.answer
 }
 
 // take takes at most n of those who wait.
-func (l *lane) take(n int) []*rider {
+func (l *lane[T]) take(n int) []*rider[T] {
 	n = min(n, len(l.waiting))
 	taken := l.waiting[:n:n]
 	l.waiting = l.waiting[n:]
@@ -75,15 +76,15 @@ func (l *lane) take(n int) []*rider {
 	return taken
 }
 
-// lead publishes the messages of riders, the first of which is the caller's, and
-// leaves the lead to one who waits.
-func (l *lane) lead(ctx context.Context, riders []*rider) {
-	msgs := make([]*nats.Msg, len(riders))
+// lead publishes the cargo of riders, the first of whom is the caller, and leaves
+// the lead to one who waits.
+func (l *lane[T]) lead(ctx context.Context, riders []*rider[T]) {
+	cargo := make([]T, len(riders))
 	for i, r := range riders {
-		msgs[i] = r.msg
+		cargo[i] = r.cargo
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineTimeout)
-	answers := l.publish(ctx, msgs...)
+	answers := l.publish(ctx, cargo...)
 	cancel()
 	l.mu.Lock()
 	if next := l.take(1); len(next) == 1 {
@@ -101,10 +102,14 @@ func (l *lane) lead(ctx context.Context, riders []*rider) {
 }
 
 // lane is the lane of a topic.
-func (t *Topics) lane(topic string) *lane {
+func (t *Topics) lane(topic string) *lane[*nats.Msg] {
 	if l, ok := t.lanes.Load(topic); ok {
-		return l.(*lane)
+		return l.(*lane[*nats.Msg])
 	}
-	l, _ := t.lanes.LoadOrStore(topic, &lane{publish: t.publisher.publish})
-	return l.(*lane)
+	l, _ := t.lanes.LoadOrStore(topic, t.newLane())
+	return l.(*lane[*nats.Msg])
+}
+
+func (t *Topics) newLane() *lane[*nats.Msg] {
+	return &lane[*nats.Msg]{publish: t.publisher.publish, maxLeaders: topicLeaders}
 }

@@ -120,6 +120,12 @@ func (t *Topics) readBatch(ctx context.Context, topic string, r Range) (msgs []M
 	if err != nil {
 		return nil, 0, false, err
 	}
+	return decodeBatch(replies)
+}
+
+// decodeBatch is the messages of a batch, and how many there are from the first
+// one on.
+func decodeBatch(replies []*nats.Msg) (msgs []Message, pending uint64, broken bool, err error) {
 	end := replies[len(replies)-1]
 	switch status := end.Header.Get(statusHeader); status {
 	case statusEndOfBatch:
@@ -242,7 +248,7 @@ func (t *Topics) Pending(ctx context.Context, topic string, from uint64, key str
 
 // ask is the reader's, and finds out what it means that nobody answers.
 func (t *Topics) ask(ctx context.Context, topic string, requests ...getRequest) ([]*nats.Msg, error) {
-	replies, err := t.reader.ask(ctx, topic, requests...)
+	replies, err := t.reader.ask(ctx, StreamName(topic), requests...)
 	if errors.Is(err, nats.ErrNoResponders) {
 		err = t.nobody(ctx, topic)
 	}

@@ -39,11 +39,11 @@ func newReader(nc *nats.Conn) (*reader, error) {
 	return r, sub.SetPendingLimits(-1, -1) // bounded by what is asked for
 }
 
-// ask sends requests about topic and returns the replies: one to each request
+// ask sends requests about a stream and returns the replies: one to each request
 // for a single message, or those to one request for a batch, the last of which
 // is not a message but says how it ended.
-// Errors: [*NotFoundError], [*UnavailableError].
-func (r *reader) ask(ctx context.Context, topic string, requests ...getRequest) ([]*nats.Msg, error) {
+// Errors: [nats.ErrNoResponders] if there is no such stream, [*UnavailableError].
+func (r *reader) ask(ctx context.Context, stream string, requests ...getRequest) ([]*nats.Msg, error) {
 	call := &readCall{done: make(chan struct{})}
 	if requests[0].Batch == 0 {
 		call.want = len(requests)
@@ -58,7 +58,7 @@ func (r *reader) ask(ctx context.Context, topic string, requests ...getRequest) 
 		defer r.mu.Unlock()
 		delete(r.calls, id)
 	}()
-	subject, inbox := "$JS.API.DIRECT.GET."+StreamName(topic), r.inbox+strconv.FormatUint(id, 10)
+	subject, inbox := "$JS.API.DIRECT.GET."+stream, r.inbox+strconv.FormatUint(id, 10)
 	for i := range requests {
 		body, err := json.Marshal(&requests[i])
 		if err == nil {

@@ -65,7 +65,8 @@ type Server struct {
 	opts    server.Options
 	login   nats.Option
 	logger  *engineLogger
-	syncer  *syncer // nil if there is nothing to sync, or the engine does it
+	syncer  *syncer // nil in memory mode, and where only the engine can sync
+	always  bool    // Sync is to sync
 	lock    *flock.Flock
 	tempDir string
 
@@ -96,7 +97,8 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 	} else if s.lock, err = lockDir(dir); err != nil {
 		return nil, err
 	}
-	if opts.SyncAlways && opts.Dir != "" {
+	if opts.Dir != "" {
+		s.always = opts.SyncAlways
 		if s.syncer, err = openSyncer(dir); err != nil {
 			return nil, err
 		}
@@ -216,9 +218,18 @@ func Connect(url string, opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// Sync returns when all that was confirmed before is on the disk, as far as the
-// options ask for it. Errors: [*UnavailableError].
+// Sync returns when all that was confirmed before is on the disk, if the options
+// ask for that. Errors: [*UnavailableError].
 func (s *Server) Sync(ctx context.Context) error {
+	if !s.always {
+		return nil
+	}
+	return s.Flush(ctx)
+}
+
+// Flush returns when all that was confirmed before is on the disk, as far as the
+// operating system can be asked for it. Errors: [*UnavailableError].
+func (s *Server) Flush(ctx context.Context) error {
 	if s.syncer == nil {
 		return nil
 	}

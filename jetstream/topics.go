@@ -56,6 +56,11 @@ type StoreOptions struct {
 	// where one thing must be there before another is done; that what is answered
 	// is there, whoever answers sees to.
 	Sync func(context.Context) error
+	// Alone says that no other process reaches the engine.
+	Alone bool
+	// Flush, if it is not nil, brings all that is stored to the disk even if Sync
+	// need not. It is called before what that takes the place of is removed.
+	Flush func(context.Context) error
 	// Room, if it is not nil, returns an error when there is none for so many
 	// bytes of new data in that many messages.
 	Room func(messages, bytes int) error
@@ -70,6 +75,13 @@ func (o *StoreOptions) room(data ...Draft) error {
 		bytes += len(data[i].Data)
 	}
 	return o.Room(max(len(data), 1), bytes)
+}
+
+func (o *StoreOptions) flush(ctx context.Context) error {
+	if o.Flush == nil {
+		return nil
+	}
+	return o.Flush(ctx)
 }
 
 func (o *StoreOptions) sync(ctx context.Context) error {

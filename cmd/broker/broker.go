@@ -156,6 +156,8 @@ func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*facade.Queue, 
 	}
 	if b.engine != nil {
 		store.Room = b.engine.Room
+		store.Flush = b.engine.Flush
+		store.Alone = b.cfg.NATSAddr == ""
 	}
 	if b.cfg.Persist {
 		store.Storage = jetstream.File

@@ -277,12 +277,14 @@ var planted = []bug{
 		return answer{429, `{"status":"failure","code":"rate_limited","message":"too many"}`}, true
 	}},
 	{name: "nothing is said to be there when something is", check: "stale", text: "was told that there is nothing", change: func(r *request) (answer, bool) {
-		if !r.is("GET", consume) || r.seen["stale"] > 30 {
+		if !r.is("GET", consume) {
 			return pass, false
+		}
+		if r.nth(1, "stale"); r.seen["stale"]%3 == 0 {
+			return pass, false // what is there is handed out after all
 		}
 		size := r.asks("GET", "/size?"+r.URL.RawQuery, "", r.Header)
 		if !strings.Contains(size.body, `"size":0`) && size.status == 200 {
-			r.nth(1, "stale")
 			return nothingLeft, true
 		}
 		return pass, false
@@ -460,8 +462,10 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			"a read is stale", "an id is given twice",
 		},
 		{"a consumed message is repeated", "two workers have a lease", "an id is skipped", "a consumer with a name is made twice"},
-		{"two messages are swapped", "an atomic batch is split", "an idempotency key is forgotten", "a lease is said to be lost", "ids are given in another order"},
-		{"a failure has no name", "nothing is said to be there when something is"},
+		{"an atomic batch is split", "an idempotency key is forgotten", "a lease is said to be lost", "ids are given in another order"},
+		{"a failure has no name"},
+		{"two messages are swapped"},
+		{"nothing is said to be there when something is"}, // not with one after which calls have an unknown outcome
 	}
 	tried := 0
 	for i, group := range groups {
