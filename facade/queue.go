@@ -58,7 +58,9 @@ type Registry interface {
 	RegisterName(ctx context.Context, reg registry.Registration) (_ registry.Entry, created bool, err error)
 	Lookup(ctx context.Context, kind registry.Kind, id int64) (registry.Registration, error)
 	LookupName(ctx context.Context, topic, name string) (registry.Entry, error)
-	List(ctx context.Context, kind registry.Kind, of func(topic string) bool) ([]registry.Entry, error)
+	List(ctx context.Context, kind registry.Kind, topic string) ([]registry.Entry, error)
+	Count(ctx context.Context, topic string) (consumers, producers int, err error)
+	CountAll(ctx context.Context, kind registry.Kind, of func(topic string) bool) (int, error)
 	Remove(ctx context.Context, kind registry.Kind, id int64) error
 }
 
@@ -131,12 +133,7 @@ func (q *Queue) DescribeTopic(ctx context.Context, topic string) (d TopicDescrip
 	if d.Topic, err = q.Topics.Describe(ctx, topic); err != nil {
 		return d, err
 	}
-	consumers, err := q.Registry.List(ctx, registry.Consumer, only(topic))
-	if err != nil {
-		return d, err
-	}
-	producers, err := q.Registry.List(ctx, registry.Producer, only(topic))
-	d.Consumers, d.Producers = len(consumers), len(producers)
+	d.Consumers, d.Producers, err = q.Registry.Count(ctx, topic)
 	return d, err
 }
 
@@ -153,7 +150,7 @@ func (q *Queue) DeleteTopic(ctx context.Context, topic string) error {
 		return err
 	}
 	for _, kind := range []registry.Kind{registry.Producer, registry.Consumer} {
-		entries, err := q.Registry.List(ctx, kind, only(topic))
+		entries, err := q.Registry.List(ctx, kind, topic)
 		if err != nil {
 			return err
 		}
@@ -377,7 +374,7 @@ func (q *Queue) ListConsumers(ctx context.Context, topic string) ([]jetstream.Co
 	if _, err := q.Topics.LastSequence(ctx, topic); err != nil {
 		return nil, err
 	}
-	entries, err := q.Registry.List(ctx, registry.Consumer, only(topic))
+	entries, err := q.Registry.List(ctx, registry.Consumer, topic)
 	consumers := make([]jetstream.Consumer, len(entries))
 	for i, entry := range entries {
 		consumers[i] = consumerOf(entry)
@@ -388,12 +385,7 @@ func (q *Queue) ListConsumers(ctx context.Context, topic string) ([]jetstream.Co
 // CountConsumers is how many consumers there are of the topics for which of is
 // true.
 func (q *Queue) CountConsumers(ctx context.Context, of func(topic string) bool) (int, error) {
-	entries, err := q.Registry.List(ctx, registry.Consumer, of)
-	return len(entries), err
-}
-
-func only(topic string) func(string) bool {
-	return func(other string) bool { return other == topic }
+	return q.Registry.CountAll(ctx, registry.Consumer, of)
 }
 
 // DeleteConsumer removes a consumer. Its id is never given again.

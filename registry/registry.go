@@ -1,13 +1,11 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"encoding/base32"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +19,9 @@ import (
 // bucket is the key-value bucket with an entry for each registration, such as
 // "consumer.0".
 const bucket = "dq_registry"
+
+// stream is the stream that the bucket is.
+const stream = "KV_" + bucket
 
 // remembered is how many registrations a process keeps in memory, at about 200
 // bytes each; the others are read when they are asked for.
@@ -69,10 +70,12 @@ type Entry struct {
 
 // A Registry gives out ids. All methods are safe for concurrent use.
 type Registry struct {
+	js    jetstream.JetStream
 	kv    jetstream.KeyValue
 	known *lru.Cache[string, Registration]
 	names *lru.Cache[string, int64] // ids by the keys of their names
 	next  map[Kind]*allocator
+	index *index
 
 	watcher jetstream.KeyWatcher
 	ended   chan struct{}
@@ -107,42 +110,55 @@ func Open(ctx context.Context, nc *nats.Conn, storage jetstream.StorageType, rep
 	if err != nil {
 		return nil, err
 	}
-	watcher, err := kv.WatchAll(ctx, jetstream.UpdatesOnly())
+	now, err := js.Stream(ctx, stream)
+	if err != nil {
+		return nil, &UnavailableError{"open the registry", err}
+	}
+	watcher, err := kv.WatchAll(ctx)
 	if err != nil {
 		return nil, &UnavailableError{"watch the registry", err}
 	}
+	ended := make(chan struct{})
 	r := &Registry{
-		kv: kv, known: known, names: names, watcher: watcher, ended: make(chan struct{}),
+		js: js, kv: kv, known: known, names: names, watcher: watcher, ended: ended, index: newIndex(ended),
 		next: map[Kind]*allocator{
 			Producer: {turn: semaphore.NewWeighted(1)},
 			Consumer: {turn: semaphore.NewWeighted(1)},
 		},
 	}
-	go r.follow()
+	go r.follow(now.CachedInfo().State.LastSeq)
 	return r, nil
 }
 
-// follow keeps what is remembered in step with what other processes store.
-func (r *Registry) follow() {
+// follow reads all entries, and then keeps what is remembered in step with what
+// any process stores. Up to revision they are old.
+func (r *Registry) follow(revision uint64) {
 	defer close(r.ended)
 	for entry := range r.watcher.Updates() {
-		if entry == nil {
+		if entry == nil { // that was all
+			r.index.noted(revision)
 			continue
 		}
-		if strings.HasPrefix(entry.Key(), namePrefix) {
-			r.names.Remove(entry.Key()) // it is read again when it is asked for
-			continue
-		}
-		var reg Registration
-		if err := json.Unmarshal(entry.Value(), &reg); err != nil {
-			r.known.Remove(entry.Key())
-			continue
-		}
-		// What is gone is remembered even if nobody asked for it yet: one who reads
-		// it just now may have read how it was.
-		if old, ok := r.known.Peek(entry.Key()); reg.Gone || ok && !old.Gone {
-			r.known.Add(entry.Key(), reg)
-		}
+		r.note(entry, entry.Revision() > revision)
+		r.index.noted(entry.Revision())
+	}
+}
+
+func (r *Registry) note(entry jetstream.KeyValueEntry, isNew bool) {
+	if strings.HasPrefix(entry.Key(), namePrefix) {
+		r.names.Remove(entry.Key()) // it is read again when it is asked for
+		return
+	}
+	var reg Registration
+	if err := json.Unmarshal(entry.Value(), &reg); err != nil {
+		r.known.Remove(entry.Key())
+		return
+	}
+	r.index.note(entry.Key(), reg)
+	// What went just now is remembered even if nobody asked for it yet: one who
+	// reads it may have read how it was.
+	if old, ok := r.known.Peek(entry.Key()); reg.Gone && isNew || ok && !old.Gone {
+		r.known.Add(entry.Key(), reg)
 	}
 }
 
@@ -312,34 +328,54 @@ func (r *Registry) LookupName(ctx context.Context, topic, name string) (Entry, e
 	return Entry{id, reg}, err
 }
 
-// List returns what is registered for the topics for which of is true, in the
-// order of the ids. It reads the whole registry. Errors: [*UnavailableError].
-func (r *Registry) List(ctx context.Context, kind Kind, of func(topic string) bool) ([]Entry, error) {
-	watcher, err := r.kv.Watch(ctx, string(kind)+".*", jetstream.IgnoreDeletes())
-	if err != nil {
-		return nil, &UnavailableError{"list the registry", err}
+// List returns what is registered for topic, in the order of the ids.
+// Errors: [*UnavailableError].
+func (r *Registry) List(ctx context.Context, kind Kind, topic string) ([]Entry, error) {
+	if err := r.catchUp(ctx); err != nil {
+		return nil, err
 	}
-	defer func() { _ = watcher.Stop() }()
 	var entries []Entry
-	for {
-		select {
-		case entry := <-watcher.Updates():
-			if entry == nil { // all were read
-				slices.SortFunc(entries, func(a, b Entry) int { return cmp.Compare(a.ID, b.ID) })
-				return entries, nil
-			}
-			var reg Registration
-			if err := json.Unmarshal(entry.Value(), &reg); err != nil || reg.Gone || !of(reg.Topic) {
-				continue
-			}
-			id, err := strconv.ParseInt(strings.TrimPrefix(entry.Key(), string(kind)+"."), 10, 64)
-			if err == nil {
-				entries = append(entries, Entry{id, reg})
-			}
-		case <-ctx.Done():
-			return nil, &UnavailableError{"list the registry", context.Cause(ctx)}
+	for _, id := range r.index.of(kind, topic) {
+		reg, err := r.Lookup(ctx, kind, id)
+		var gone *NotFoundError
+		switch {
+		case err == nil:
+			entries = append(entries, Entry{id, reg})
+		case !errors.As(err, &gone):
+			return nil, err
 		}
 	}
+	return entries, nil
+}
+
+// Count returns how many consumers and producers are registered for topic.
+// Errors: [*UnavailableError].
+func (r *Registry) Count(ctx context.Context, topic string) (consumers, producers int, err error) {
+	if err := r.catchUp(ctx); err != nil {
+		return 0, 0, err
+	}
+	return r.index.count(Consumer, topic), r.index.count(Producer, topic), nil
+}
+
+// CountAll returns how much of a kind is registered for the topics for which of
+// is true. Errors: [*UnavailableError].
+func (r *Registry) CountAll(ctx context.Context, kind Kind, of func(topic string) bool) (int, error) {
+	if err := r.catchUp(ctx); err != nil {
+		return 0, err
+	}
+	return r.index.countAll(kind, of), nil
+}
+
+// catchUp returns when the index has all that was stored before, by any process.
+func (r *Registry) catchUp(ctx context.Context) error {
+	stream, err := r.js.Stream(ctx, stream)
+	if err == nil {
+		err = r.index.await(ctx, stream.CachedInfo().State.LastSeq)
+	}
+	if err != nil {
+		return &UnavailableError{"list the registry", err}
+	}
+	return nil
 }
 
 // Remove makes id one that does not exist, for ever. Errors: [*NotFoundError],
