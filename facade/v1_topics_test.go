@@ -3,6 +3,7 @@ package facade_test
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"net/url"
 	"strings"
 	"testing"
@@ -175,6 +176,22 @@ func TestADescriptionCountsExactly(t *testing.T) {
 	a.del(path("T", "consumers", "n")).is(http.StatusNoContent)
 	a.get(path("T")).into(&now)
 	assert.Equal(t, 2, now.Consumers)
+}
+
+func TestATopicThatIsMadeAnewHasNothingOfTheOldOne(t *testing.T) {
+	t.Parallel()
+	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
+		a := startAPI(t, cfg)
+		for generation := range 3 { // within the time for which reads are kept
+			a.topic("T", "")
+			a.produce("T", `{"data":"of `+strconv.Itoa(generation)+`"}`)
+			for _, name := range []string{"c", "d"} {
+				a.consumer("T", `{"name":"`+name+`","start":"first"}`)
+				assert.Equal(t, []string{"of " + strconv.Itoa(generation)}, a.drain("T", name))
+			}
+			a.del(path("T")).is(http.StatusNoContent)
+		}
+	})
 }
 
 func TestAPurgeRemovesWhatItSays(t *testing.T) {

@@ -13,15 +13,6 @@ import (
 )
 
 const (
-	// A consumer that is behind is served from messages read ahead for it: as
-	// many as one read brings, within these bounds.
-	readAheadMessages = 64
-	readAheadBytes    = 64 << 10
-
-	// readAheadAge is how long what was read ahead is good. A purge by this
-	// process ends that at once.
-	readAheadAge = time.Second
-
 	// activeConsumers is how many consumers' state a process remembers. The one
 	// that was used longest ago is forgotten first, and read again when it
 	// comes back. At most activeConsumers times readAheadBytes, and a message
@@ -75,6 +66,7 @@ type Limits struct {
 type Consumers struct {
 	topics  *Topics
 	cursors *cursors
+	reads   *sharedReads
 	active  *lru.Cache[int64, *position]
 }
 
@@ -88,7 +80,11 @@ func NewConsumers(ctx context.Context, topics *Topics) (*Consumers, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Consumers{topics: topics, cursors: stored, active: active}, nil
+	reads, err := newSharedReads(topics)
+	if err != nil {
+		return nil, err
+	}
+	return &Consumers{topics: topics, cursors: stored, reads: reads, active: active}, nil
 }
 
 // position is what this process remembers of one consumer. The calls of one
@@ -100,12 +96,10 @@ type position struct {
 	turn   *semaphore.Weighted
 	known  bool      // cursor was read from the store, and nothing says it has changed
 	cursor Cursor    // as far as known
-	ahead  []Message // the messages behind the cursor, as far as they were read
-	purges uint64    // of the topic, when they were
-	readAt time.Time
+	ahead  readAhead // the messages behind the cursor
 }
 
-func (p *position) forget() { p.known, p.ahead = false, nil }
+func (p *position) forget() { p.known, p.ahead = false, readAhead{} }
 
 func (c *Consumers) position(id int64) *position {
 	if p, ok := c.active.Get(id); ok {
@@ -245,14 +239,13 @@ func (c *Consumers) handOut(ctx context.Context, consumer Consumer, p *position,
 	var out []Delivery
 	bytes := 0
 	for len(out) < limits.Messages && bytes < limits.Bytes {
-		if err := c.readAhead(ctx, consumer, p, next.Position); err != nil {
+		m, ok, err := c.message(ctx, consumer, p, next.Position, limits.Messages-len(out))
+		if err != nil {
 			return nil, err
 		}
-		if len(p.ahead) == 0 {
+		if !ok {
 			break
 		}
-		m := p.ahead[0]
-		p.ahead = p.ahead[1:]
 		next.Position = m.Sequence
 		out = append(out, Delivery{Message: m})
 		bytes += len(m.Data)
@@ -266,7 +259,7 @@ func (c *Consumers) know(ctx context.Context, consumer Consumer, p *position) (e
 		if p.cursor, err = c.cursors.load(ctx, consumer.ID, consumer.Start); err != nil {
 			return err
 		}
-		p.known, p.ahead = true, nil
+		p.known, p.ahead = true, readAhead{}
 	}
 	if p.cursor.Gone { // since this process deleted it
 		return &ConsumerGoneError{ID: consumer.ID}
@@ -282,18 +275,16 @@ func (c *Consumers) confirm(ctx context.Context, consumer Consumer, p *position)
 	return p.cursor.revision == was, err
 }
 
-// readAhead makes sure that p.ahead starts with the message behind position, if
-// there is one.
-func (c *Consumers) readAhead(ctx context.Context, consumer Consumer, p *position, position uint64) (err error) {
-	purges := c.topics.purges(consumer.Topic)
-	if len(p.ahead) > 0 && p.purges == purges.Load() && time.Since(p.readAt) < readAheadAge {
-		return nil
+// message takes the message behind position from those that were read ahead, or
+// reads them, as many as are wanted and then some. It reports whether there is one.
+func (c *Consumers) message(ctx context.Context, consumer Consumer, p *position, position uint64, wanted int) (m Message, ok bool, err error) {
+	if !p.ahead.good(c.topics, consumer.Topic) {
+		if p.ahead, err = c.reads.read(ctx, consumer, position+1, wanted); err != nil || len(p.ahead.messages) == 0 {
+			return Message{}, false, err
+		}
 	}
-	p.purges, p.readAt = purges.Load(), time.Now()
-	p.ahead, err = c.topics.Read(ctx, consumer.Topic, Range{
-		From: position + 1, Key: consumer.Key, Max: readAheadMessages, MaxBytes: readAheadBytes,
-	})
-	return err
+	m, p.ahead.messages = p.ahead.messages[0], p.ahead.messages[1:]
+	return m, true, nil
 }
 
 // store stores next as the consumer's cursor. If it was changed by another
@@ -334,7 +325,7 @@ func (c *Consumers) update(ctx context.Context, consumer Consumer, change func(n
 			continue
 		}
 		if next.Position != p.cursor.Position {
-			p.ahead = nil
+			p.ahead = readAhead{}
 		}
 		stored, err := c.store(ctx, consumer, p, next)
 		if stored {

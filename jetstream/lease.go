@@ -104,14 +104,13 @@ func (c *Consumers) lend(ctx context.Context, consumer Consumer, p *position, ne
 		i++
 	}
 	for len(out) < limits.Messages && bytes < limits.Bytes && len(next.Leases) < consumer.MaxInFlight {
-		if err := c.readAhead(ctx, consumer, p, next.Position); err != nil {
+		m, ok, err := c.message(ctx, consumer, p, next.Position, limits.Messages-len(out))
+		if err != nil {
 			return nil, err
 		}
-		if len(p.ahead) == 0 {
+		if !ok {
 			break
 		}
-		m := p.ahead[0]
-		p.ahead = p.ahead[1:]
 		l := Lease{Sequence: m.Sequence, Deliveries: 1, Until: until}
 		next.Position = m.Sequence
 		next.Leases = append(next.Leases, l) // behind all others: sequences only grow
