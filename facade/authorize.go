@@ -195,6 +195,8 @@ func refusalHeaders(c *fiber.Ctx, p problem, err error) {
 		c.Set(fiber.HeaderRetryAfter, fmt.Sprint(int(rate.RetryAfter.Seconds())+1))
 	case errors.As(err, &quota):
 		c.Set(fiber.HeaderRetryAfter, "60") // only a deletion helps
+	case p.status == fiber.StatusUnsupportedMediaType:
+		c.Set(fiber.HeaderAcceptEncoding, "identity")
 	case p.status == fiber.StatusServiceUnavailable || p.status == fiber.StatusTooManyRequests:
 		c.Set(fiber.HeaderRetryAfter, "1")
 	}

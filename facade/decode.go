@@ -176,7 +176,12 @@ func (f *Facade) readBody(limit int) fiber.Handler {
 		if stream == nil {
 			return c.Next()
 		}
-		length := c.Request().Header.ContentLength()
+		header := &c.Request().Header
+		length := header.ContentLength()
+		if length < 0 && hasContentLength(header.RawHeaders()) {
+			c.Context().SetConnectionClose() // where the request ends, somebody before us may see otherwise
+			return fiber.NewError(fiber.StatusBadRequest, "the request has both a Content-Length and a Transfer-Encoding: send one of them")
+		}
 		room := length
 		if room < 0 || room > limit {
 			room = limit
@@ -191,6 +196,9 @@ func (f *Facade) readBody(limit int) fiber.Handler {
 		var tooLarge *TooLargeError
 		switch {
 		case err == nil:
+			if encoding := header.Peek(fiber.HeaderContentEncoding); len(encoding) > 0 && !bytes.EqualFold(encoding, []byte("identity")) {
+				return &EncodingError{Encoding: string(encoding)}
+			}
 			c.Request().SetBodyRaw(body)
 			return c.Next()
 		case errors.As(err, &tooLarge):
@@ -205,6 +213,16 @@ func (f *Facade) readBody(limit int) fiber.Handler {
 			return fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("the body could not be read: %v", err))
 		}
 	}
+}
+
+// hasContentLength reports whether one of the lines of headers is that.
+func hasContentLength(headers []byte) bool {
+	for line := range bytes.Lines(headers) {
+		if name, _, found := bytes.Cut(line, []byte(":")); found && bytes.EqualFold(name, []byte(fiber.HeaderContentLength)) {
+			return true
+		}
+	}
+	return false
 }
 
 // readAtMost reads stream, whose length is known unless it is negative.

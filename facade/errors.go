@@ -52,6 +52,13 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("the %s is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.What, e.Limit)
 }
 
+// EncodingError is a body that is encoded, as if compressed.
+type EncodingError struct{ Encoding string }
+
+func (e *EncodingError) Error() string {
+	return fmt.Sprintf("the body has the Content-Encoding %.100q: send it as it is, without one", e.Encoding)
+}
+
 // OtherSettingsError is a topic or consumer that is there with other settings.
 type OtherSettingsError struct{ What, Remedy string }
 
@@ -146,6 +153,7 @@ var problems = []problemRow{
 	refused[*NoTopicsError]("no_topics", fiber.StatusNotFound),
 	refused[*SyntaxError]("invalid_json", fiber.StatusBadRequest),
 	refused[*MissingFieldError]("missing_field", fiber.StatusBadRequest),
+	refused[*EncodingError]("unsupported_encoding", fiber.StatusUnsupportedMediaType),
 	refused[*FieldError]("invalid_field", fiber.StatusBadRequest),
 	when(func(e *TooLargeError) problem {
 		return problem{e.What + "_too_large", fiber.StatusRequestEntityTooLarge, fiber.StatusBadRequest}

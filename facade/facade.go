@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/cors"
 	"github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/valyala/fasthttp"
 
 	"dq/facade/access"
 	"dq/jetstream"
@@ -104,6 +107,7 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 	cfg.BodyLimit, cfg.ErrorHandler = bodyLimit, f.fail
 	f.app = fiber.New(cfg)
 	f.app.Server().CloseOnShutdown = true
+	f.app.Server().Handler = knownMethods(f.app.Server().Handler)
 	f.app.Use(recover.New())
 	if opts.CORSOrigins != "" {
 		f.app.Use(cors.New(cors.Config{AllowOrigins: opts.CORSOrigins, ExposeHeaders: "*"}))
@@ -134,6 +138,24 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 	return f
 }
 
+// knownMethods answers calls with a method that fiber does not know, in place of
+// it.
+func knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(c *fasthttp.RequestCtx) {
+		if method := string(c.Method()); !slices.Contains(fiber.DefaultMethods, method) {
+			c.SetStatusCode(fiber.StatusMethodNotAllowed)
+			c.Response.Header.Set(fiber.HeaderAllow, "DELETE, GET, PATCH, POST, PUT")
+			c.SetConnectionClose() // it may not be HTTP at all
+			message := fmt.Sprintf("%.100q is no method that the broker knows", method)
+			body, _ := json.Marshal(failure{"failure", "method_not_allowed", message})
+			c.SetContentType(fiber.MIMEApplicationJSON)
+			c.SetBody(body)
+			return
+		}
+		next(c)
+	}
+}
+
 // ServerConfig is how the HTTP server is set up, but for what depends on the
 // broker's own settings. Benchmarks compare with a server that is set up so.
 func ServerConfig() fiber.Config {
@@ -155,6 +177,9 @@ func (f *Facade) serve(r route) fiber.Handler {
 		ctx := withTimeout(f.opts.RequestTimeout)
 		defer ctx.free()
 		err := allow(c, r)
+		if err == nil {
+			err = r.checkQuery(c)
+		}
 		var value any
 		if err == nil {
 			value, err = r.handle(ctx, c)
@@ -317,7 +342,8 @@ func describe(c *fiber.Ctx, p problem, err error) string {
 	case "method_not_allowed":
 		return fmt.Sprintf("%s is not allowed on %s, only %s", c.Method(), c.Path(), c.GetRespHeader(fiber.HeaderAllow))
 	}
-	return err.Error()
+	text, _, _ := strings.Cut(err.Error(), ". Buffer size=") // behind it is the whole request
+	return text
 }
 
 // Serve answers requests until Shutdown.

@@ -2,6 +2,9 @@ package facade
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 )
@@ -10,7 +13,31 @@ import (
 type route struct {
 	method, path string
 	need         need
+	query        string // the parameters that it takes, parted by spaces; anyQuery: others are passed over
 	handle       func(context.Context, *fiber.Ctx) (any, error)
+}
+
+// anyQuery is for the classic calls, whose clients may send what nobody reads.
+const anyQuery = "*"
+
+// checkQuery refuses a parameter that the call does not take: who misspells the
+// up_to of a purge would lose everything.
+func (r *route) checkQuery(c *fiber.Ctx) (err error) {
+	args := c.Context().QueryArgs()
+	if r.query == anyQuery || args.Len() == 0 {
+		return nil
+	}
+	names := strings.Fields(r.query)
+	args.VisitAll(func(name, _ []byte) {
+		if err == nil && !slices.Contains(names, string(name)) {
+			problem := "this call takes no parameters in the query"
+			if len(names) > 0 {
+				problem = "this call takes no such parameter, only " + strings.Join(names, ", ")
+			}
+			err = &FieldError{strings.ToValidUTF8(fmt.Sprintf("%.100s", name), "\ufffd"), problem}
+		}
+	})
+	return err
 }
 
 // changes reports whether the call changes something that is stored.
@@ -24,13 +51,13 @@ const consumePath = "/consumer/consume"
 // "status":"failure".
 func (f *Facade) classicRoutes() []route {
 	return []route{
-		{fiber.MethodPost, "/topics", toCreate, f.createTopic},
-		{fiber.MethodGet, "/topics", anyScope, f.listTopics},
-		{fiber.MethodPost, "/consumer/register", toRegister, f.registerConsumer},
-		{fiber.MethodPost, "/producer/register", toRegister, f.registerProducer},
-		{fiber.MethodPost, "/producer/produce", toProduce, f.produce},
-		{fiber.MethodGet, consumePath, toConsume, f.consume},
-		{fiber.MethodGet, "/size", toConsume, f.size},
+		{fiber.MethodPost, "/topics", toCreate, anyQuery, f.createTopic},
+		{fiber.MethodGet, "/topics", anyScope, anyQuery, f.listTopics},
+		{fiber.MethodPost, "/consumer/register", toRegister, anyQuery, f.registerConsumer},
+		{fiber.MethodPost, "/producer/register", toRegister, anyQuery, f.registerProducer},
+		{fiber.MethodPost, "/producer/produce", toProduce, anyQuery, f.produce},
+		{fiber.MethodGet, consumePath, toConsume, anyQuery, f.consume},
+		{fiber.MethodGet, "/size", toConsume, anyQuery, f.size},
 	}
 }
 
@@ -44,29 +71,29 @@ func (f *Facade) v1Routes() []route {
 		consumer  = consumers + "/:consumer"
 	)
 	return []route{
-		{fiber.MethodGet, topics, anyScope, f.v1ListTopics},
-		{fiber.MethodPut, topic, toCreate, f.v1CreateTopic},
-		{fiber.MethodGet, topic, anyScope, f.v1DescribeTopic},
-		{fiber.MethodPatch, topic, toAdmin, f.v1ChangeTopic},
-		{fiber.MethodDelete, topic, toAdmin, f.v1DeleteTopic},
+		{fiber.MethodGet, topics, anyScope, "prefix after limit", f.v1ListTopics},
+		{fiber.MethodPut, topic, toCreate, "", f.v1CreateTopic},
+		{fiber.MethodGet, topic, anyScope, "", f.v1DescribeTopic},
+		{fiber.MethodPatch, topic, toAdmin, "", f.v1ChangeTopic},
+		{fiber.MethodDelete, topic, toAdmin, "", f.v1DeleteTopic},
 
-		{fiber.MethodPost, messages, toProduce, f.v1Produce},
-		{fiber.MethodGet, messages, toConsume, f.v1Browse},
-		{fiber.MethodDelete, messages, toAdmin, f.v1Purge},
-		{fiber.MethodGet, messages + "/:sequence", toConsume, f.v1GetMessage},
+		{fiber.MethodPost, messages, toProduce, "raw atomic expected_last_sequence", f.v1Produce},
+		{fiber.MethodGet, messages, toConsume, "from key limit max_bytes wait", f.v1Browse},
+		{fiber.MethodDelete, messages, toAdmin, "up_to", f.v1Purge},
+		{fiber.MethodGet, messages + "/:sequence", toConsume, "raw", f.v1GetMessage},
 
-		{fiber.MethodPost, consumers, toSubscribe, f.v1CreateConsumer},
-		{fiber.MethodGet, consumers, toManage, f.v1ListConsumers},
-		{fiber.MethodGet, consumer, toManage, f.v1DescribeConsumer},
-		{fiber.MethodDelete, consumer, toControl, f.v1DeleteConsumer},
-		{fiber.MethodPost, consumer + "/fetch", toConsume, f.v1Fetch},
-		{fiber.MethodGet, consumer + "/stream", toConsume, f.v1Stream},
-		{fiber.MethodGet, consumer + "/socket", toConsume, f.v1Socket},
-		{fiber.MethodPost, consumer + "/ack", toConsume, f.v1Settle(opAck)},
-		{fiber.MethodPost, consumer + "/nack", toConsume, f.v1Settle(opNack)},
-		{fiber.MethodPost, consumer + "/extend", toConsume, f.v1Settle(opExtend)},
-		{fiber.MethodPost, consumer + "/seek", toControl, f.v1Seek},
-		{fiber.MethodPost, consumer + "/pause", toControl, f.v1Pause},
-		{fiber.MethodPost, consumer + "/resume", toControl, f.v1Resume},
+		{fiber.MethodPost, consumers, toSubscribe, "", f.v1CreateConsumer},
+		{fiber.MethodGet, consumers, toManage, "after limit", f.v1ListConsumers},
+		{fiber.MethodGet, consumer, toManage, "", f.v1DescribeConsumer},
+		{fiber.MethodDelete, consumer, toControl, "", f.v1DeleteConsumer},
+		{fiber.MethodPost, consumer + "/fetch", toConsume, "raw limit max_bytes wait", f.v1Fetch},
+		{fiber.MethodGet, consumer + "/stream", toConsume, "", f.v1Stream},
+		{fiber.MethodGet, consumer + "/socket", toConsume, "", f.v1Socket},
+		{fiber.MethodPost, consumer + "/ack", toConsume, "", f.v1Settle(opAck)},
+		{fiber.MethodPost, consumer + "/nack", toConsume, "", f.v1Settle(opNack)},
+		{fiber.MethodPost, consumer + "/extend", toConsume, "", f.v1Settle(opExtend)},
+		{fiber.MethodPost, consumer + "/seek", toControl, "", f.v1Seek},
+		{fiber.MethodPost, consumer + "/pause", toControl, "", f.v1Pause},
+		{fiber.MethodPost, consumer + "/resume", toControl, "", f.v1Resume},
 	}
 }

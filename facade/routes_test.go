@@ -17,17 +17,16 @@ func init() { heartbeat = 700 * time.Millisecond } // no test wants to wait for 
 func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 	t.Parallel()
 	var routes, described []string
-	for _, r := range New(&Queue{}, nil, Options{}).app.GetRoutes(true) {
+	f := New(&Queue{}, nil, Options{})
+	queries := make(map[string]string)
+	for _, r := range f.v1Routes() {
+		queries[r.method+" "+asDescribed(r.path)] = r.query
+	}
+	for _, r := range f.app.GetRoutes(true) {
 		if r.Path == descriptionPath || strings.HasPrefix(r.Path, docsPath) {
 			continue // the description itself
 		}
-		parts := strings.Split(r.Path, "/")
-		for i, part := range parts {
-			if name, found := strings.CutPrefix(part, ":"); found {
-				parts[i] = "{" + name + "}"
-			}
-		}
-		routes = append(routes, r.Method+" "+strings.Join(parts, "/"))
+		routes = append(routes, r.Method+" "+asDescribed(r.Path))
 	}
 	document, err := libopenapi.NewDocument(openapi.YAML)
 	if !assert.NoError(t, err) {
@@ -47,10 +46,17 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 			ids[operation.OperationId] = true
 			// What the path has in braces has to be a parameter.
 			names := make(map[string]bool)
+			var query []string
 			for _, p := range append(item.Parameters, operation.Parameters...) {
-				if p.In == "path" {
+				switch p.In {
+				case "path":
 					names["{"+p.Name+"}"] = true
+				case "query":
+					query = append(query, p.Name)
 				}
+			}
+			if taken, ok := queries[strings.ToUpper(method)+" "+path]; ok {
+				assert.ElementsMatch(t, strings.Fields(taken), query, "%s %s", method, path)
 			}
 			for part := range strings.SplitSeq(path, "/") {
 				assert.Equal(t, strings.HasPrefix(part, "{"), names[part], "%s %s: %s", method, path, part)
@@ -59,4 +65,15 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 	}
 	assert.ElementsMatch(t, routes, described)
 	assert.Contains(t, described, fiber.MethodPost+" /v1/topics/{topic}/messages")
+}
+
+// asDescribed is a route's path as the description writes it.
+func asDescribed(path string) string {
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if name, found := strings.CutPrefix(part, ":"); found {
+			parts[i] = "{" + name + "}"
+		}
+	}
+	return strings.Join(parts, "/")
 }

@@ -46,6 +46,13 @@ func TestBadV1RequestsAreRefusedAndDoNothing(t *testing.T) {
 		{"stream by POST", "POST", auto + "/stream", "", 405, "method_not_allowed", "GET", nil},
 		{"a path that is not UTF-8", "GET", "/v1/topics/%ff", "", 400, "invalid_field", "topic", nil},
 		{"a consumer that is not UTF-8", "GET", T + "/consumers/%ff", "", 400, "invalid_field", "consumer", nil},
+		// Parameters and encodings that nobody reads
+		{"a misspelt bound of a purge", "DELETE", messages + "?upto=1", "", 400, "invalid_field", "up_to", nil},
+		{"a parameter of nobody", "GET", T + "?verbose=1", "", 400, "invalid_field", "verbose", nil},
+		{"a parameter of another call", "POST", messages + "?wait=1s", `{"data":""}`, 400, "invalid_field", "expected_last_sequence", nil},
+		{"a parameter that is not UTF-8", "POST", auto + "/fetch?%ff=1", "", 400, "invalid_field", "limit", nil},
+		{"a compressed body", "POST", messages, "\x1f\x8b", 415, "unsupported_encoding", "gzip", []string{"Content-Type", "a/b", "Content-Encoding", "gzip"}},
+		{"a compressed batch", "POST", messages, `[{"data":""}]`, 415, "unsupported_encoding", "zstd", []string{"Content-Encoding", "zstd"}},
 		// Topics
 		{"a reserved name", "PUT", "/v1/topics/subl", "", 422, "invalid_topic_name", "reserved", nil},
 		{"a name with two dashes", "PUT", "/v1/topics/a--b", "", 422, "invalid_topic_name", "--", nil},

@@ -83,17 +83,6 @@ func TestARawBodyComesBackByteForByteWithAllThatBelongsToIt(t *testing.T) {
 	})
 }
 
-func TestAnEncodedBodyIsKeptAsItIs(t *testing.T) {
-	t.Parallel()
-	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
-	const gzipped = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\xca\x48\xcd\xc9\xc9\x07\x04\x00\x00\xff\xff\x86\xa6\x10\x36\x05\x00\x00\x00"
-	for i, data := range []string{gzipped, "no gzip"} {
-		a.do(http.MethodPost, path("T", "messages"), data, "Content-Encoding", "gzip").is(http.StatusCreated)
-		assert.Equal(t, data, a.get(path("T", "messages", i+1)+"?raw=true").body)
-	}
-}
-
 func TestAMessageInJSONComesBackAsItWas(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))

@@ -3,8 +3,8 @@ package facade_test
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
