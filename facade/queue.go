@@ -144,23 +144,41 @@ func (q *Queue) PurgeTopic(ctx context.Context, topic string, upTo uint64) (purg
 }
 
 // DeleteTopic removes a topic with all that is registered for it. The ids go
-// first: a topic of the same name that is made later is not theirs.
+// first: a topic of the same name that is made later is not theirs. Consumers that
+// are registered meanwhile go with it.
 func (q *Queue) DeleteTopic(ctx context.Context, topic string) error {
-	if _, err := q.Topics.LastSequence(ctx, topic); err != nil {
+	there, err := q.Topics.Describe(ctx, topic)
+	if err != nil {
 		return err
 	}
-	for _, kind := range []registry.Kind{registry.Producer, registry.Consumer} {
-		entries, err := q.Registry.List(ctx, kind, topic)
-		if err != nil {
+	if err := q.removeAll(ctx, registry.Producer, topic, 0); err != nil {
+		return err
+	}
+	if err := q.removeAll(ctx, registry.Consumer, topic, 0); err != nil {
+		return err
+	}
+	if err := q.Topics.Delete(ctx, topic); err != nil {
+		return err
+	}
+	return q.removeAll(ctx, registry.Consumer, topic, there.Created.UnixNano())
+}
+
+// removeAll removes what is registered for a topic or, unless born is 0, for the
+// topic of that name that was created then.
+func (q *Queue) removeAll(ctx context.Context, kind registry.Kind, topic string, born int64) error {
+	entries, err := q.Registry.List(ctx, kind, topic)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if born != 0 && entry.Born != born {
+			continue
+		}
+		if err := q.remove(ctx, kind, entry); err != nil {
 			return err
 		}
-		for _, entry := range entries {
-			if err := q.remove(ctx, kind, entry); err != nil {
-				return err
-			}
-		}
 	}
-	return q.Topics.Delete(ctx, topic)
+	return nil
 }
 
 func (q *Queue) remove(ctx context.Context, kind registry.Kind, entry registry.Entry) error {
@@ -277,11 +295,44 @@ func (q *Queue) GetMessage(ctx context.Context, topic string, sequence uint64) (
 // RegisterConsumer gives out a consumer id for topic. The consumer sees
 // everything that is produced from now on.
 func (q *Queue) RegisterConsumer(ctx context.Context, topic string) (int64, error) {
-	last, err := q.Topics.LastSequence(ctx, topic)
-	if err != nil {
-		return 0, err
+	entry, _, err := q.subscribe(ctx, registry.Registration{Topic: topic}, Place{New: true})
+	return entry.ID, err
+}
+
+// subscribe registers a consumer from start on, unless one of its name is there,
+// for the topic that there is: if that is deleted meanwhile, the registration is
+// taken back, and made for the one that has the name then.
+func (q *Queue) subscribe(ctx context.Context, reg registry.Registration, start Place) (entry registry.Entry, created bool, err error) {
+	for {
+		there, err := q.Topics.Describe(ctx, reg.Topic)
+		if err != nil {
+			return registry.Entry{}, false, err
+		}
+		reg.Born = there.Created.UnixNano()
+		if reg.Start, err = q.position(ctx, there, start); err != nil {
+			return registry.Entry{}, false, err
+		}
+		if reg.Name != "" {
+			entry, created, err = q.Registry.RegisterName(ctx, reg)
+		} else {
+			entry.Registration, created = reg, true
+			entry.ID, err = q.Registry.Register(ctx, registry.Consumer, reg)
+		}
+		if err != nil {
+			return registry.Entry{}, false, err
+		}
+		now, err := q.Topics.Describe(ctx, reg.Topic)
+		var gone *jetstream.NotFoundError
+		if err != nil && !errors.As(err, &gone) {
+			return registry.Entry{}, false, err
+		}
+		if err == nil && (entry.Born == now.Created.UnixNano() || entry.Born == 0) {
+			return entry, created, nil
+		}
+		if err := q.remove(ctx, registry.Consumer, entry); err != nil {
+			return registry.Entry{}, false, err
+		}
 	}
-	return q.Registry.Register(ctx, registry.Consumer, registry.Registration{Topic: topic, Start: last})
 }
 
 // CreateConsumer registers a consumer with what spec says, from start on. One
@@ -296,23 +347,16 @@ func (q *Queue) CreateConsumer(ctx context.Context, spec jetstream.Consumer, sta
 			return spec, false, &jetstream.SettingError{Setting: "dead_letter_topic", Value: spec.Topic, Want: "another topic"}
 		}
 	}
-	if spec.Start, err = q.position(ctx, spec.Topic, start); err != nil {
-		return spec, false, err
-	}
 	reg := registry.Registration{
-		Topic: spec.Topic, Start: spec.Start, Name: spec.Name, Key: spec.Key,
+		Topic: spec.Topic, Name: spec.Name, Key: spec.Key,
 		Lease: spec.Lease, MaxInFlight: spec.MaxInFlight, MaxDeliveries: spec.MaxDeliveries, DeadLetterTopic: spec.DeadLetterTopic,
 	}
-	if spec.Name == "" {
-		spec.ID, err = q.Registry.Register(ctx, registry.Consumer, reg)
-		return spec, true, err
-	}
-	entry, created, err := q.Registry.RegisterName(ctx, reg)
+	entry, created, err := q.subscribe(ctx, reg, start)
 	if err != nil {
 		return spec, false, err
 	}
-	reg.Start = entry.Start
-	if !created && entry.Registration != reg {
+	reg.Start, reg.Born = entry.Start, entry.Born
+	if entry.Registration != reg {
 		return spec, false, &OtherSettingsError{What: "Consumer:" + spec.Name, Remedy: "delete it first, or choose another name"}
 	}
 	return consumerOf(entry), created, nil
@@ -321,20 +365,23 @@ func (q *Queue) CreateConsumer(ctx context.Context, spec jetstream.Consumer, sta
 // Locate is the sequence of the first message at a place, or the one that it is
 // going to have.
 func (q *Queue) Locate(ctx context.Context, topic string, place Place) (uint64, error) {
-	position, err := q.position(ctx, topic, place)
+	there, err := q.Topics.Describe(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	position, err := q.position(ctx, there, place)
 	return position + 1, err
 }
 
 // position is the sequence before the first message at a place.
-func (q *Queue) position(ctx context.Context, topic string, place Place) (uint64, error) {
-	last, err := q.Topics.LastSequence(ctx, topic)
+func (q *Queue) position(ctx context.Context, topic jetstream.Topic, place Place) (uint64, error) {
 	switch {
-	case err != nil || place.New:
-		return last, err
+	case place.New:
+		return topic.LastSequence, nil
 	case !place.Time.IsZero():
-		msgs, err := q.Topics.Read(ctx, topic, jetstream.Range{Since: place.Time, Max: 1, MaxBytes: 1})
+		msgs, err := q.Topics.Read(ctx, topic.Name, jetstream.Range{Since: place.Time, Max: 1, MaxBytes: 1})
 		if err != nil || len(msgs) == 0 {
-			return last, err
+			return topic.LastSequence, err
 		}
 		return msgs[0].Sequence - 1, nil
 	case place.Sequence > 0:
@@ -420,11 +467,11 @@ func (q *Queue) Fetch(ctx context.Context, consumer jetstream.Consumer, limits j
 
 // Seek moves a consumer to a place.
 func (q *Queue) Seek(ctx context.Context, consumer jetstream.Consumer, to Place) error {
-	position, err := q.position(ctx, consumer.Topic, to)
+	first, err := q.Locate(ctx, consumer.Topic, to)
 	if err != nil {
 		return err
 	}
-	return q.Consumers.Seek(ctx, consumer, position)
+	return q.Consumers.Seek(ctx, consumer, first-1)
 }
 
 // Resume has a stream of consumer take over from those before it.

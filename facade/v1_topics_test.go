@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"dq/cmd/broker"
 	"dq/cmd/broker/brokertest"
@@ -192,6 +193,40 @@ func TestATopicThatIsMadeAnewHasNothingOfTheOldOne(t *testing.T) {
 			a.del(path("T")).is(http.StatusNoContent)
 		}
 	})
+}
+
+func TestAConsumerThatIsRegisteredWhileItsTopicIsDeletedIsOfTheNewOneOrGone(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	const names = 8
+	for range 20 {
+		a.topic("T", "")
+		a.fill("T", 0, 5)
+		var calls errgroup.Group
+		for i := range names {
+			calls.Go(func() error {
+				body := fmt.Sprintf(`{"name":"c%d","start":"new"}`, i)
+				if i%2 == 0 {
+					body = `{}`
+				}
+				// It may be gone before it could be described, too.
+				if r := a.post(path("T", "consumers"), body); r.status != http.StatusCreated {
+					assert.Equal(t, http.StatusNotFound, r.status, r.body)
+				}
+				return nil
+			})
+		}
+		a.del(path("T")).is(http.StatusNoContent)
+		a.topic("T", "")
+		require.NoError(t, calls.Wait())
+		a.fill("T", 0, 1)
+		var list struct{ Consumers []struct{ ID int64 } }
+		a.get(path("T", "consumers")).into(&list)
+		for _, c := range list.Consumers {
+			assert.LessOrEqual(t, a.describe("T", c.ID).Position, uint64(1), "of the topic that there is, or not at all")
+		}
+		a.del(path("T")).is(http.StatusNoContent)
+	}
 }
 
 func TestAPurgeRemovesWhatItSays(t *testing.T) {

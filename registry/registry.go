@@ -48,6 +48,9 @@ type Registration struct {
 	Topic string `json:"topic"`
 	// Start is, for a consumer, the sequence before its first message.
 	Start uint64 `json:"start,omitempty"`
+	// Born is, for a consumer, when its topic was created, in nanoseconds of Unix
+	// time: another topic may have that name later.
+	Born int64 `json:"born,omitempty"`
 	// The other fields are those of jetstream.Consumer. Classic registrations
 	// have none of them.
 	Name            string        `json:"name,omitempty"`
@@ -278,54 +281,77 @@ func (r *Registry) read(ctx context.Context, key string) (reg Registration, revi
 // topic has a consumer of that name already: then created is false, and the
 // entry is that one. Errors: [*UnavailableError].
 func (r *Registry) RegisterName(ctx context.Context, reg Registration) (_ Entry, created bool, err error) {
-	var none *NotFoundError
-	if entry, err := r.LookupName(ctx, reg.Topic, reg.Name); !errors.As(err, &none) {
-		return entry, false, err
-	}
-	id, err := r.Register(ctx, Consumer, reg)
-	if err != nil {
-		return Entry{}, false, err
-	}
-	_, err = r.kv.Create(ctx, nameKey(reg.Topic, reg.Name), strconv.AppendInt(nil, id, 10))
-	switch {
-	case errors.Is(err, jetstream.ErrKeyExists): // somebody was faster
-		if err := r.Remove(ctx, Consumer, id); err != nil {
-			return Entry{}, false, err
+	own := Entry{ID: -1, Registration: reg} // no id yet
+	for {
+		there, revision, err := r.named(ctx, reg.Topic, reg.Name)
+		var none *NotFoundError
+		if !errors.As(err, &none) {
+			if err == nil && own.ID >= 0 { // somebody was faster
+				if err := r.Remove(ctx, Consumer, own.ID); err != nil && !errors.As(err, &none) {
+					return Entry{}, false, err
+				}
+			}
+			return there, false, err
 		}
-		entry, err := r.LookupName(ctx, reg.Topic, reg.Name)
-		return entry, false, err
-	case err != nil:
-		return Entry{}, false, &UnavailableError{"register a name", err}
+		if own.ID < 0 {
+			if own.ID, err = r.Register(ctx, Consumer, reg); err != nil {
+				return Entry{}, false, err
+			}
+		}
+		key, value := nameKey(reg.Topic, reg.Name), strconv.AppendInt(nil, own.ID, 10)
+		if revision == 0 {
+			_, err = r.kv.Create(ctx, key, value)
+		} else { // of a consumer that is gone
+			_, err = r.kv.Update(ctx, key, value, revision)
+		}
+		switch {
+		case err == nil:
+			return own, true, nil
+		case !conflict(err):
+			return Entry{}, false, &UnavailableError{"register a name", err}
+		}
 	}
-	return Entry{id, reg}, true, nil
 }
 
 // LookupName returns the consumer of topic with that name.
 // Errors: [*NotFoundError], [*UnavailableError].
 func (r *Registry) LookupName(ctx context.Context, topic, name string) (Entry, error) {
-	key := nameKey(topic, name)
-	if id, ok := r.names.Get(key); ok {
+	if id, ok := r.names.Get(nameKey(topic, name)); ok {
 		// A name may have been given anew a moment ago; its old id is gone then.
 		if reg, err := r.Lookup(ctx, Consumer, id); err == nil {
 			return Entry{id, reg}, nil
 		}
 	}
+	entry, _, err := r.named(ctx, topic, name)
+	return entry, err
+}
+
+// named is LookupName from the store. It returns the revision of the name, 0 if
+// it was not given to anybody, too.
+func (r *Registry) named(ctx context.Context, topic, name string) (_ Entry, revision uint64, err error) {
+	key := nameKey(topic, name)
 	entry, err := r.kv.Get(ctx, key)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
-		return Entry{}, &NotFoundError{Kind: Consumer, ID: name}
+		return Entry{}, 0, &NotFoundError{Kind: Consumer, ID: name}
 	case err != nil:
-		return Entry{}, &UnavailableError{"look up a name", err}
+		return Entry{}, 0, &UnavailableError{"look up a name", err}
 	}
 	id, err := strconv.ParseInt(string(entry.Value()), 10, 64)
 	if err != nil {
-		return Entry{}, &UnavailableError{"look up a name", err}
+		return Entry{}, 0, &UnavailableError{"look up a name", err}
 	}
 	reg, err := r.Lookup(ctx, Consumer, id)
 	if err == nil {
 		r.names.Add(key, id)
 	}
-	return Entry{id, reg}, err
+	return Entry{id, reg}, entry.Revision(), err
+}
+
+// conflict reports whether err says that an entry was there already, or was
+// changed meanwhile.
+func conflict(err error) bool {
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
 }
 
 // List returns what is registered for topic, in the order of the ids.
@@ -382,29 +408,48 @@ func (r *Registry) catchUp(ctx context.Context) error {
 // [*UnavailableError].
 func (r *Registry) Remove(ctx context.Context, kind Kind, id int64) error {
 	key := entryKey(kind, id)
-	reg, revision, err := r.read(ctx, key)
-	if errors.Is(err, jetstream.ErrKeyNotFound) || err == nil && reg.Gone {
-		return &NotFoundError{Kind: kind, ID: strconv.FormatInt(id, 10)}
-	}
-	if err != nil {
-		return &UnavailableError{"remove an id", err}
-	}
-	if reg.Name != "" {
-		if owner, err := r.LookupName(ctx, reg.Topic, reg.Name); err == nil && owner.ID == id {
-			if err := r.kv.Purge(ctx, nameKey(reg.Topic, reg.Name)); err != nil {
-				return &UnavailableError{"remove a name", err}
+	for {
+		reg, revision, err := r.read(ctx, key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) || err == nil && reg.Gone {
+			return &NotFoundError{Kind: kind, ID: strconv.FormatInt(id, 10)}
+		}
+		if err != nil {
+			return &UnavailableError{"remove an id", err}
+		}
+		if reg.Name != "" {
+			if err := r.removeName(ctx, reg.Topic, reg.Name, id); err != nil {
+				return err
 			}
 		}
+		reg.Gone = true
+		value, err := json.Marshal(reg)
+		if err != nil {
+			return fmt.Errorf("encode a registration: %w", err)
+		}
+		_, err = r.kv.Update(ctx, key, value, revision)
+		switch {
+		case err == nil:
+			r.known.Add(key, reg)
+			return nil
+		case !conflict(err):
+			return &UnavailableError{"remove an id", err}
+		}
 	}
-	reg.Gone = true
-	value, err := json.Marshal(reg)
-	if err != nil {
-		return fmt.Errorf("encode a registration: %w", err)
+}
+
+// removeName takes the name away from the consumer with that id, if it has it.
+func (r *Registry) removeName(ctx context.Context, topic, name string, id int64) error {
+	owner, revision, err := r.named(ctx, topic, name)
+	var none *NotFoundError
+	switch {
+	case errors.As(err, &none) || err == nil && owner.ID != id:
+		return nil
+	case err != nil:
+		return err
 	}
-	if _, err := r.kv.Update(ctx, key, value, revision); err != nil {
-		return &UnavailableError{"remove an id", err}
+	if err := r.kv.Purge(ctx, nameKey(topic, name), jetstream.LastRevision(revision)); err != nil && !conflict(err) {
+		return &UnavailableError{"remove a name", err}
 	}
-	r.known.Add(key, reg)
 	return nil
 }
 
