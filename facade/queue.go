@@ -299,8 +299,8 @@ func (q *Queue) RegisterConsumer(ctx context.Context, topic string) (int64, erro
 	return entry.ID, err
 }
 
-// subscribe registers a consumer from start on, unless one of its name is there,
-// for the topic that there is: if that is deleted meanwhile, the registration is
+// subscribe registers a consumer from start on, but not from further than the end
+// of the topic, unless one of its name is there. It is for the topic that there is: if that is deleted meanwhile, the registration is
 // taken back, and made for the one that has the name then.
 func (q *Queue) subscribe(ctx context.Context, reg registry.Registration, start Place) (entry registry.Entry, created bool, err error) {
 	for {
@@ -309,9 +309,11 @@ func (q *Queue) subscribe(ctx context.Context, reg registry.Registration, start 
 			return registry.Entry{}, false, err
 		}
 		reg.Born = there.Created.UnixNano()
-		if reg.Start, err = q.position(ctx, there, start); err != nil {
+		position, err := q.position(ctx, there, start)
+		if err != nil {
 			return registry.Entry{}, false, err
 		}
+		reg.Start = min(position, there.LastSequence)
 		if reg.Name != "" {
 			entry, created, err = q.Registry.RegisterName(ctx, reg)
 		} else {
@@ -467,15 +469,26 @@ func (q *Queue) Fetch(ctx context.Context, consumer jetstream.Consumer, limits j
 
 // Seek moves a consumer to a place.
 func (q *Queue) Seek(ctx context.Context, consumer jetstream.Consumer, to Place) error {
-	first, err := q.Locate(ctx, consumer.Topic, to)
+	there, err := q.Topics.Describe(ctx, consumer.Topic)
 	if err != nil {
 		return err
 	}
-	return q.Consumers.Seek(ctx, consumer, first-1)
+	position, err := q.position(ctx, there, to)
+	if err != nil {
+		return err
+	}
+	return q.Consumers.Seek(ctx, consumer, min(position, there.LastSequence))
 }
 
 // Resume has a stream of consumer take over from those before it.
 func (q *Queue) Resume(ctx context.Context, consumer jetstream.Consumer, last *uint64) (stream uint64, err error) {
+	if last != nil {
+		end, err := q.Topics.LastSequence(ctx, consumer.Topic)
+		if err != nil {
+			return 0, err
+		}
+		last = new(min(*last, end))
+	}
 	return q.Consumers.Resume(ctx, consumer, last)
 }
 

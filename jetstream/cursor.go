@@ -125,6 +125,25 @@ func (c *cursors) load(ctx context.Context, consumer int64, start uint64) (Curso
 	return cursor, nil
 }
 
+// all reads the cursors of all consumers that have one, as they are stored.
+func (c *cursors) all(ctx context.Context, topics *Topics) (map[int64]Cursor, error) {
+	all := make(map[int64]Cursor)
+	err := readAll(ctx, topics, "KV_"+cursorBucket, func(m Message) error {
+		id, err := strconv.ParseInt(m.Key, 10, 64)
+		if err != nil {
+			return err
+		}
+		cursor, err := decodeCursor(m.Data)
+		cursor.revision = m.Sequence
+		if c.journal != nil {
+			c.journal.apply(id, &cursor)
+		}
+		all[id] = cursor
+		return err
+	})
+	return all, err
+}
+
 // store replaces a consumer's cursor, which was that, by next. It is stored when
 // store returns, and stored says whether it was; if not, the cursor was changed
 // meanwhile.

@@ -110,27 +110,35 @@ func openJournal(ctx context.Context, topics *Topics) (*journal, error) {
 // readJournal returns the last record of each consumer.
 func readJournal(ctx context.Context, topics *Topics) (map[int64]record, error) {
 	all := make(map[int64]record)
+	err := readAll(ctx, topics, journalStream, func(m Message) error {
+		records, err := decodeRecords(m.Data)
+		for _, r := range records {
+			all[r.consumer] = r
+		}
+		return err
+	})
+	return all, err
+}
+
+// readAll calls each with every message of a stream.
+func readAll(ctx context.Context, topics *Topics, stream string, each func(Message) error) error {
 	for next := uint64(1); ; {
-		replies, err := topics.reader.ask(ctx, journalStream, getRequest{Seq: next, Batch: readAtOnce, MaxBytes: readBytes})
+		replies, err := topics.reader.ask(ctx, stream, getRequest{Seq: next, Batch: readAtOnce, MaxBytes: readBytes})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		messages, pending, _, err := decodeBatch(replies)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, m := range messages {
-			records, err := decodeRecords(m.Data)
-			if err != nil {
-				return nil, unavailable("read the journal of positions", err)
-			}
-			for _, r := range records {
-				all[r.consumer] = r
+			if err := each(m); err != nil {
+				return unavailable("read "+stream, err)
 			}
 			next = m.Sequence + 1
 		}
 		if pending == uint64(len(messages)) {
-			return all, nil
+			return nil
 		}
 	}
 }

@@ -137,29 +137,30 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 	return s, nil
 }
 
-// start starts the engine itself.
-func (s *Server) start() error {
+// startEngine starts the engine itself.
+func (s *Server) startEngine() (*server.Server, error) {
 	opts := s.opts // the engine changes its own
 	ns, err := server.NewServer(&opts)
 	if err != nil {
-		return fmt.Errorf("configure the engine: %w", err)
+		return nil, fmt.Errorf("configure the engine: %w", err)
 	}
 	ns.SetLoggerV2(s.logger, s.logger.log.Enabled(context.Background(), slog.LevelDebug), false, false)
 	ns.Start()
-	s.mu.Lock()
-	s.ns = ns
-	s.mu.Unlock()
 	if !ns.ReadyForConnections(startTimeout) || !ns.JetStreamEnabled() {
-		return fmt.Errorf("start the engine in %s: %w", opts.StoreDir, s.logger.lastError())
+		stopEngine(ns)
+		return nil, fmt.Errorf("start the engine in %s: %w", opts.StoreDir, s.logger.lastError())
 	}
-	return nil
+	return ns, nil
+}
+
+func stopEngine(ns *server.Server) {
+	ns.Shutdown()
+	ns.WaitForShutdown()
 }
 
 // restart starts the engine anew. Connections come back by themselves.
 func (s *Server) restart() error {
-	ns := s.current()
-	ns.Shutdown()
-	ns.WaitForShutdown()
+	stopEngine(s.current())
 	return s.start()
 }
 
@@ -249,8 +250,7 @@ func (s *Server) Shutdown() {
 		s.watching.Wait()
 	}
 	if ns := s.current(); ns != nil {
-		ns.Shutdown()
-		ns.WaitForShutdown()
+		stopEngine(ns)
 	}
 	if s.syncer != nil {
 		s.syncer.close()

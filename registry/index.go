@@ -16,15 +16,15 @@ type index struct {
 	ended <-chan struct{} // closed when nothing is noted any more
 
 	mu    sync.Mutex
-	ids   map[Kind]map[string]map[int64]bool // by topic
-	upTo  uint64                             // the revision that was noted last
-	moved chan struct{}                      // closed when that has changed; nil if nobody waits for it
+	ids   map[Kind]map[string]map[int64]uint64 // by topic, with their starts
+	upTo  uint64                               // the revision that was noted last
+	moved chan struct{}                        // closed when that has changed; nil if nobody waits for it
 }
 
 func newIndex(ended <-chan struct{}) *index {
-	return &index{ended: ended, ids: map[Kind]map[string]map[int64]bool{
-		Producer: make(map[string]map[int64]bool),
-		Consumer: make(map[string]map[int64]bool),
+	return &index{ended: ended, ids: map[Kind]map[string]map[int64]uint64{
+		Producer: make(map[string]map[int64]uint64),
+		Consumer: make(map[string]map[int64]uint64),
 	}}
 }
 
@@ -41,9 +41,9 @@ func (x *index) note(key string, reg Registration) {
 	ids := topics[reg.Topic]
 	switch {
 	case !reg.Gone && ids == nil:
-		topics[reg.Topic] = map[int64]bool{id: true}
+		topics[reg.Topic] = map[int64]uint64{id: reg.Start}
 	case !reg.Gone:
-		ids[id] = true
+		ids[id] = reg.Start
 	case ids != nil:
 		if delete(ids, id); len(ids) == 0 {
 			delete(topics, reg.Topic)
@@ -90,6 +90,17 @@ func (x *index) of(kind Kind, topic string) []int64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return slices.Sorted(maps.Keys(x.ids[kind][topic]))
+}
+
+// each calls f with every id of a kind.
+func (x *index) each(kind Kind, f func(topic string, id int64, start uint64)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for topic, ids := range x.ids[kind] {
+		for id, start := range ids {
+			f(topic, id, start)
+		}
+	}
 }
 
 func (x *index) count(kind Kind, topic string) int {

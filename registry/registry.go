@@ -392,6 +392,16 @@ func (r *Registry) CountAll(ctx context.Context, kind Kind, of func(topic string
 	return r.index.countAll(kind, of), nil
 }
 
+// EachConsumer calls f with every consumer that is registered, and the sequence
+// before its first message. Errors: [*UnavailableError].
+func (r *Registry) EachConsumer(ctx context.Context, f func(topic string, id int64, start uint64)) error {
+	if err := r.catchUp(ctx); err != nil {
+		return err
+	}
+	r.index.each(Consumer, f)
+	return nil
+}
+
 // catchUp returns when the index has all that was stored before, by any process.
 func (r *Registry) catchUp(ctx context.Context) error {
 	stream, err := r.js.Stream(ctx, stream)

@@ -173,10 +173,31 @@ func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*facade.Queue, 
 	if b.registry, err = registry.Open(ctx, b.conn, store.Storage, store.Replicas); err != nil {
 		return nil, err
 	}
+	if store.Alone {
+		if err := b.rewind(ctx, consumers, logger); err != nil {
+			return nil, err
+		}
+	}
 	if b.delayer, err = jetstream.StartDelayer(ctx, topics, logger); err != nil {
 		return nil, err
 	}
 	return &facade.Queue{Topics: topics, Delayer: b.delayer, Consumers: consumers, Registry: b.registry}, nil
+}
+
+// rewind has no consumer stand behind messages that a power cut took.
+func (b *Broker) rewind(ctx context.Context, consumers *jetstream.Consumers, logger *slog.Logger) error {
+	var all []jetstream.Consumer
+	err := b.registry.EachConsumer(ctx, func(topic string, id int64, start uint64) {
+		all = append(all, jetstream.Consumer{ID: id, Topic: topic, Start: start})
+	})
+	if err != nil {
+		return err
+	}
+	rewound, err := consumers.Rewind(ctx, all)
+	if rewound > 0 {
+		logger.Warn("the newest messages of a topic are gone, as a power cut may take those of the last DQ_SYNC_INTERVAL; its consumers go on behind what is left", "consumers", rewound)
+	}
+	return err
 }
 
 // sync brings what was stored to the disk; nil if that is not for this process
