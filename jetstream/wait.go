@@ -26,8 +26,11 @@ type watches struct {
 
 // watch tells of new messages of one topic.
 type watch struct {
-	stop   func()
-	users  int
+	started chan struct{} // closed when the engine has answered
+	stop    func()        // nil if it is not watching
+	err     error         // why it is not
+
+	users  int // these two are under the lock of watches
 	linger *time.Timer
 
 	mu   sync.Mutex
@@ -50,39 +53,67 @@ func (w *watch) arrived() {
 
 // watch starts to watch topic, or joins those who do. The caller leaves it.
 func (t *Topics) watch(ctx context.Context, topic string) (w *watch, leave func(), err error) {
-	ws := &t.watches
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	w, ok := ws.topics[topic]
-	if !ok {
-		if w, err = t.newWatch(ctx, topic); err != nil {
-			return nil, nil, err
-		}
-		if ws.topics == nil {
-			ws.topics = make(map[string]*watch)
-		}
-		ws.topics[topic] = w
-		w.linger = time.AfterFunc(watchLinger, func() {
-			ws.mu.Lock()
-			defer ws.mu.Unlock()
-			if w.users == 0 && ws.topics[topic] == w {
-				delete(ws.topics, topic)
-				go w.stop() // it asks the engine
-			}
-		})
+	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
+	defer cancel()
+	w, first := t.watches.join(topic)
+	if first {
+		w.stop, w.err = t.watchNew(ctx, topic, w.arrived)
+		close(w.started)
 	}
-	w.users++
-	return w, func() {
-		ws.mu.Lock()
-		defer ws.mu.Unlock()
-		if w.users--; w.users == 0 {
-			w.linger.Reset(watchLinger)
-		}
-	}, nil
+	<-w.started // in bounded time: who was first has a deadline
+	if w.err != nil {
+		t.watches.leave(topic, w)
+		return nil, nil, w.err
+	}
+	return w, func() { t.watches.leave(topic, w) }, nil
 }
 
-// newWatch has the engine tell of new messages, without their data.
-func (t *Topics) newWatch(ctx context.Context, topic string) (*watch, error) {
+// join adds a user to the watch of topic. The first one is to start it.
+func (ws *watches) join(topic string) (w *watch, first bool) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if w, ok := ws.topics[topic]; ok {
+		w.users++
+		return w, false
+	}
+	w = &watch{users: 1, started: make(chan struct{}), next: make(chan struct{})}
+	w.linger = time.AfterFunc(watchLinger, func() { ws.end(topic, w) })
+	if ws.topics == nil {
+		ws.topics = make(map[string]*watch)
+	}
+	ws.topics[topic] = w
+	return w, true
+}
+
+// leave takes a user away. A watch that failed is forgotten at once, lest others
+// join it.
+func (ws *watches) leave(topic string, w *watch) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	w.users--
+	switch {
+	case w.err != nil:
+		w.linger.Stop()
+		if ws.topics[topic] == w {
+			delete(ws.topics, topic)
+		}
+	case w.users == 0:
+		w.linger.Reset(watchLinger)
+	}
+}
+
+// end ends a watch that nobody uses.
+func (ws *watches) end(topic string, w *watch) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if w.users == 0 && ws.topics[topic] == w {
+		delete(ws.topics, topic)
+		go w.stop() // it asks the engine
+	}
+}
+
+// watchNew has the engine tell of new messages, without their data.
+func (t *Topics) watchNew(ctx context.Context, topic string, arrived func()) (stop func(), err error) {
 	consumer, err := t.js.OrderedConsumer(ctx, StreamName(topic), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverNewPolicy,
 		HeadersOnly:   true,
@@ -93,13 +124,11 @@ func (t *Topics) newWatch(ctx context.Context, topic string) (*watch, error) {
 	if err != nil {
 		return nil, unavailable("watch the topic", err)
 	}
-	w := &watch{next: make(chan struct{})}
-	consuming, err := consumer.Consume(func(jetstream.Msg) { w.arrived() })
+	consuming, err := consumer.Consume(func(jetstream.Msg) { arrived() })
 	if err != nil {
 		return nil, unavailable("watch the topic", err)
 	}
-	w.stop = consuming.Stop
-	return w, nil
+	return consuming.Stop, nil
 }
 
 // wake has those who wait for topic in this process look.
