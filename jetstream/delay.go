@@ -143,7 +143,7 @@ func (draft *Draft) wait(topic, created string) *nats.Msg {
 // take moves a message that is due to its topic. If the process dies on the way
 // it is moved again, and the topic recognises its id.
 func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
-	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), d.topics.opts.CallTimeout)
 	defer cancel()
 	meta, err := m.Metadata()
 	if err != nil {

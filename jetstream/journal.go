@@ -102,7 +102,7 @@ func openJournal(ctx context.Context, topics *Topics) (*journal, error) {
 		return nil, unavailable("open the journal of positions", err)
 	}
 	j := &journal{topics: topics, first: stream.CachedInfo().State.FirstSeq}
-	j.lane = lane[record]{publish: j.write, maxLeaders: 1}
+	j.lane = lane[record]{publish: j.write, timeout: topics.opts.CallTimeout, maxLeaders: 1}
 	j.last, err = readJournal(ctx, topics)
 	return j, err
 }

@@ -9,10 +9,6 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// engineTimeout bounds each engine call that is made for several clients at
-// once, or for one who waits.
-const engineTimeout = 5 * time.Second
-
 const (
 	// maxRiders is the most that go together.
 	maxRiders = 1000
@@ -27,6 +23,7 @@ const (
 // little more than one. One alone goes at once.
 type lane[T any] struct {
 	publish    func(ctx context.Context, cargo ...T) []publishAnswer // an answer each
+	timeout    time.Duration                                         // of a group
 	maxLeaders int                                                   // groups that are under way at once
 
 	mu      sync.Mutex
@@ -83,7 +80,7 @@ func (l *lane[T]) lead(ctx context.Context, riders []*rider[T]) {
 	for i, r := range riders {
 		cargo[i] = r.cargo
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
 	answers := l.publish(ctx, cargo...)
 	cancel()
 	l.mu.Lock()
@@ -111,5 +108,5 @@ func (t *Topics) lane(topic string) *lane[*nats.Msg] {
 }
 
 func (t *Topics) newLane() *lane[*nats.Msg] {
-	return &lane[*nats.Msg]{publish: t.publisher.publish, maxLeaders: topicLeaders}
+	return &lane[*nats.Msg]{publish: t.publisher.publish, timeout: t.opts.CallTimeout, maxLeaders: topicLeaders}
 }

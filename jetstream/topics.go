@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -52,6 +53,9 @@ const MaxReplicas = 5
 type StoreOptions struct {
 	Storage  Storage
 	Replicas int // servers that hold it, 1 to [MaxReplicas]
+	// CallTimeout bounds each engine call that is made for several clients at once,
+	// or for one who waits; 0 is 5s.
+	CallTimeout time.Duration
 	// Sync, if it is not nil, brings all that is stored to the disk. It is called
 	// where one thing must be there before another is done; that what is answered
 	// is there, whoever answers sees to.
@@ -93,6 +97,7 @@ func (o *StoreOptions) sync(ctx context.Context) error {
 
 // NewTopics returns the topics that nc reaches.
 func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
+	opts.CallTimeout = cmp.Or(opts.CallTimeout, 5*time.Second)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err

@@ -53,7 +53,7 @@ func (w *watch) arrived() {
 
 // watch starts to watch topic, or joins those who do. The caller leaves it.
 func (t *Topics) watch(ctx context.Context, topic string) (w *watch, leave func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
+	ctx, cancel := context.WithTimeout(ctx, t.opts.CallTimeout)
 	defer cancel()
 	w, first := t.watches.join(topic)
 	if first {
@@ -178,7 +178,7 @@ func (t *Topics) waitFor(ctx context.Context, topic string, look func() (done bo
 // is no error. What was handed out is always returned.
 func (c *Consumers) FetchWait(ctx context.Context, consumer Consumer, limits Limits) (out []Delivery, err error) {
 	err = c.topics.waitFor(ctx, consumer.Topic, func() (bool, time.Time, error) {
-		calls, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineTimeout)
+		calls, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.topics.opts.CallTimeout)
 		defer cancel()
 		if out, err = c.Fetch(calls, consumer, limits); err != nil || len(out) > 0 {
 			return true, time.Time{}, err
@@ -205,7 +205,7 @@ func (c *Consumers) wake(consumer Consumer) time.Time {
 // error.
 func (t *Topics) ReadWait(ctx context.Context, topic string, r Range) (msgs []Message, err error) {
 	err = t.waitFor(ctx, topic, func() (bool, time.Time, error) {
-		calls, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineTimeout)
+		calls, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.opts.CallTimeout)
 		defer cancel()
 		msgs, err = t.Read(calls, topic, r)
 		return err != nil || len(msgs) > 0, time.Time{}, err

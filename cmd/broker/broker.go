@@ -153,6 +153,8 @@ func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*facade.Queue, 
 		Storage:  jetstream.Memory,
 		Replicas: b.cfg.Replicas,
 		Sync:     b.sync(),
+
+		CallTimeout: b.cfg.RequestTimeout,
 	}
 	if b.engine != nil {
 		store.Room = b.engine.Room

@@ -34,6 +34,8 @@ const (
 	calmAtMost  = 3 * time.Second
 	downAtMost  = 500 * time.Millisecond
 	fullTime    = 2 * time.Second
+	// fillTime is how long a disk is filled for a call to fail.
+	fillTime = 10 * time.Second
 	// recoveryTime is how long a broker may take to store messages again when the
 	// disk has space again.
 	recoveryTime = 20 * time.Second
@@ -181,7 +183,8 @@ func (b *breaker) fillDisk(ctx context.Context) error {
 		return err
 	}
 	before, _ := b.rec.failures()
-	for failed := before; failed == before && ctx.Err() == nil; failed, _ = b.rec.failures() {
+	begin := time.Now()
+	for failed := before; failed == before && ctx.Err() == nil && time.Since(begin) < fillTime; failed, _ = b.rec.failures() {
 		_, err := io.CopyN(file, zeros{}, diskSize) // all that is left, again and again
 		if err != nil && !errors.Is(err, syscall.ENOSPC) {
 			return err
