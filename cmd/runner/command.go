@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -75,6 +76,7 @@ type options struct {
 	topics []string
 	broker string
 	dir    string
+	wait   time.Duration // --pause or --timeout
 }
 
 func (o *options) define(cmd *cobra.Command) {
@@ -117,77 +119,65 @@ const statusText = "\n\nExit status: 0 done, 1 failed, 2 wrong usage."
 // ProduceCommand is the command runproduce. [Main] runs it.
 func ProduceCommand() *cobra.Command {
 	var o options
-	var pause time.Duration
-	cmd := &cobra.Command{
+	cmd := o.command(&cobra.Command{
 		Use:   "runproduce --id ID --topics T1 T2 T3",
 		Short: "Produce the lines of a log file",
 		Long: "Produce the lines of DIR/producer_ID.txt. A line has four fields, parted by tabs or spaces:\n" +
 			"time, message, parallel, topic. Their topics have to go round in the order of --topics; the\n" +
 			"whole file is checked before anything is sent.\n" + topicsText +
 			fmt.Sprintf("A line has at most %d bytes.", MaxLineBytes) + statusText,
-		Example:       "  runproduce --id 1 --topics T1 T2 T3 --broker 127.0.0.1:5000 --log_loc logs",
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.check(); err != nil {
-				return err
-			}
-			if pause < 0 {
-				return fmt.Errorf("--pause %s: want a duration from 0", pause)
-			}
-			client, err := sdk.New(o.broker)
-			if err != nil {
-				return fmt.Errorf("--broker %s: %w", o.broker, err)
-			}
-			defer client.Close()
-			display := NewDisplay(cmd.ErrOrStderr(), fmt.Sprintf("producer %d", o.id), "lines")
-			_, err = Producer{ID: o.id, Topics: o.topics, Dir: o.dir, Pause: pause, Progress: display.Update}.Run(cmd.Context(), client)
-			display.Finish("sent")
-			return failed(err)
-		},
-	}
-	o.define(cmd)
-	cmd.Flags().DurationVar(&pause, "pause", 0, "wait a random time under this between rounds")
+		Example: "  runproduce --id 1 --topics T1 T2 T3 --broker 127.0.0.1:5000 --log_loc logs",
+	}, "pause", func(ctx context.Context, client *sdk.Client, stderr io.Writer) error {
+		display := NewDisplay(stderr, fmt.Sprintf("producer %d", o.id), "lines")
+		defer display.Finish("sent")
+		_, err := Producer{ID: o.id, Topics: o.topics, Dir: o.dir, Pause: o.wait, Progress: display.Update}.Run(ctx, client)
+		return err
+	})
+	cmd.Flags().DurationVar(&o.wait, "pause", 0, "wait a random time under this between rounds")
 	return cmd
 }
 
 // ConsumeCommand is the command runconsume. [Main] runs it.
 func ConsumeCommand() *cobra.Command {
 	var o options
-	var timeout time.Duration
-	cmd := &cobra.Command{
+	cmd := o.command(&cobra.Command{
 		Use:   "runconsume --id ID --topics T1 T2 T3",
 		Short: "Consume topics into a log file",
 		Long: "Consume topics by turns into DIR/consumer_ID.txt, a line for each message: the topic, five\n" +
 			"spaces, the message as it is. An older file is overwritten. The file is made when the consumers\n" +
 			"are registered: once it is there, they see all that is produced.\n" + topicsText +
 			"It ends when nothing has come for the timeout." + statusText,
-		Example:       "  runconsume --id 1 --topics T1 T2 T3 --broker 127.0.0.1:5000 --log_loc logs",
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.check(); err != nil {
-				return err
-			}
-			if timeout < 0 {
-				return fmt.Errorf("--timeout %s: want a duration from 0", timeout)
-			}
-			client, err := sdk.New(o.broker)
-			if err != nil {
-				return fmt.Errorf("--broker %s: %w", o.broker, err)
-			}
-			defer client.Close()
-			display := NewDisplay(cmd.ErrOrStderr(), fmt.Sprintf("consumer %d", o.id), "lines")
-			progress := func(written int) { display.Update(written, -1) }
-			_, err = Consumer{ID: o.id, Topics: o.topics, Dir: o.dir, Timeout: timeout, Progress: progress}.Run(cmd.Context(), client)
-			display.Finish("consumed")
-			return failed(err)
-		},
+		Example: "  runconsume --id 1 --topics T1 T2 T3 --broker 127.0.0.1:5000 --log_loc logs",
+	}, "timeout", func(ctx context.Context, client *sdk.Client, stderr io.Writer) error {
+		display := NewDisplay(stderr, fmt.Sprintf("consumer %d", o.id), "lines")
+		defer display.Finish("consumed")
+		progress := func(written int) { display.Update(written, -1) }
+		_, err := Consumer{ID: o.id, Topics: o.topics, Dir: o.dir, Timeout: o.wait, Progress: progress}.Run(ctx, client)
+		return err
+	})
+	cmd.Flags().DurationVar(&o.wait, "timeout", 5*time.Second, "end when nothing has come for this long; 0: never")
+	return cmd
+}
+
+// command is cmd with the options, which wait, the duration of that flag, is one
+// of. It does run once they make sense.
+func (o *options) command(cmd *cobra.Command, wait string, run func(ctx context.Context, client *sdk.Client, stderr io.Writer) error) *cobra.Command {
+	cmd.Args, cmd.SilenceUsage, cmd.SilenceErrors = cobra.NoArgs, true, true
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := o.check(); err != nil {
+			return err
+		}
+		if o.wait < 0 {
+			return fmt.Errorf("--%s %s: want a duration from 0", wait, o.wait)
+		}
+		client, err := sdk.New(o.broker)
+		if err != nil {
+			return fmt.Errorf("--broker %s: %w", o.broker, err)
+		}
+		defer client.Close()
+		return failed(run(cmd.Context(), client, cmd.ErrOrStderr()))
 	}
 	o.define(cmd)
-	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "end when nothing has come for this long; 0: never")
 	return cmd
 }
 
