@@ -300,8 +300,9 @@ func (q *Queue) RegisterConsumer(ctx context.Context, topic string) (int64, erro
 }
 
 // subscribe registers a consumer from start on, but not from further than the end
-// of the topic, unless one of its name is there. It is for the topic that there is: if that is deleted meanwhile, the registration is
-// taken back, and made for the one that has the name then.
+// of the topic, unless one of its name is there. It is for the topic that there is:
+// if that is deleted meanwhile, the registration is taken back, and made for the
+// one that has the name then.
 func (q *Queue) subscribe(ctx context.Context, reg registry.Registration, start Place) (entry registry.Entry, created bool, err error) {
 	for {
 		there, err := q.Topics.Describe(ctx, reg.Topic)
