@@ -58,18 +58,23 @@ func (s *Self) Growth(ctx context.Context, counts []int, told func(GrowthRow)) e
 	}
 	c.close()
 	// Only brokers that have just started are compared: what one has cached in its
-	// work says nothing of what things cost that are not in use.
+	// work says nothing of what things cost that are not in use. What the process
+	// keeps for good after its first work does not count either.
+	if _, err := s.probe(ctx); err != nil {
+		return err
+	}
 	if _, err := s.restart(ctx); err != nil {
 		return err
 	}
-	before := settled()
 	for _, m := range makers {
-		made := 0
+		before, made := settled(), 0
 		for _, count := range counts {
-			row, err := s.grow(ctx, m, made, count, &before)
+			row, err := s.grow(ctx, m, made, count)
 			if err != nil {
 				return fmt.Errorf("%s: %w", m.what, err)
 			}
+			now, n := settled(), int64(max(count, 1))
+			row.Bytes, row.Heap = (now.rss-before.rss)/n, (now.heap-before.heap)/n
 			told(row)
 			made = count
 		}
@@ -77,9 +82,10 @@ func (s *Self) Growth(ctx context.Context, counts []int, told func(GrowthRow)) e
 	return nil
 }
 
-func (s *Self) grow(ctx context.Context, m maker, from, to int, before *memory) (row GrowthRow, err error) {
+// grow makes more of something, and leaves a broker that has just started.
+func (s *Self) grow(ctx context.Context, m maker, from, to int) (row GrowthRow, err error) {
 	c := newClient(s.URL(), makeAtOnce, "")
-	defer func() { c.close() }()
+	defer c.close()
 	begin := time.Now()
 	var makers errgroup.Group
 	makers.SetLimit(makeAtOnce)
@@ -90,29 +96,31 @@ func (s *Self) grow(ctx context.Context, m maker, from, to int, before *memory) 
 		return row, err
 	}
 	row = GrowthRow{What: m.what, Count: to, PerSecond: float64(to-from) / time.Since(begin).Seconds()}
-	o := Options{Connections: 1, Size: 128, Batch: 1, Topics: 1, Consumers: 1, Duration: time.Second, Rounds: 1}
-	work, stop, err := Produce(s.URL(), "growth-probe", o)
-	if err != nil {
+	if row.ProduceMS, err = s.probe(ctx); err != nil {
 		return row, err
 	}
-	results, err := Measure(ctx, o, work)
-	stop()
-	if err != nil {
-		return row, err
-	}
-	row.ProduceMS = float64(results[0].Latency.ValueAtQuantile(50)) / 1000
-	c.close()
 	ready, err := s.restart(ctx)
-	if err != nil {
-		return row, err
-	}
 	row.RestartMS = float64(ready.Milliseconds())
-	c = newClient(s.URL(), makeAtOnce, "")
-	now := settled()
-	n := int64(max(to-from, 1))
-	row.Bytes, row.Heap = (now.rss-before.rss)/n, (now.heap-before.heap)/n
-	*before = now
-	return row, nil
+	return row, err
+}
+
+// probe is the median time in milliseconds that one connection needs to produce.
+func (s *Self) probe(ctx context.Context) (p50 float64, err error) {
+	const topic = "growth-probe"
+	o := Options{Connections: 1, Size: 128, Batch: 1, Topics: 1, Consumers: 1, Duration: time.Second, Rounds: 1}
+	work, stop, err := Produce(s.URL(), topic, o)
+	if err != nil {
+		return 0, err
+	}
+	defer stop()
+	results, err := Measure(ctx, o, work)
+	if err != nil {
+		return 0, err
+	}
+	c := newClient(s.URL(), 1, "")
+	defer c.close()
+	_, err = c.must("DELETE", "/v1/topics/"+topicName(topic, 0), "", "")
+	return float64(results[0].Latency.ValueAtQuantile(50)) / 1000, err
 }
 
 // memory is that of this process, and the live heap in it, in bytes.
@@ -120,7 +128,8 @@ type memory struct{ rss, heap int64 }
 
 // settled is the memory without garbage.
 func settled() memory {
-	debug.FreeOSMemory() // collects first
+	runtime.GC() // twice with the next, as pools keep things for one
+	debug.FreeOSMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	_, rss := usage()
@@ -163,6 +172,6 @@ func WriteGrowth(w io.Writer, rows []GrowthRow) error {
 	for _, r := range rows {
 		t.AppendRow(table.Row{r.What, r.Count, fmt.Sprintf("%.0f", r.PerSecond), fmt.Sprintf("%.1f", float64(r.Bytes)/1024), fmt.Sprintf("%.1f", float64(r.Heap)/1024), fmt.Sprintf("%.2f", r.ProduceMS), fmt.Sprintf("%.1f", r.RestartMS/1000)})
 	}
-	_, err := fmt.Fprintf(w, "%s\nThe memory of a process varies by some MiB from start to start: of 100 things, \"each\" is mostly that.\n", t.Render())
+	_, err := fmt.Fprintf(w, "%s\nThe memory of a process varies by a MiB or two from start to start: of 100 things, \"each\" is mostly that.\n", t.Render())
 	return err
 }

@@ -73,8 +73,12 @@ func (d *Display) Finish(verb string) {
 		return
 	}
 	took := d.last.Sub(d.started)
-	fmt.Fprintf(d.w, "%s: %s %d %s in %s (%.0f a second)\n",
-		d.name, verb, d.done, d.unit, took.Round(time.Millisecond), float64(d.done)/max(took.Seconds(), 1e-3))
+	rate, digits := float64(d.done)/max(took.Seconds(), 1e-3), 0
+	if rate < 10 {
+		digits = 1
+	}
+	fmt.Fprintf(d.w, "%s: %s %d %s in %s (%.*f a second)\n",
+		d.name, verb, d.done, d.unit, took.Round(time.Millisecond), digits, rate)
 }
 
 func isTerminal(w io.Writer) bool {
