@@ -147,7 +147,7 @@ func (r *raw) stop() {
 // publish waits for the confirmation of each message.
 func (r *raw) publish(o Options) Work {
 	data := make([]byte, o.Size)
-	return Work{"JetStream, Publish", func(ctx context.Context, _ int) (int, error) {
+	return Work{Name: "JetStream, Publish", Do: func(ctx context.Context, _ int) (int, error) {
 		_, err := r.js.Publish(ctx, "bench", data)
 		return 1, err
 	}}
@@ -159,7 +159,7 @@ func (r *raw) publish(o Options) Work {
 func (r *raw) publishAsync(o Options) Work {
 	data := make([]byte, o.Size)
 	n := max(o.Batch, 16)
-	return Work{"JetStream, PublishAsync", func(context.Context, int) (int, error) {
+	return Work{Name: "JetStream, PublishAsync", Batch: n, Do: func(context.Context, int) (int, error) {
 		acks := make([]jetstream.PubAckFuture, n)
 		for i := range acks {
 			var err error
@@ -203,7 +203,7 @@ func (r *raw) fetch(ctx context.Context, messages int, o Options) (Work, error) 
 	if o.Batch > 1 {
 		n = 200
 	}
-	return Work{fmt.Sprintf("JetStream, Fetch(%d)", n), func(_ context.Context, i int) (int, error) {
+	return Work{Name: fmt.Sprintf("JetStream, Fetch(%d)", n), Batch: n, Do: func(_ context.Context, i int) (int, error) {
 		batch, err := consumers[i%len(consumers)].FetchNoWait(n)
 		if err != nil {
 			return 0, err
@@ -243,7 +243,7 @@ func (r *raw) latency(ctx context.Context, o Options) (_ Work, stop func(), err 
 		}
 		open = append(open, messages)
 	}
-	return Work{"JetStream, Publish to Messages", func(ctx context.Context, i int) (int, error) {
+	return Work{Name: "JetStream, Publish to Messages", Do: func(ctx context.Context, i int) (int, error) {
 		if _, err := r.js.Publish(ctx, topicName("bench.t", i), data); err != nil {
 			return 0, err
 		}

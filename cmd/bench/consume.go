@@ -79,7 +79,7 @@ func consume(name string, c *client, paths []string, o Options, empty func() err
 	prepared := calls(o.Connections, func(i int) *fasthttp.Request {
 		return c.call(method, paths[i%len(paths)], nil)
 	})
-	return Work{name, func(_ context.Context, i int) (n int, err error) {
+	return Work{Name: name, Do: func(_ context.Context, i int) (n int, err error) {
 		err = c.do(prepared[i], func(status int, answer []byte) error {
 			n, err = consumed(status, answer, o.Batch > 1)
 			return err

@@ -46,7 +46,7 @@ func latency(c *client, prefix string, waits []*fasthttp.Request, o Options) Wor
 	})
 	var number atomic.Int64
 	stored := expect(201, sequenceMark, 1)
-	return Work{"dq", func(_ context.Context, i int) (int, error) {
+	return Work{Name: "dq", Do: func(_ context.Context, i int) (int, error) {
 		mark := fmt.Appendf(bodies[i][:0], "%0*d", digitsOfNumber, number.Add(1)) // in place
 		came := make(chan error, 1)
 		go func() { came <- c.do(waits[i], expect(200, `"data":"`+string(mark), 1)) }()

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,8 @@ func (o *Options) Check() error {
 type Work struct {
 	Name string
 	Do   func(ctx context.Context, connection int) (messages int, err error)
+	// Batch is how many messages a call moves, if not as many as the options say.
+	Batch int
 }
 
 // Result is what a kind of work came to.
@@ -133,6 +136,7 @@ type turn struct {
 }
 
 func newTurn(o Options, w Work, round int) *turn {
+	o.Batch = cmp.Or(w.Batch, o.Batch)
 	t := &turn{o: o, work: w, length: o.Duration / time.Duration(o.Rounds), calls: -1}
 	if o.Count > 0 {
 		calls := (o.Count + o.Batch - 1) / o.Batch

@@ -65,7 +65,7 @@ func produce(name string, c *client, prefix string, producers []int64, o Options
 	if o.Batch > 1 {
 		look = expect(201, sequenceMark, o.Batch)
 	}
-	return Work{name, func(_ context.Context, i int) (int, error) {
+	return Work{Name: name, Do: func(_ context.Context, i int) (int, error) {
 		return o.Batch, c.do(prepared[i], look)
 	}}
 }
