@@ -41,6 +41,9 @@ func (e *LostStreamsError) Error() string {
 // nothing but the checksum of the settings is wrong, as when a process ended
 // between writing one and the other, it is mended.
 func (s *Server) start() error {
+	if err := s.finishDeletions(); err != nil {
+		return err
+	}
 	mended := make(map[string]bool)
 	for {
 		ns, err := s.startEngine()
@@ -66,6 +69,37 @@ func (s *Server) start() error {
 			s.logger.log.Warn("the checksum of a stream's settings is written anew, as the engine left the stream out", "dir", dir)
 		}
 	}
+}
+
+// finishDeletions removes what is left of streams that were deleted when the
+// process ended: the engine removes the file of their settings first, and nobody
+// else does. It would give their messages to the next stream of that name.
+func (s *Server) finishDeletions() error {
+	dirs, err := filepath.Glob(filepath.Join(s.opts.StoreDir, streamsDir, "*"))
+	if err != nil {
+		return fmt.Errorf("look at the streams: %w", err)
+	}
+	for _, dir := range dirs {
+		if _, err := os.Stat(filepath.Join(dir, metaFile)); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove what is left of a stream that was deleted: %w", err)
+		}
+		s.logger.log.Info("what was left of a stream that was deleted is removed", "dir", dir)
+	}
+	return nil
+}
+
+// Sweep removes what the engine has not removed yet of streams of that name that
+// were deleted. It moves their files away and takes its time with them; while they
+// are there it cannot move others, which a stream that is made anew then takes for
+// its own.
+func (s *Server) Sweep(stream string) error {
+	if err := os.RemoveAll(filepath.Join(s.opts.StoreDir, streamsDir, "."+stream)); err != nil {
+		return fmt.Errorf("remove the files of %s, which was deleted before: %w", stream, err)
+	}
+	return nil
 }
 
 // lostStreams are the directories of streams that the engine does not have.

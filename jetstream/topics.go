@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+	"golang.org/x/sync/semaphore"
 )
 
 // Storage is where topics, positions and ids are kept.
@@ -42,6 +43,7 @@ type Topics struct {
 	lanes     sync.Map                 // topic to *lane
 	memory    *lru.Cache[string, bool] // whether a topic is kept there
 	purged    sync.Map                 // topic to *atomic.Uint64: how often it was
+	deleting  *semaphore.Weighted      // for who deletes a stream
 	watches   watches
 }
 
@@ -65,6 +67,9 @@ type StoreOptions struct {
 	// Flush, if it is not nil, brings all that is stored to the disk even if Sync
 	// need not. It is called before what that takes the place of is removed.
 	Flush func(context.Context) error
+	// Sweep, if it is not nil, sees to it that a stream of that name, which is about
+	// to be deleted, can go as a whole.
+	Sweep func(stream string) error
 	// Room, if it is not nil, returns an error when there is none for so many
 	// bytes of new data in that many messages.
 	Room func(messages, bytes int) error
@@ -114,7 +119,7 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Topics{nc: nc, js: js, publisher: publisher, reader: reader, opts: opts, memory: memory}, nil
+	return &Topics{nc: nc, js: js, publisher: publisher, reader: reader, opts: opts, memory: memory, deleting: semaphore.NewWeighted(1)}, nil
 }
 
 // A Topic is what there is to know of one topic.
@@ -152,14 +157,25 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 		Metadata:           map[string]string{instanceKey: nuid.Next()},
 	}
 	settings.apply(&cfg)
-	_, err := t.js.CreateStream(ctx, cfg)
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
-		return &ExistsError{Topic: topic}
-	case err != nil:
-		return settingsError("create the topic", settings, err)
+	for {
+		stream, err := t.js.CreateStream(ctx, cfg)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
+			return &ExistsError{Topic: topic}
+		case err != nil:
+			return settingsError("create the topic", settings, err)
+		}
+		// An engine that is still removing one of that name has given it messages of
+		// another, unless Sweep saw to that.
+		info := stream.CachedInfo()
+		if info.State.LastSeq == 0 || !info.State.LastTime.Before(info.Created) {
+			return nil
+		}
+		if err := t.js.DeleteStream(ctx, cfg.Name); err != nil && !missing(err) {
+			return unavailable("create the topic", err)
+		}
+		cfg.Metadata[instanceKey] = nuid.Next()
 	}
-	return nil
 }
 
 // Change gives topic other settings. Errors: [*NotFoundError],
@@ -189,7 +205,7 @@ func (t *Topics) Delete(ctx context.Context, topic string) error {
 	if CheckName(topic) != nil {
 		return &NotFoundError{Topic: topic}
 	}
-	err := t.js.DeleteStream(ctx, StreamName(topic))
+	err := t.deleteStream(ctx, StreamName(topic))
 	switch {
 	case missing(err):
 		return &NotFoundError{Topic: topic}
@@ -200,6 +216,20 @@ func (t *Topics) Delete(ctx context.Context, topic string) error {
 	t.lanes.Delete(topic)
 	t.memory.Remove(topic)
 	return nil
+}
+
+// deleteStream deletes one stream after the other, so that none is swept too early.
+func (t *Topics) deleteStream(ctx context.Context, stream string) error {
+	if t.opts.Sweep != nil {
+		if err := t.deleting.Acquire(ctx, 1); err != nil {
+			return err
+		}
+		defer t.deleting.Release(1)
+		if err := t.opts.Sweep(stream); err != nil {
+			return err
+		}
+	}
+	return t.js.DeleteStream(ctx, stream)
 }
 
 // Purge removes the messages of topic up to the sequence upTo, that one

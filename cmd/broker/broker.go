@@ -159,6 +159,7 @@ func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*facade.Queue, 
 	if b.engine != nil {
 		store.Room = b.engine.Room
 		store.Flush = b.engine.Flush
+		store.Sweep = b.engine.Sweep
 		store.Alone = b.cfg.NATSAddr == ""
 	}
 	if b.cfg.Persist {

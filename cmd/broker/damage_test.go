@@ -239,3 +239,36 @@ func TestAStreamThatCannotBeUsedStopsTheStart(t *testing.T) {
 		})
 	})
 }
+
+func TestWhatIsLeftOfADeletedTopicIsNotOfTheNextOne(t *testing.T) {
+	t.Parallel()
+	again := func(t *testing.T, api *sdk.Client) {
+		topic := api.Topic("T")
+		create(t, topic)
+		fill(t, topic, 4, 4)
+		_, texts := fetch(t, subscribe(t, topic, sdk.ConsumerSpec{Start: sdk.AtFirst}), 10)
+		assert.Equal(t, []string{"4"}, texts)
+	}
+	t.Run("as an earlier one is still being removed", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		run(t, dir, func(api *sdk.Client) {
+			topic := api.Topic("T")
+			create(t, topic)
+			fill(t, topic, 1, 3)
+			require.NoError(t, os.MkdirAll(filepath.Join(streamDir(dir, "."+jetstream.StreamName("T")), "msgs"), 0o750))
+			require.NoError(t, topic.Delete(t.Context()))
+			again(t, api)
+		})
+	})
+	t.Run("as the process was killed meanwhile", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		run(t, dir, func(api *sdk.Client) {
+			create(t, api.Topic("T"))
+			fill(t, api.Topic("T"), 1, 3)
+		})
+		require.NoError(t, os.Remove(filepath.Join(streamDir(dir, jetstream.StreamName("T")), "meta.inf")))
+		run(t, dir, func(api *sdk.Client) { again(t, api) })
+	})
+}

@@ -1,0 +1,35 @@
+package jetstream
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestATopicIsMadeEmptyEvenOnAnEngineElsewhere has the engine remove a topic while
+// it is still removing an earlier one of that name, and nobody sweep before.
+func TestATopicIsMadeEmptyEvenOnAnEngineElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	engine, err := StartServer(ServerOptions{Dir: dir, SyncInterval: time.Minute, MaxMessageBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(engine.Shutdown)
+	topics := startProcess(t, engine, false).topics
+	require.NoError(t, topics.Create(t.Context(), "T", topics.DefaultSettings()))
+	require.NoError(t, topics.Publish(t.Context(), "T", []byte("old")))
+	removing := filepath.Join(dir, streamsDir, "."+StreamName("T"))
+	require.NoError(t, os.MkdirAll(filepath.Join(removing, "msgs"), 0o750))
+	require.NoError(t, topics.Delete(t.Context(), "T"))
+
+	made := make(chan error)
+	go func() { made <- topics.Create(t.Context(), "T", topics.DefaultSettings()) }()
+	require.NoError(t, os.RemoveAll(removing))
+	require.NoError(t, <-made)
+	last, err := topics.LastSequence(t.Context(), "T")
+	require.NoError(t, err)
+	assert.Zero(t, last)
+}
