@@ -11,6 +11,7 @@ import (
 
 	"dq/facade/access"
 	"dq/jetstream"
+	"dq/registry"
 )
 
 // caller is what is known of who makes a request. It is kept with the request.
@@ -164,23 +165,68 @@ func (f *Facade) registerWithinQuota(ctx context.Context, c *fiber.Ctx, register
 	}, register)
 }
 
-// lasting returns a check for a stream of the caller, which outlives the request
-// and perhaps the token: it fails when the caller may not have it any more, and
-// counts bytes that were sent.
-func (f *Facade) lasting(c *fiber.Ctx, topic string) func(views []messageView) error {
-	p := callerOf(c).principal
-	if f.opts.Tokens == nil {
-		return func([]messageView) error { return nil }
+// hide takes out of err what its message tells of topics that p may not see.
+func hide(p *access.Principal, err error) error {
+	var other *NotRegisteredError
+	if errors.As(err, &other) && !p.Sees(other.Of) {
+		return &registry.NotFoundError{Kind: other.Kind, ID: other.ID}
 	}
-	return func(views []messageView) (err error) {
-		if p, err = f.opts.Tokens.Renew(p); err != nil {
-			return err
-		}
-		for i := range views {
-			p.Charge(views[i].size())
-		}
-		return visible(p.Require(topic, toConsume.scopes...))
+	var gone *registry.NotFoundError
+	if errors.As(err, &gone) && gone.Gone && !p.Sees(gone.Topic) {
+		return &registry.NotFoundError{Kind: gone.Kind, ID: gone.ID}
 	}
+	var letter *jetstream.DeadLetterError
+	if errors.As(err, &letter) && !p.Sees(letter.Topic) {
+		return &jetstream.DeadLetterError{Sequence: letter.Sequence}
+	}
+	return err
+}
+
+// A session is work that takes longer than a request may: a stream, or a long
+// poll. The caller's token may be revoked meanwhile, or expire.
+type session struct {
+	tokens    *access.Tokens // nil if there is no access control
+	principal *access.Principal
+	topic     string
+}
+
+func (f *Facade) session(c *fiber.Ctx, topic string) *session {
+	return &session{f.opts.Tokens, callerOf(c).principal, topic}
+}
+
+// onChange calls wake as soon as the caller may have to be checked again.
+func (s *session) onChange(wake func()) (stop func() bool) {
+	if s.tokens == nil {
+		return func() bool { return true }
+	}
+	return s.tokens.OnChange(wake)
+}
+
+// check fails when the caller may not go on. It counts what was sent.
+func (s *session) check(sent ...messageView) error {
+	if s.tokens == nil {
+		return nil
+	}
+	p, err := s.tokens.Renew(s.principal)
+	if err != nil {
+		return err
+	}
+	for i := range sent {
+		p.Charge(sent[i].size())
+	}
+	return visible(p.Require(s.topic, toConsume.scopes...))
+}
+
+// some returns the next messages, if the caller may have them.
+func (s *session) some(ctx context.Context, next func(context.Context) ([]messageView, error)) ([]messageView, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	views, err := next(ctx)
+	if denied := s.check(views...); denied != nil {
+		return nil, denied
+	}
+	return views, hide(s.principal, err)
 }
 
 // refusalHeaders sets the headers that belong to a refusal.

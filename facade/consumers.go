@@ -86,6 +86,10 @@ func (n *newConsumer) leases(c *jetstream.Consumer) error {
 		return &FieldError{"max_deliveries", fmt.Sprintf("want 0 for no limit, or more, not %d", c.MaxDeliveries)}
 	case c.DeadLetterTopic != "" && c.MaxDeliveries == 0:
 		return &FieldError{"dead_letter_topic", "it needs max_deliveries: without that no message ever gets there"}
+	case c.DeadLetterTopic == c.Topic:
+		return &jetstream.SettingError{Setting: "dead_letter_topic", Value: c.Topic, Want: "another topic"}
+	case c.DeadLetterTopic != "":
+		return jetstream.CheckName(c.DeadLetterTopic)
 	}
 	return nil
 }
@@ -164,10 +168,8 @@ func (f *Facade) v1CreateConsumer(ctx context.Context, c *fiber.Ctx) (any, error
 	if err != nil {
 		return nil, err
 	}
-	if spec.DeadLetterTopic != "" { // else it would be a way to write anywhere
-		if err := callerOf(c).principal.RequireToCreate(spec.DeadLetterTopic, access.Produce); err != nil {
-			return nil, err
-		}
+	if err := f.prepareDeadLetters(ctx, c, spec); err != nil {
+		return nil, err
 	}
 	var consumer jetstream.Consumer
 	var made bool
@@ -183,6 +185,30 @@ func (f *Facade) v1CreateConsumer(ctx context.Context, c *fiber.Ctx) (any, error
 		status = fiber.StatusCreated
 	}
 	return f.answerConsumer(ctx, c, status, consumer)
+}
+
+// prepareDeadLetters sees to it that the dead-letter topic of a new consumer is
+// there, and that the caller may write to it; else it would be a way to write
+// anywhere.
+func (f *Facade) prepareDeadLetters(ctx context.Context, c *fiber.Ctx, spec jetstream.Consumer) error {
+	topic, p := spec.DeadLetterTopic, callerOf(c).principal
+	if topic == "" {
+		return nil
+	}
+	if _, err := f.queue.Locate(ctx, spec.Topic, Place{New: true}); err != nil {
+		return err
+	}
+	if err := p.RequireToCreate(topic, access.Produce); err != nil {
+		return err
+	}
+	if !p.Allows(access.Admin, topic) {
+		_, err := f.queue.Locate(ctx, topic, Place{New: true})
+		return err
+	}
+	return f.createWithinQuota(ctx, c, topic, func(ctx context.Context) error {
+		_, err := f.queue.EnsureTopic(ctx, topic, func(*jetstream.Settings) error { return nil })
+		return err
+	})
 }
 
 func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (any, error) {
@@ -269,6 +295,9 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (any, error) {
 	}
 	defer stop()
 	deliveries, err := f.queue.Fetch(ctx, consumer, limits)
+	if denied := f.session(c, consumer.Topic).check(); denied != nil {
+		return nil, denied
+	}
 	switch {
 	case err != nil:
 		return nil, err

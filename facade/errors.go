@@ -16,6 +16,7 @@ type NotRegisteredError struct {
 	Kind  registry.Kind
 	ID    string
 	Topic string
+	Of    string // the topic that it was given out for, which not everybody may see
 }
 
 func (e *NotRegisteredError) Error() string {
@@ -173,6 +174,7 @@ var problems = []problemRow{
 	failed[*OverloadedError]("overloaded"),
 	failed[*jetstream.StorageFullError](codeStorageFull),
 	failed[*jetstream.UnavailableError]("unavailable"),
+	failed[*jetstream.DeadLetterError]("dead_letter_refused"), // of one that the caller may not see
 	failed[*registry.UnavailableError]("unavailable"),
 	when(transportProblem),
 }

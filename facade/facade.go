@@ -189,7 +189,7 @@ func (f *Facade) serve(r route) fiber.Handler {
 		}
 		f.audit(c, r, err)
 		if err != nil {
-			return err
+			return hide(callerOf(c).principal, err)
 		}
 		c.Set(fiber.HeaderCacheControl, "no-store")
 		switch out := value.(type) {
@@ -220,8 +220,8 @@ func created(body any) reply { return reply{fiber.StatusCreated, body} }
 
 var noContent = reply{fiber.StatusNoContent, nil}
 
-// waiting returns a context that ends after wait, when the client hangs up, and
-// when the broker stops. Stop ends it before the handler returns.
+// waiting returns a context that ends after wait, when the client hangs up, when
+// the broker stops, and when tokens change. Stop ends it before the handler returns.
 func (f *Facade) waiting(c *fiber.Ctx, wait time.Duration) (_ context.Context, stop func(), err error) {
 	ctx, cancel := context.WithTimeout(f.running, wait)
 	client, ok := c.Context().Conn().(*conn)
@@ -234,7 +234,9 @@ func (f *Facade) waiting(c *fiber.Ctx, wait time.Duration) (_ context.Context, s
 		return nil, nil, err
 	}
 	unwatch := client.watch(cancel)
+	settled := f.session(c, "").onChange(cancel)
 	return ctx, func() {
+		settled()
 		unwatch()
 		cancel()
 		leave()

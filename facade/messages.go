@@ -150,6 +150,9 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (any, error) {
 	}
 	defer stop()
 	msgs, err := f.browse(ctx, stop, topic, r)
+	if err == nil {
+		err = f.session(c, topic).check()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -111,6 +111,9 @@ func checkIdempotencyKey(field, key string) error {
 	if len(key) > maxIdempotencyKey || !headerValue(key) {
 		return &FieldError{field, fmt.Sprintf("want at most %d bytes without control characters, and no space around them", maxIdempotencyKey)}
 	}
+	if strings.HasPrefix(key, jetstream.ReservedID) {
+		return &FieldError{field, fmt.Sprintf("keys that start with %s are the broker's own: choose another than %.100q", jetstream.ReservedID, key)}
+	}
 	return nil
 }
 

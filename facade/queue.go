@@ -304,7 +304,7 @@ func (q *Queue) registration(ctx context.Context, kind registry.Kind, id ID, top
 	if _, err := q.Topics.LastSequence(ctx, topic); err != nil {
 		return registry.Registration{}, err
 	}
-	return registry.Registration{}, &NotRegisteredError{Kind: kind, ID: id.Text, Topic: topic}
+	return registry.Registration{}, &NotRegisteredError{Kind: kind, ID: id.Text, Topic: topic, Of: reg.Topic}
 }
 
 // page returns the topics whose names start with prefix, by name, behind after,

@@ -61,14 +61,6 @@ func (q *Queue) subscribe(ctx context.Context, reg registry.Registration, start 
 // that has a name is registered once: if it is there, it has to have the same
 // settings.
 func (q *Queue) CreateConsumer(ctx context.Context, spec jetstream.Consumer, start Place) (_ jetstream.Consumer, created bool, err error) {
-	if spec.DeadLetterTopic != "" {
-		if err := jetstream.CheckName(spec.DeadLetterTopic); err != nil {
-			return spec, false, err
-		}
-		if spec.DeadLetterTopic == spec.Topic {
-			return spec, false, &jetstream.SettingError{Setting: "dead_letter_topic", Value: spec.Topic, Want: "another topic"}
-		}
-	}
 	reg := registry.Registration{
 		Topic: spec.Topic, Name: spec.Name, Key: spec.Key,
 		Lease: spec.Lease, MaxInFlight: spec.MaxInFlight, MaxDeliveries: spec.MaxDeliveries, DeadLetterTopic: spec.DeadLetterTopic,

@@ -2,6 +2,7 @@ package facade
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,7 +45,7 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 	}
 	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: func(*fasthttp.RequestCtx) bool { return true }}
 	client, _ := c.Context().Conn().(*conn)
-	may := f.lasting(c, consumer.Topic) // c ends before the socket begins
+	session := f.session(c, consumer.Topic) // c ends before the socket begins
 	f.streams.Add(1)
 	err = upgrader.Upgrade(c.Context(), func(ws *websocket.Conn) {
 		defer f.streams.Done()
@@ -52,7 +53,7 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 		if client != nil {
 			defer context.AfterFunc(f.running, client.hurry)()
 		}
-		s := &socket{facade: f, consumer: consumer, ws: ws, may: may, pulled: make(chan struct{}, 1)}
+		s := &socket{facade: f, consumer: consumer, ws: ws, session: session, pulled: make(chan struct{}, 1)}
 		s.serve()
 	})
 	if err != nil {
@@ -77,7 +78,7 @@ func (f *Facade) originAllowed(c *fiber.Ctx) bool {
 type socket struct {
 	facade   *Facade
 	consumer jetstream.Consumer
-	may      func([]messageView) error // see lasting
+	session  *session
 
 	writing sync.Mutex
 	ws      *websocket.Conn
@@ -127,14 +128,17 @@ func (s *socket) receive(ctx context.Context) {
 		if err != nil {
 			return
 		}
+		if err := s.session.check(); err != nil {
+			_ = s.fail(nil, err)
+			return
+		}
 		var in socketRequest
 		if err = decodeStrict(text, &in); err == nil {
 			err = s.handle(ctx, &in)
 		}
 		switch {
 		case err != nil:
-			p := s.facade.problem(err)
-			err = s.event(socketEvent{Type: "error", ID: in.ID, Problem: &p})
+			err = s.fail(in.ID, err)
 		case in.ID != nil:
 			err = s.event(socketEvent{Type: "ok", ID: in.ID})
 		}
@@ -186,6 +190,10 @@ func (s *socket) send(ctx context.Context) {
 func (s *socket) sendSome(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeat)
 	defer cancel()
+	defer s.session.onChange(cancel)()
+	if err := s.session.check(); err != nil {
+		return errors.Join(err, s.fail(nil, err))
+	}
 	s.mu.Lock()
 	wanted := s.wanted
 	s.mu.Unlock()
@@ -197,11 +205,10 @@ func (s *socket) sendSome(ctx context.Context) error {
 			return s.write(websocket.PingMessage, nil)
 		}
 	}
-	views, err := s.fetch(ctx, jetstream.Limits{Messages: min(wanted, streamMessages), Bytes: streamBytes})
+	limits := jetstream.Limits{Messages: min(wanted, streamMessages), Bytes: streamBytes}
+	views, err := s.session.some(ctx, func(ctx context.Context) ([]messageView, error) { return s.fetch(ctx, limits) })
 	if err != nil {
-		p := s.facade.problem(err)
-		_ = s.event(socketEvent{Type: "error", Problem: &p})
-		return err
+		return errors.Join(err, s.fail(nil, err))
 	}
 	s.mu.Lock()
 	s.wanted -= len(views)
@@ -217,11 +224,8 @@ func (s *socket) sendSome(ctx context.Context) error {
 	return nil
 }
 
-// fetch waits for messages, as long as the client may have them.
+// fetch waits for messages.
 func (s *socket) fetch(ctx context.Context, limits jetstream.Limits) ([]messageView, error) {
-	if err := s.may(nil); err != nil {
-		return nil, err
-	}
 	deliveries, err := s.facade.fetchSome(ctx, s.consumer, limits)
 	if err != nil {
 		return nil, err
@@ -230,7 +234,13 @@ func (s *socket) fetch(ctx context.Context, limits jetstream.Limits) ([]messageV
 	for i, d := range deliveries {
 		views[i] = viewDelivery(d)
 	}
-	return views, s.may(views)
+	return views, nil
+}
+
+// fail sends an error, with the id of the request that it is about.
+func (s *socket) fail(id jsontext.Value, err error) error {
+	p := s.facade.problem(err)
+	return s.event(socketEvent{Type: "error", ID: id, Problem: &p})
 }
 
 func (s *socket) event(e socketEvent) error {

@@ -119,7 +119,7 @@ func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) (
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Set("X-Accel-Buffering", "no") // proxies are to pass it on at once
 	client, _ := c.Context().Conn().(*conn)
-	may := f.lasting(c, topic)
+	session := f.session(c, topic)
 	f.streams.Add(1)
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer f.streams.Done()
@@ -134,14 +134,7 @@ func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) (
 			return
 		}
 		for ctx.Err() == nil {
-			err := f.streamSome(ctx, w, func(ctx context.Context) ([]messageView, error) {
-				if err := may(nil); err != nil {
-					return nil, err
-				}
-				views, err := next(ctx)
-				return views, errors.Join(err, may(views))
-			})
-			if err != nil {
+			if f.streamSome(ctx, session, w, next) != nil {
 				return
 			}
 		}
@@ -151,10 +144,11 @@ func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) (
 
 // streamSome writes the next messages or, if there are none for a while, a
 // comment.
-func (f *Facade) streamSome(ctx context.Context, w *bufio.Writer, next func(context.Context) ([]messageView, error)) error {
+func (f *Facade) streamSome(ctx context.Context, s *session, w *bufio.Writer, next func(context.Context) ([]messageView, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeat)
 	defer cancel()
-	views, failed := next(ctx)
+	defer s.onChange(cancel)()
+	views, failed := s.some(ctx, next)
 	for i := range views {
 		if err := writeEvent(w, strconv.FormatUint(views[i].Sequence, 10), "", &views[i]); err != nil {
 			return err

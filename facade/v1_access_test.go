@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/fasthttp/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -21,7 +23,22 @@ type guarded struct {
 	t      *testing.T
 	url    string
 	tokens map[string]string
+	file   string // of the tokens
 	audit  string
+}
+
+// revoke takes a token out of the file.
+func (g *guarded) revoke(name string) {
+	g.t.Helper()
+	data, err := os.ReadFile(g.file)
+	require.NoError(g.t, err)
+	file, err := access.Parse(g.file, data)
+	require.NoError(g.t, err)
+	file.Tokens = slices.DeleteFunc(file.Tokens, func(e access.Entry) bool { return e.Name == name })
+	data, err = access.Encode(file)
+	require.NoError(g.t, err)
+	require.NoError(g.t, os.WriteFile(g.file+".new", data, 0o600))
+	require.NoError(g.t, os.Rename(g.file+".new", g.file))
 }
 
 func startGuarded(t *testing.T, grants map[string]string) *guarded {
@@ -36,6 +53,7 @@ func startGuarded(t *testing.T, grants map[string]string) *guarded {
 		g.tokens[name] = token
 	}
 	cfg := brokertest.Config("")
+	g.file = file
 	cfg.Tokens, cfg.AuditLog = file, g.audit
 	g.url = brokertest.Start(t, cfg).URL()
 	return g
@@ -100,6 +118,134 @@ func TestWhoHasNoGrantCannotTellWhetherATopicExists(t *testing.T) {
 	assert.Contains(t, list, "No Topic found")
 	status, _ = g.do("root", "GET", "/v1/topics/here", "")
 	assert.Equal(t, 200, status, "nothing was changed")
+}
+
+func TestAnIdOfAHiddenTopicIsAsIfItWasNeverGivenOut(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "alice": "mine-*=admin,produce,consume"})
+	g.do("root", "PUT", "/v1/topics/mine-1", "")
+	const kept, deleted, never = "0", "1", "9"
+	for range 2 {
+		g.do("root", "POST", "/producer/register", `{"topic":"hidden"}`)
+		g.do("root", "POST", "/consumer/register", `{"topic":"hidden"}`)
+	}
+	g.do("root", "DELETE", "/v1/topics/hidden/consumers/1", "")
+	for _, call := range [][3]string{
+		{"GET", "/size?topic=mine-1&consumer_id=ID", ""}, {"GET", "/consumer/consume?topic=mine-1&consumer_id=ID", ""},
+		{"POST", "/producer/produce", `{"topic":"mine-1","producer_id":ID,"message":"x"}`},
+		{"GET", "/v1/topics/mine-1/consumers/ID", ""}, {"DELETE", "/v1/topics/mine-1/consumers/ID", ""},
+		{"POST", "/v1/topics/mine-1/consumers/ID/fetch", ""}, {"GET", "/v1/topics/mine-1/consumers/ID/stream", ""},
+	} {
+		answer := func(who, id string) string {
+			status, body := g.do(who, call[0], strings.ReplaceAll(call[1], "ID", id), strings.ReplaceAll(call[2], "ID", id))
+			return fmt.Sprint(status, strings.ReplaceAll(body, ":"+id, ":ID"))
+		}
+		assert.Equal(t, answer("alice", never), answer("alice", kept), call)
+		assert.Equal(t, answer("alice", never), answer("alice", deleted), call)
+	}
+	_, answer := g.do("root", "GET", "/size?topic=mine-1&consumer_id=1", "")
+	assert.Contains(t, answer, "does not exist any more", "who sees the topic is told more")
+}
+
+func TestADeadLetterTopicTellsNothingToWhoDoesNotSeeIt(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "reader": "T=consume"})
+	g.do("root", "PUT", "/v1/topics/T", "")
+	g.do("root", "PUT", "/v1/topics/D", `{"max_messages":1,"when_full":"refuse_new"}`)
+	g.do("root", "POST", "/v1/topics/D/messages", "x")
+	g.do("root", "POST", "/v1/topics/T/messages", "x")
+	g.do("root", "POST", "/v1/topics/T/consumers", `{"name":"c","mode":"lease","start":"first","lease":"100ms","max_deliveries":1,"dead_letter_topic":"D"}`)
+	status, _ := g.do("root", "POST", "/v1/topics/T/consumers/c/fetch", "")
+	require.Equal(t, 200, status)
+	status, answer := g.do("reader", "POST", "/v1/topics/T/consumers/c/fetch?wait=10s", "")
+	assert.Equal(t, 503, status)
+	assert.Contains(t, answer, `"dead_letter_refused"`)
+	assert.NotContains(t, answer, "Topic:D")
+	status, answer = g.do("root", "POST", "/v1/topics/T/consumers/c/fetch", "")
+	assert.Equal(t, 429, status)
+	assert.Contains(t, answer, "Topic:D is full")
+}
+
+func TestADeadLetterTopicIsMadeByThoseWhoMayMakeIt(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "worker": "T*=consume,produce"})
+	g.do("root", "PUT", "/v1/topics/T", "")
+	const body = `{"name":"c","mode":"lease","max_deliveries":1,"dead_letter_topic":"T-dead"}`
+	for _, test := range []struct {
+		who, topic string
+		status     int
+	}{{"worker", "T", 404}, {"root", "T-none", 404}, {"worker", "T", 404}, {"root", "T", 201}, {"worker", "T", 200}} {
+		status, answer := g.do(test.who, "POST", "/v1/topics/"+test.topic+"/consumers", body)
+		assert.Equal(t, test.status, status, "%v %s", test, answer)
+	}
+}
+
+func TestWhoseTokenIsRevokedGetsNothingMore(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "alice": "T=consume"})
+	g.do("root", "PUT", "/v1/topics/T", "")
+	for i := range 2 {
+		g.do("root", "POST", "/v1/topics/T/consumers", fmt.Sprintf(`{"name":"c%d"}`, i))
+	}
+	type answer struct {
+		call, body string
+	}
+	calls := []string{
+		"GET /v1/topics/T/messages?from=new&wait=50s", "POST /v1/topics/T/consumers/c0/fetch?wait=50s",
+		"GET /v1/topics/T/consumers/c1/stream", "SSE /v1/topics/T/messages",
+	}
+	answers := make(chan answer, len(calls))
+	for _, call := range calls {
+		method, path, _ := strings.Cut(call, " ")
+		request, err := http.NewRequestWithContext(t.Context(), strings.Replace(method, "SSE", "GET", 1), g.url+path, nil)
+		require.NoError(t, err)
+		request.Header.Set("Authorization", "Bearer "+g.tokens["alice"])
+		if method == "SSE" {
+			request.Header.Set("Accept", "text/event-stream")
+		}
+		go func() {
+			response, err := http.DefaultClient.Do(request)
+			if assert.NoError(t, err) {
+				body, err := io.ReadAll(response.Body)
+				assert.NoError(t, err)
+				_ = response.Body.Close()
+				answers <- answer{call, string(body)}
+			}
+		}()
+	}
+	// What was taken for a consumer whose reader may not have it would be lost.
+	position := func() string { _, body := g.do("root", "GET", "/v1/topics/T/consumers/c0", ""); return body }
+	before := position()
+	g.revoke("alice")
+	for range calls {
+		a := <-answers
+		assert.Contains(t, a.body, "unauthenticated", a.call)
+	}
+	assert.Equal(t, before, position())
+}
+
+func TestASocketEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "alice": "T=consume"})
+	g.do("root", "PUT", "/v1/topics/T", "")
+	g.do("root", "POST", "/v1/topics/T/consumers", `{"name":"c","mode":"lease"}`)
+	g.do("root", "POST", "/v1/topics/T/messages", "x")
+	ws, answer, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(g.url, "http")+"/v1/topics/T/consumers/c/socket",
+		http.Header{"Authorization": {"Bearer " + g.tokens["alice"]}})
+	require.NoError(t, err)
+	defer ws.Close()
+	answer.Body.Close()
+	require.NoError(t, ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"pull","count":1}`)))
+	_, text, err := ws.ReadMessage()
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"message"`)
+	g.revoke("alice")
+	_, text, err = ws.ReadMessage()
+	require.NoError(t, err)
+	assert.Contains(t, string(text), `"unauthenticated"`)
+	_, _, err = ws.ReadMessage()
+	var closed *websocket.CloseError
+	assert.ErrorAs(t, err, &closed)
 }
 
 func TestNothingIsAnsweredWithoutAToken(t *testing.T) {

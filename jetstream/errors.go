@@ -72,6 +72,24 @@ func (e *FullError) Error() string {
 	return fmt.Sprintf("Topic:%s is full and refuses new messages: purge it, or raise max_messages or max_bytes", e.Topic)
 }
 
+// DeadLetterError is a message that was delivered as often as it may be, and that
+// the dead-letter topic does not take.
+type DeadLetterError struct {
+	Topic    string // the dead-letter topic
+	Sequence uint64 // of the message, in its own
+	Err      error
+}
+
+func (e *DeadLetterError) Error() string {
+	const text = "message %d was delivered as often as it may be, and the dead-letter topic does not take it"
+	if e.Err == nil {
+		return fmt.Sprintf(text, e.Sequence)
+	}
+	return fmt.Sprintf(text+": %v", e.Sequence, e.Err)
+}
+
+func (e *DeadLetterError) Unwrap() error { return e.Err }
+
 // MessageTooLargeError is a message above the limit of its topic.
 type MessageTooLargeError struct{ Topic string }
 

@@ -91,7 +91,7 @@ func (c *Consumers) lend(ctx context.Context, consumer Consumer, p *position, ne
 		}
 		if consumer.MaxDeliveries > 0 && l.Deliveries >= consumer.MaxDeliveries {
 			if err := c.bury(ctx, consumer, next.Epoch, m, l.Deliveries); err != nil {
-				unburied = err
+				unburied = &DeadLetterError{Topic: consumer.DeadLetterTopic, Sequence: m.Sequence, Err: err}
 				i++
 				continue
 			}
@@ -143,7 +143,7 @@ func (c *Consumers) bury(ctx context.Context, consumer Consumer, epoch uint64, m
 	}
 	draft := Draft{
 		Key: m.Key, ContentType: m.ContentType, Headers: headers, Data: m.Data,
-		ID: fmt.Sprintf("dq-dead-%d-%d-%d", consumer.ID, epoch, m.Sequence),
+		ID: fmt.Sprintf("%sdead-%d-%d-%d", ReservedID, consumer.ID, epoch, m.Sequence),
 	}
 	err := c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
 	var none *NotFoundError

@@ -69,6 +69,10 @@ type Receipt struct {
 	Err error
 }
 
+// ReservedID is what the ids of messages that dq itself moves start with. Those of
+// clients may not: one that was used before would be taken for the same message.
+const ReservedID = "dq-"
+
 // Reserved reports whether clients may not set a header of that name.
 func Reserved(header string) bool {
 	lower := strings.ToLower(header)

@@ -62,6 +62,8 @@ var (
 	ErrWrongMode         = &Error{Code: "wrong_mode"} // not for a consumer of this mode
 	ErrLeaseLost         = &Error{Code: "lease_lost"} // another may have the message by now
 
+	ErrDeadLetterRefused = &Error{Code: "dead_letter_refused"} // by a topic that the token does not see
+
 	ErrInvalidField = &Error{Code: "invalid_field"}
 	ErrMissingField = &Error{Code: "missing_field"}
 	ErrInvalidJSON  = &Error{Code: "invalid_json"}

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"crypto/subtle"
 	"crypto/tls"
 	"encoding/hex"
@@ -25,6 +26,9 @@ type table struct {
 	byHash map[[8]byte][]*Principal
 	byCert map[string]*Principal
 	byName map[string]*Principal
+
+	valid   context.Context // until there is a newer one
+	replace context.CancelFunc
 }
 
 // Open reads the file of tokens at path and follows its changes until Close. A
@@ -32,7 +36,7 @@ type table struct {
 // the file's content are [*FileError].
 func Open(path string, logger *slog.Logger) (_ *Tokens, err error) {
 	t := &Tokens{path: path}
-	t.current.Store(&table{})
+	t.current.Store(newTable(File{}, &table{}))
 	t.watcher, err = watch("tokens", []string{path}, t.load, logger)
 	if err != nil {
 		return nil, err
@@ -48,8 +52,16 @@ func (t *Tokens) load(contents [][]byte) error {
 	if err != nil {
 		return err
 	}
-	t.current.Store(newTable(file, t.current.Load()))
+	before := t.current.Load()
+	t.current.Store(newTable(file, before))
+	before.replace()
 	return nil
+}
+
+// OnChange calls f in a goroutine of its own as soon as the tokens change, unless
+// stop is called before. Who waits for long is to ask then whether it still may.
+func (t *Tokens) OnChange(f func()) (stop func() bool) {
+	return context.AfterFunc(t.current.Load().valid, f)
 }
 
 // newTable makes the table of a file that was checked. A principal keeps the
@@ -60,6 +72,7 @@ func newTable(file File, before *table) *table {
 		byCert: make(map[string]*Principal),
 		byName: make(map[string]*Principal),
 	}
+	next.valid, next.replace = context.WithCancel(context.Background())
 	for _, e := range file.Tokens {
 		p := &Principal{name: e.Name, cert: e.Cert, grants: e.Grants, expires: e.Expires}
 		if old := before.byName[e.Name]; old != nil && reflect.DeepEqual(old.account.limits, e.Limits) {
