@@ -193,6 +193,9 @@ func (f *Facade) readBody(limit int) fiber.Handler {
 		}
 		defer give()
 		body, err := readAtMost(stream, length, limit)
+		if client, ok := c.Context().Conn().(*conn); ok && err == nil && length < 0 && client.ended {
+			err = errors.New("it ended before its last chunk") // which the stream takes for its end
+		}
 		var tooLarge *TooLargeError
 		switch {
 		case err == nil:

@@ -163,9 +163,11 @@ func ServerConfig() fiber.Config {
 		DisableStartupMessage: true,
 		CaseSensitive:         true,
 		StreamRequestBody:     true, // readBody decides how much of it is read
-		ReadBufferSize:        maxHeaderBytes,
-		ReadTimeout:           transferTimeout,
-		IdleTimeout:           idleTimeout,
+		// A form is a message like any other, and not to be read before readBody.
+		DisablePreParseMultipartForm: true,
+		ReadBufferSize:               maxHeaderBytes,
+		ReadTimeout:                  transferTimeout,
+		IdleTimeout:                  idleTimeout,
 	}
 }
 

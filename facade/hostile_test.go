@@ -87,6 +87,48 @@ func TestRequestsWhoseEndIsInDoubtAreRefusedAndTheConnectionClosed(t *testing.T)
 	})
 }
 
+func TestABodyThatEndsEarlyIsNotStored(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.topic("T", "")
+	for _, body := range []string{
+		"Transfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+		"Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\nfi",
+		"Content-Length: 6\r\n\r\nfirst",
+	} {
+		conn := dial(t, a.url)
+		_, err := io.WriteString(conn, "POST "+path("T", "messages")+" HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"+body)
+		require.NoError(t, err)
+		half, ok := conn.(*net.TCPConn)
+		require.True(t, ok)
+		require.NoError(t, half.CloseWrite())
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusBadRequest, answer.StatusCode, body)
+		answer.Body.Close()
+	}
+	assert.Empty(t, a.browse("T"))
+}
+
+func TestAFormIsAMessageAsItIs(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.topic("T", "")
+	const kind = "multipart/form-data; boundary=zz"
+	for i, body := range []string{
+		"before\r\n--zz\r\nContent-Disposition: form-data; name=b\r\n\r\n1\r\n--zz\r\nContent-Disposition: form-data; name=a\r\nContent-Type: x/y\r\n\r\n2\r\n--zz--\r\nbehind",
+		"no form at all",
+	} {
+		answer, err := http.Post(a.url+path("T", "messages"), kind, strings.NewReader(body)) //nolint:noctx // short
+		require.NoError(t, err)
+		answer.Body.Close()
+		require.Equal(t, http.StatusCreated, answer.StatusCode)
+		stored := a.browse("T")[i]
+		assert.Equal(t, kind, stored.ContentType)
+		assert.Equal(t, body, *stored.Data)
+	}
+}
+
 // A client that sends a byte now and then must not keep a connection for ever.
 func TestASlowClientIsCutOff(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package facade
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -138,6 +139,7 @@ type conn struct {
 	net.Conn
 	listener *listener
 	heard    bool      // only the goroutine that reads uses it
+	ended    bool      // the same: the client sends nothing any more
 	early    []byte    // read by watch before the server asked for it
 	moved    time.Time // when the deadline for writing was moved
 
@@ -156,6 +158,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.heard = true
 		c.listener.heard(c)
 	}
+	c.ended = c.ended || err == io.EOF
 	return n, err
 }
 
