@@ -91,7 +91,11 @@ func decodeJSON(body []byte, into any, opts ...json.Options) error {
 	case semantic.GoType != nil && semantic.Err != nil && readsItself(semantic.GoType, semantic.JSONKind):
 		return &FieldError{field, semantic.Err.Error()}
 	}
-	return &FieldError{field, fmt.Sprintf("want %s, not %s", typeName(semantic.GoType), kindName(semantic.JSONKind))}
+	got := kindName(semantic.JSONKind)
+	if semantic.JSONKind == '0' && len(semantic.JSONValue) > 0 {
+		got = fmt.Sprintf("%.100s", semantic.JSONValue)
+	}
+	return &FieldError{field, fmt.Sprintf("want %s, not %s", typeName(semantic.GoType), got)}
 }
 
 // readsItself reports whether t reads a JSON value of that kind itself, so that

@@ -1,6 +1,8 @@
 package facade
 
 import (
+	"net/url"
+
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/adaptor"
 	"github.com/swaggest/swgui"
@@ -17,7 +19,7 @@ const (
 // serveDescription serves the description of the API and a page to browse it
 // and try it out, which needs no network.
 func (f *Facade) serveDescription() {
-	f.app.Add(fiber.MethodGet, descriptionPath, func(c *fiber.Ctx) error {
+	f.app.Get(descriptionPath, func(c *fiber.Ctx) error {
 		c.Context().SetContentType("application/yaml")
 		return c.Send(openapi.YAML)
 	})
@@ -25,5 +27,10 @@ func (f *Facade) serveDescription() {
 		Title: "dq", SwaggerJSON: descriptionPath, BasePath: docsPath,
 		HideCurl: false, ShowTopBar: false, JsonEditor: false,
 	})
-	f.app.Add(fiber.MethodGet, docsPath+"*", adaptor.HTTPHandler(page))
+	f.app.Get(docsPath+"*", func(c *fiber.Ctx) error {
+		if _, err := url.ParseRequestURI(c.OriginalURL()); err != nil {
+			return fiber.ErrNotFound
+		}
+		return adaptor.HTTPHandler(page)(c)
+	})
 }

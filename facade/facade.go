@@ -131,10 +131,10 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 		f.app.Add(r.method, r.path, f.serve(r))
 	}
 	f.serveDescription()
-	f.app.Add(fiber.MethodGet, livePath, func(c *fiber.Ctx) error {
+	f.app.Get(livePath, func(c *fiber.Ctx) error {
 		return success{}.write(c)
 	})
-	f.app.Add(fiber.MethodGet, readyPath, f.readyz)
+	f.app.Get(readyPath, f.readyz)
 	return f
 }
 
@@ -147,8 +147,14 @@ func knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 			c.Response.Header.Set(fiber.HeaderAllow, "DELETE, GET, PATCH, POST, PUT")
 			c.SetConnectionClose() // it may not be HTTP at all
 			message := fmt.Sprintf("%.100q is no method that the broker knows", method)
-			body, _ := json.Marshal(failure{"failure", "method_not_allowed", message})
+			const code = "method_not_allowed"
+			var answer any = failure{"failure", code, message}
 			c.SetContentType(fiber.MIMEApplicationJSON)
+			if isV1(string(c.Path())) {
+				answer = detailsOf(problem{code: code, status: fiber.StatusMethodNotAllowed}, message, nil)
+				c.SetContentType(mimeProblem)
+			}
+			body, _ := json.Marshal(answer)
 			c.SetBody(body)
 			return
 		}
@@ -271,11 +277,14 @@ func (f *Facade) fail(c *fiber.Ctx, err error) error {
 		f.opts.Logger.Error("request failed", "method", c.Method(), "path", c.Path(), "code", p.code, "error", err)
 	}
 	refusalHeaders(c, p, err)
-	if strings.HasPrefix(c.Path(), "/v1/") {
+	if isV1(c.Path()) {
 		return writeProblem(c, p, describe(c, p, err), err)
 	}
 	return writeJSON(c, status, failure{"failure", p.code, describe(c, p, err)})
 }
+
+// isV1 says whether failures on path are told as under /v1.
+func isV1(path string) bool { return path == "/v1" || strings.HasPrefix(path, "/v1/") }
 
 // problemDetails is a failure under /v1, as RFC 9457 has it.
 type problemDetails struct {
@@ -330,9 +339,11 @@ func writeProblem(c *fiber.Ctx, p problem, detail string, err error) error {
 	if err := writeJSON(c, p.status, detailsOf(p, detail, err)); err != nil {
 		return err
 	}
-	c.Context().SetContentType("application/problem+json")
+	c.Context().SetContentType(mimeProblem)
 	return nil
 }
+
+const mimeProblem = "application/problem+json"
 
 const internalDetail = "the broker failed on this request; its log says more"
 
@@ -341,6 +352,8 @@ func describe(c *fiber.Ctx, p problem, err error) string {
 	switch p.code {
 	case codeInternal:
 		return internalDetail
+	case "headers_too_large":
+		return fmt.Sprintf("the request line and the headers take more than %d bytes", maxHeaderBytes)
 	case "path_not_found":
 		return fmt.Sprintf("there is no path %s", c.Path())
 	case "method_not_allowed":

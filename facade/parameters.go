@@ -2,6 +2,7 @@ package facade
 
 import (
 	"fmt"
+	"math"
 	"net/url"
 	"strconv"
 	"time"
@@ -151,9 +152,21 @@ func ParsePlace(text string) (Place, error) {
 		return Place{Sequence: n}, nil
 	}
 	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		return Place{Time: t}, nil
+		return placeOf(t), nil
 	}
 	return Place{}, fmt.Errorf(`%.100q is no place in a topic: want first, new, a sequence, or a time such as 2026-01-31T12:00:00Z`, text)
+}
+
+// placeOf is the place of a time. The engine counts nanoseconds of Unix time, of
+// which there are not enough for all times.
+func placeOf(t time.Time) Place {
+	switch {
+	case t.Before(time.Unix(0, 0)):
+		return Place{}
+	case t.After(time.Unix(0, math.MaxInt64)):
+		return Place{New: true}
+	}
+	return Place{Time: t}
 }
 
 // UnmarshalJSONFrom implements [json.UnmarshalerFrom].

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"mime"
 	"strconv"
@@ -27,6 +28,9 @@ const (
 	headerCost = 32
 
 	maxDelay = 365 * 24 * time.Hour
+
+	// maxTTL keeps the end of a message in what the engine can count.
+	maxTTL = 100 * 365 * 24 * time.Hour
 )
 
 // newMessage is a message as a client writes it.
@@ -39,14 +43,25 @@ type newMessage struct {
 	IdempotencyKey string             `json:"idempotency_key"`
 	TTL            jetstream.Duration `json:"ttl"`
 	Delay          jetstream.Duration `json:"delay"`
-	DeliverAt      time.Time          `json:"deliver_at"`
+	DeliverAt      timestamp          `json:"deliver_at"`
+}
+
+// timestamp is a time as a client writes it.
+type timestamp time.Time
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (t *timestamp) UnmarshalText(text []byte) error {
+	if (*time.Time)(t).UnmarshalText(text) != nil {
+		return fmt.Errorf("%.100q is not a time such as 2026-01-31T12:00:00Z", text)
+	}
+	return nil
 }
 
 // draft checks m.
 func (m *newMessage) draft() (d jetstream.Draft, err error) {
 	d = jetstream.Draft{
 		Key: m.Key, ContentType: m.ContentType, Headers: m.Headers,
-		ID: m.IdempotencyKey, TTL: time.Duration(m.TTL), At: m.DeliverAt,
+		ID: m.IdempotencyKey, TTL: time.Duration(m.TTL), At: time.Time(m.DeliverAt),
 	}
 	switch {
 	case m.Data != nil && m.DataBase64 != nil:
@@ -60,7 +75,7 @@ func (m *newMessage) draft() (d jetstream.Draft, err error) {
 	default:
 		return d, &MissingFieldError{Field: "data"}
 	}
-	if m.Delay < 0 || m.Delay != 0 && !m.DeliverAt.IsZero() {
+	if m.Delay < 0 || m.Delay != 0 && !d.At.IsZero() {
 		return d, &FieldError{"delay", "want a duration above 0s, without deliver_at"}
 	}
 	now := time.Now()
@@ -68,7 +83,11 @@ func (m *newMessage) draft() (d jetstream.Draft, err error) {
 		d.At = now.Add(time.Duration(m.Delay))
 	}
 	if d.At.After(now.Add(maxDelay)) {
-		return d, &FieldError{"delay", fmt.Sprintf("want at most %s from now", maxDelay)}
+		field := "deliver_at"
+		if m.Delay > 0 {
+			field = "delay"
+		}
+		return d, &FieldError{field, fmt.Sprintf("want at most %s from now", maxDelay)}
 	}
 	return d, checkDraft(d)
 }
@@ -81,16 +100,20 @@ func checkDraft(d jetstream.Draft) error {
 	if err := checkIdempotencyKey("idempotency_key", d.ID); err != nil {
 		return err
 	}
-	if d.TTL != 0 && d.TTL < time.Second || d.TTL%time.Second != 0 {
-		return &FieldError{"ttl", fmt.Sprintf("want whole seconds, 1s or more, not %s", d.TTL)}
+	if d.TTL != 0 && d.TTL < time.Second || d.TTL%time.Second != 0 || d.TTL > maxTTL {
+		return &FieldError{"ttl", fmt.Sprintf("want whole seconds, 1s to %s, not %s", maxTTL, d.TTL)}
 	}
 	if !headerValue(d.ContentType) {
 		return &FieldError{"content_type", "it may have no control characters, and no space around it"}
 	}
 	size := len(d.ContentType)
+	names := make(map[string]bool, len(d.Headers))
 	for name, value := range d.Headers {
 		size += len(name) + len(value) + headerCost
+		lower := strings.ToLower(name)
 		switch {
+		case names[lower]:
+			return &FieldError{"headers", fmt.Sprintf("%.100q: it is there twice, as HTTP knows no case in names", name)}
 		case strings.EqualFold(name, fiber.HeaderContentType):
 			return &FieldError{"headers", "Content-Type: it has a field of its own, content_type"}
 		case jetstream.Reserved(name):
@@ -100,6 +123,7 @@ func checkDraft(d jetstream.Draft) error {
 		case !headerValue(value):
 			return &FieldError{"headers", fmt.Sprintf("%.100q: the value may have no control characters, and no space around it", name)}
 		}
+		names[lower] = true
 	}
 	if size > maxHeaders {
 		return &FieldError{"headers", fmt.Sprintf("they take %d bytes and may take %d: names, values, and %d for each", size, maxHeaders, headerCost)}
@@ -169,7 +193,9 @@ func answerOf(drafts []jetstream.Draft, receipts []jetstream.Receipt) (any, erro
 				failed = r.Err
 			}
 		case r.Delayed:
-			out[i].DeliverAt = drafts[i].At.UTC()
+			if !r.Duplicate { // else the first one's time is not known
+				out[i].DeliverAt = drafts[i].At.UTC()
+			}
 			delayed++
 		case !r.Duplicate:
 			stored++
@@ -233,7 +259,7 @@ func draftsOf(c *fiber.Ctx, raw bool) (drafts []jetstream.Draft, err error) {
 func arrayOf(body []byte) ([]jetstream.Draft, error) {
 	var messages []newMessage
 	if err := decodeStrict(body, &messages); err != nil {
-		return nil, err
+		return nil, itemOf(err)
 	}
 	if len(messages) > maxMessages {
 		return nil, &BatchTooLargeError{Messages: len(messages)}
@@ -246,6 +272,18 @@ func arrayOf(body []byte) ([]jetstream.Draft, error) {
 		}
 	}
 	return drafts, nil
+}
+
+// itemOf tells which message a field is of, counted as in all other errors.
+func itemOf(err error) error {
+	var field *FieldError
+	if errors.As(err, &field) {
+		index, name, found := strings.Cut(field.Field, "/")
+		if i, notNumber := strconv.Atoi(index); found && notNumber == nil {
+			return &ItemError{"message", i, &FieldError{name, field.Problem}}
+		}
+	}
+	return err
 }
 
 // linesOf reads a JSON object from each line.
@@ -297,7 +335,7 @@ func rawDraft(c *fiber.Ctx) (d jetstream.Draft, err error) {
 	}
 	if value := header.Peek(deliverAtHeader); len(value) > 0 {
 		if err := m.DeliverAt.UnmarshalText(value); err != nil {
-			return d, &FieldError{deliverAtHeader, fmt.Sprintf("%.100q is not a time such as 2026-01-31T12:00:00Z", value)}
+			return d, &FieldError{deliverAtHeader, err.Error()}
 		}
 	}
 	header.VisitAll(func(name, value []byte) {

@@ -110,8 +110,13 @@ func (q *Queue) ChangeTopic(ctx context.Context, topic string, change func(*jets
 	if err != nil {
 		return err
 	}
+	window, byDefault := there.Settings.DedupWindow, there.Settings
+	byDefault.DedupWindow = 0
 	if err := change(&there.Settings); err != nil {
 		return err
+	}
+	if there.Settings.DedupWindow == window && byDefault.Complete().DedupWindow == window {
+		there.Settings.DedupWindow = 0 // the default goes with what else is changed
 	}
 	return q.Topics.Change(ctx, topic, there.Settings)
 }
@@ -230,9 +235,13 @@ func (q *Queue) ProduceBatch(ctx context.Context, topic string, batch Batch) ([]
 	}
 	now := time.Now()
 	delayed := 0
-	for _, draft := range batch.Drafts {
+	for i, draft := range batch.Drafts {
 		if len(draft.Data) > q.MaxMessageBytes {
-			return nil, &TooLargeError{What: "message", Limit: q.MaxMessageBytes}
+			err := &TooLargeError{What: "message", Limit: q.MaxMessageBytes}
+			if len(batch.Drafts) == 1 {
+				return nil, err
+			}
+			return nil, &ItemError{"message", i, err}
 		}
 		if draft.At.After(now) {
 			delayed++

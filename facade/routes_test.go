@@ -26,6 +26,9 @@ func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 		if r.Path == descriptionPath || strings.HasPrefix(r.Path, docsPath) {
 			continue // the description itself
 		}
+		if r.Method == fiber.MethodHead {
+			continue // GET without a body
+		}
 		routes = append(routes, r.Method+" "+asDescribed(r.Path))
 	}
 	document, err := libopenapi.NewDocument(openapi.YAML)

@@ -34,6 +34,8 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 		return nil, err
 	}
 	if !websocket.FastHTTPIsWebSocketUpgrade(c.Context()) {
+		c.Set(fiber.HeaderUpgrade, "websocket")
+		c.Set(fiber.HeaderConnection, "Upgrade")
 		return nil, fiber.NewError(fiber.StatusUpgradeRequired, "this is a WebSocket: ask for an upgrade, or use fetch or stream")
 	}
 	if !f.originAllowed(c) {
@@ -59,7 +61,8 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		f.streams.Done()
 		leave()
-		return nil, fiber.NewError(fiber.StatusBadRequest, err.Error())
+		c.Set(fiber.HeaderSecWebSocketVersion, "13") // the one that there is
+		return nil, fiber.NewError(fiber.StatusBadRequest, strings.TrimPrefix(err.Error(), "websocket: "))
 	}
 	return nil, nil
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/gofiber/fiber/v2"
 
 	"dq/jetstream"
@@ -101,7 +102,21 @@ func (f *Facade) v1ChangeTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 
 // settingsIn changes settings as the body of a request says.
 func settingsIn(c *fiber.Ctx) func(*jetstream.Settings) error {
-	return func(s *jetstream.Settings) error { return decodeOptional(c.BodyRaw(), s) }
+	return func(s *jetstream.Settings) error {
+		if err := decodeOptional(c.BodyRaw(), s); err != nil {
+			return err
+		}
+		var given map[string]jsontext.Value
+		if err := decodeOptional(c.BodyRaw(), &given); err != nil {
+			return err
+		}
+		for name, value := range given {
+			if value.Kind() == 'n' {
+				return &FieldError{name, "want a value, not null: leave it out to keep what there is, or give its zero for none"}
+			}
+		}
+		return nil
+	}
 }
 
 func (f *Facade) v1DescribeTopic(ctx context.Context, c *fiber.Ctx) (any, error) {

@@ -40,6 +40,8 @@ func TestAConsumerStartsWhereItIsTold(t *testing.T) {
 		{`"4"`, 4},
 		{`7`, 7},
 		{`"2001-01-01T00:00:00Z"`, 2},
+		{`"1600-01-01T00:00:00Z"`, 2},
+		{`"2300-01-01T00:00:00Z"`, 7},
 		{`"` + third.Format(time.RFC3339Nano) + `"`, 4},
 		{`"` + third.In(time.FixedZone("", 3600)).Format(time.RFC3339Nano) + `"`, 4},
 		{`"` + time.Now().UTC().Add(time.Hour).Format(time.RFC3339) + `"`, 7},

@@ -77,7 +77,16 @@ func TestAShortMaxAgeNeedsNoWordOnTheDedupWindow(t *testing.T) {
 	assert.Equal(t, "30s", a.topic("T", `{"max_age":"30s"}`).Settings["dedup_window"], "the window is never longer than the age")
 	assert.Equal(t, "2m0s", a.topic("U", `{"max_age":"1h"}`).Settings["dedup_window"])
 	a.put(path("V"), `{"max_age":"30s","dedup_window":"1m"}`).refuses(http.StatusUnprocessableEntity, "invalid_setting")
-	a.patch(path("U"), `{"max_age":"30s","dedup_window":"0s"}`).is(http.StatusOK)
+	changed := func(settings string) any {
+		var after topic
+		a.patch(path("U"), settings).is(http.StatusOK).into(&after)
+		return after.Settings["dedup_window"]
+	}
+	assert.Equal(t, "30s", changed(`{"max_age":"30s"}`), "the default goes with the age")
+	assert.Equal(t, "2m0s", changed(`{"max_age":"1h"}`))
+	assert.Equal(t, "5m0s", changed(`{"dedup_window":"5m"}`))
+	a.patch(path("U"), `{"max_age":"30s"}`).refuses(http.StatusUnprocessableEntity, "invalid_setting")
+	assert.Equal(t, "30s", changed(`{"max_age":"30s","dedup_window":"0s"}`))
 	a.topic("W", `{"dedup_window":"0s"}`)
 	a.put(path("W"), `{"dedup_window":"0s"}`).is(http.StatusOK)
 }
@@ -85,8 +94,8 @@ func TestAShortMaxAgeNeedsNoWordOnTheDedupWindow(t *testing.T) {
 func TestWhatAFullTopicDoesIsASetting(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
-	for name, settings := range map[string]string{"messages": `"max_messages":3`, "bytes": `"max_bytes":900`} {
-		data := strings.Repeat("x", 200)
+	for name, settings := range map[string]string{"messages": `"max_messages":3`, "bytes": `"max_bytes":1100`} {
+		data := strings.Repeat("x", 250)
 		refuse, drop := "refuse-"+name, "drop-"+name
 		a.topic(refuse, `{"when_full":"refuse_new",`+settings+`}`)
 		a.topic(drop, `{"when_full":"drop_oldest",`+settings+`}`)
@@ -120,7 +129,16 @@ func TestAMessageAboveTheTopicsLimitIsRefused(t *testing.T) {
 	a.post(path("T", "messages"), large).refuses(http.StatusRequestEntityTooLarge, "message_too_large")
 	delayed := strings.Replace(large, "{", `{"delay":"1h",`, 1)
 	a.post(path("T", "messages"), delayed).refuses(http.StatusRequestEntityTooLarge, "message_too_large")
+	few := a.topic("few", `{"max_bytes":1100}`)
+	assert.EqualValues(t, 0, few.Settings["max_message_bytes"])
+	p := a.post(path("few", "messages"), fmt.Sprintf(`{"data":"%s"}`, strings.Repeat("x", 1050))).refuses(http.StatusRequestEntityTooLarge, "message_too_large")
+	assert.Contains(t, p.Detail, "582", "rather than to store it and have it go at once")
+	a.post(path("few", "messages"), fmt.Sprintf(`{"data":"%s","key":"%s"}`, strings.Repeat("x", 500), strings.Repeat("k", 240))).is(http.StatusCreated)
+	assert.Len(t, a.browse("few"), 1)
+	a.put(path("few"), `{"max_bytes":1100}`).is(http.StatusOK)
 	a.topic("U", "")
+	batch := fmt.Sprintf(`[{"data":"1"},{"data":"%s"}]`, strings.Repeat("x", 1<<20+1))
+	assert.Contains(t, a.post(path("U", "messages"), batch).refuses(http.StatusRequestEntityTooLarge, "message_too_large").Detail, "message 2")
 	broker := fmt.Sprintf(`{"data":"%s"}`, strings.Repeat("x", 1<<20+1))
 	a.post(path("U", "messages"), broker).refuses(http.StatusRequestEntityTooLarge, "message_too_large")
 	a.do(http.MethodPost, path("U", "messages"), strings.Repeat("x", 1<<20), "Content-Type", "text/plain").is(http.StatusCreated)

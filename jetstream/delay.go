@@ -102,7 +102,7 @@ func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Re
 	for i := range drafts {
 		final := drafts[i].encode(topic)
 		if limit >= 0 && final.Size()-len(final.Subject) > limit { // rather now than when nobody listens any more
-			receipts[i].Err = &MessageTooLargeError{Topic: topic}
+			receipts[i].Err = &MessageTooLargeError{Topic: topic, Limit: limit}
 			continue
 		}
 		msgs, places = append(msgs, drafts[i].wait(topic, created)), append(places, i)

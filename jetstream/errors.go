@@ -91,10 +91,17 @@ func (e *DeadLetterError) Error() string {
 func (e *DeadLetterError) Unwrap() error { return e.Err }
 
 // MessageTooLargeError is a message above the limit of its topic.
-type MessageTooLargeError struct{ Topic string }
+type MessageTooLargeError struct {
+	Topic string
+	Limit int // bytes of data and headers; 0 if it is not known
+}
 
 func (e *MessageTooLargeError) Error() string {
-	return fmt.Sprintf("the message is larger than max_message_bytes of Topic:%s", e.Topic)
+	limit := ""
+	if e.Limit > 0 {
+		limit = fmt.Sprintf(", which are %d", e.Limit)
+	}
+	return fmt.Sprintf("the message is larger than Topic:%s takes%s: send less, or raise its max_message_bytes or max_bytes", e.Topic, limit)
 }
 
 // SequenceError is a publish that expected another last sequence.

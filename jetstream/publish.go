@@ -111,7 +111,7 @@ func (t *Topics) notStored(ctx context.Context, topic string, msgs []*nats.Msg, 
 		limit := int(stream.CachedInfo().Config.MaxMsgSize)
 		for _, m := range msgs {
 			if limit > 0 && m.Size()-len(m.Subject)-len(m.Reply) > limit {
-				return nil, &MessageTooLargeError{Topic: topic}
+				return nil, &MessageTooLargeError{Topic: topic, Limit: limit}
 			}
 		}
 	}
@@ -155,6 +155,8 @@ const (
 	codeBatchIncomplete   = 10176
 	codeReplicas          = 10074
 	codeInvalidConfig     = 10052
+	codeStorageResources  = 10047
+	codeMemoryResources   = 10028
 )
 
 func (t *Topics) publishError(ctx context.Context, topic string, err error) error {
@@ -165,7 +167,11 @@ func (t *Topics) publishError(ctx context.Context, topic string, err error) erro
 	if errors.As(err, &api) {
 		switch api.ErrorCode {
 		case codeMessageTooLarge:
-			return &MessageTooLargeError{Topic: topic}
+			tooLarge := &MessageTooLargeError{Topic: topic}
+			if stream, err := t.stream(ctx, topic); err == nil {
+				tooLarge.Limit = int(stream.CachedInfo().Config.MaxMsgSize)
+			}
+			return tooLarge
 		case codeWrongLastSequence, codeWrongLastSeqR3:
 			wrong := &SequenceError{Topic: topic}
 			if last, err := strconv.ParseUint(strings.TrimPrefix(api.Description, "wrong last sequence: "), 10, 64); err == nil {

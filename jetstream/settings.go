@@ -3,6 +3,7 @@ package jetstream
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,7 +19,7 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 func (d *Duration) UnmarshalText(text []byte) error {
 	value, err := time.ParseDuration(string(text))
 	if err != nil {
-		return fmt.Errorf("%.100q is not a duration such as 500ms, 30s or 1h30m", text)
+		return fmt.Errorf("%.100q is not a duration such as 500ms, 30s or 1h30m, of 2562047h at most", text)
 	}
 	*d = Duration(value)
 	return nil
@@ -33,7 +34,7 @@ const (
 // Settings are what can be set for a topic. Zero is no limit.
 type Settings struct {
 	MaxAge          Duration `json:"max_age"`           // how long messages are kept
-	MaxBytes        int64    `json:"max_bytes"`         // of all messages, with what the engine stores beside them
+	MaxBytes        int64    `json:"max_bytes"`         // of all messages, with what the engine stores beside them; at least [MinBytes]
 	MaxMessages     int64    `json:"max_messages"`      // that are kept
 	WhenFull        string   `json:"when_full"`         // [DropOldest] or [RefuseNew]
 	MaxMessageBytes int32    `json:"max_message_bytes"` // data and headers of one message
@@ -41,6 +42,19 @@ type Settings struct {
 	Replicas        int      `json:"replicas"`          // servers of the cluster that hold the topic, 1 to 5
 	Storage         string   `json:"storage"`           // "file" or "memory"; it cannot be changed
 }
+
+const (
+	// MinBytes is the least that a topic's bytes can be limited to.
+	MinBytes = 1024
+
+	// recordRoom is what the engine stores beside the data and headers of a message,
+	// at most: 34 bytes, and the subject. What is larger than MaxBytes less that is
+	// refused, lest it be stored and go at once.
+	recordRoom = 34 + len(subjectPrefix) + 2*MaxEncodedName + 1
+
+	// MaxDuration keeps what is counted from now in what the engine can count.
+	MaxDuration = Duration(100 * 365 * 24 * time.Hour)
+)
 
 // defaultDedupWindow is the engine's own, which wants none longer than the
 // messages are kept.
@@ -62,14 +76,20 @@ func (s *Settings) check() error {
 	switch {
 	case s.MaxAge != 0 && s.MaxAge < Duration(100*time.Millisecond):
 		return refuse("max_age", time.Duration(s.MaxAge), "0s for no limit, or 100ms and more")
-	case s.MaxBytes < 0:
-		return refuse("max_bytes", s.MaxBytes, "0 for no limit, or more")
+	case s.MaxAge > MaxDuration:
+		return refuse("max_age", time.Duration(s.MaxAge), fmt.Sprintf("0s for no limit, or at most %s", time.Duration(MaxDuration)))
+	case s.MaxBytes < 0 || s.MaxBytes > 0 && s.MaxBytes < MinBytes:
+		return refuse("max_bytes", s.MaxBytes, fmt.Sprintf("0 for no limit, or at least %d", MinBytes))
 	case s.MaxMessages < 0:
 		return refuse("max_messages", s.MaxMessages, "0 for no limit, or more")
 	case s.WhenFull != DropOldest && s.WhenFull != RefuseNew:
 		return refuse("when_full", s.WhenFull, DropOldest+" or "+RefuseNew)
 	case s.MaxMessageBytes < 0:
 		return refuse("max_message_bytes", s.MaxMessageBytes, "0 for no limit but the broker's, or more")
+	case s.MaxBytes > 0 && int64(s.MaxMessageBytes) > s.MaxBytes-int64(recordRoom):
+		return refuse("max_message_bytes", s.MaxMessageBytes, fmt.Sprintf("0, or at most max_bytes less %d, which is %d", recordRoom, s.MaxBytes-int64(recordRoom)))
+	case s.DedupWindow > MaxDuration:
+		return refuse("dedup_window", time.Duration(s.DedupWindow), fmt.Sprintf("at most %s", time.Duration(MaxDuration)))
 	case s.DedupWindow != 0 && s.DedupWindow < Duration(100*time.Millisecond):
 		return refuse("dedup_window", time.Duration(s.DedupWindow), "0s for the default, or 100ms and more")
 	case s.MaxAge != 0 && s.DedupWindow > s.MaxAge:
@@ -101,6 +121,8 @@ func settingsError(operation string, s Settings, err error) error {
 		switch api.ErrorCode {
 		case codeReplicas:
 			return &SettingError{Setting: "replicas", Value: fmt.Sprint(s.Replicas), Want: "at most as many as the cluster has servers, and 1 without a cluster"}
+		case codeStorageResources, codeMemoryResources:
+			return &SettingError{Setting: "max_bytes", Value: fmt.Sprint(s.MaxBytes), Want: "as much as there is room for, with that of all other topics"}
 		case codeInvalidConfig:
 			return &SettingError{Setting: "settings", Value: fmt.Sprintf("%+v", s), Want: "others: " + api.Description}
 		}
@@ -120,6 +142,9 @@ func (s *Settings) apply(cfg *jetstream.StreamConfig) {
 	cfg.MaxBytes = unlimited(s.MaxBytes)
 	cfg.MaxMsgs = unlimited(s.MaxMessages)
 	cfg.MaxMsgSize = int32(unlimited(int64(s.MaxMessageBytes))) //nolint:gosec // it was an int32
+	if s.MaxMessageBytes == 0 && s.MaxBytes > 0 {
+		cfg.MaxMsgSize = largestIn(s.MaxBytes)
+	}
 	cfg.Discard = jetstream.DiscardOld
 	if s.WhenFull == RefuseNew {
 		cfg.Discard = jetstream.DiscardNew
@@ -130,6 +155,11 @@ func (s *Settings) apply(cfg *jetstream.StreamConfig) {
 	if s.Storage == storageNames[Memory] {
 		cfg.Storage = Memory
 	}
+}
+
+// largestIn is the largest message in a topic of so many bytes.
+func largestIn(maxBytes int64) int32 {
+	return int32(min(maxBytes-int64(recordRoom), math.MaxInt32)) //nolint:gosec // it is at least MinBytes
 }
 
 // settingsOf is the inverse of apply.
@@ -143,6 +173,9 @@ func settingsOf(cfg jetstream.StreamConfig) Settings {
 		DedupWindow:     Duration(cfg.Duplicates),
 		Replicas:        cfg.Replicas,
 		Storage:         storageNames[cfg.Storage],
+	}
+	if s.MaxBytes > 0 && s.MaxMessageBytes == largestIn(s.MaxBytes) {
+		s.MaxMessageBytes = 0
 	}
 	if cfg.Discard == jetstream.DiscardNew {
 		s.WhenFull = RefuseNew

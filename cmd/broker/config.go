@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -127,6 +128,9 @@ func (c *Config) check() error {
 	if c.DrainDelay < 0 {
 		return refuse("DRAIN_DELAY", c.DrainDelay, "0s or more")
 	}
+	if err := c.checkOrigins(refuse); err != nil {
+		return err
+	}
 	if c.Replicas < 1 || c.Replicas > jetstream.MaxReplicas {
 		return refuse("REPLICAS", c.Replicas, fmt.Sprintf("1 to %d", jetstream.MaxReplicas))
 	}
@@ -159,6 +163,19 @@ func (c *Config) local() bool {
 	host, _, err := net.SplitHostPort(c.Addr)
 	ip := net.ParseIP(host)
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
+
+func (c *Config) checkOrigins(refuse func(name string, value any, want string) error) error {
+	if c.CORSOrigins == "*" || c.CORSOrigins == "none" || c.CORSOrigins == "" {
+		return nil
+	}
+	for origin := range strings.SplitSeq(c.CORSOrigins, ",") {
+		u, err := url.Parse(strings.TrimSpace(origin))
+		if err != nil || u.Scheme == "" || u.Host == "" || strings.Contains(u.Host, "*") || u.String() != u.Scheme+"://"+u.Host {
+			return refuse("CORS_ORIGINS", c.CORSOrigins, `*, none, or origins such as "https://example.com,http://localhost:3000"`)
+		}
+	}
+	return nil
 }
 
 func (c *Config) checkNATS(refuse func(name string, value any, want string) error) error {

@@ -21,7 +21,7 @@ func topicsCommand(c *client) *cobra.Command {
 				return err
 			}
 			for _, topic := range topics {
-				if err := c.output(cmd).line(map[string]any{"name": topic}, topic); err != nil {
+				if err := c.output(cmd).line(map[string]any{"name": topic}, visible([]byte(topic))); err != nil {
 					return err
 				}
 			}
