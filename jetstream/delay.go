@@ -45,6 +45,7 @@ type Delayer struct {
 	topics *Topics
 	log    *slog.Logger
 	taking jetstream.ConsumeContext
+	before uint64 // the last sequence when this process began
 }
 
 // StartDelayer opens the stream of the delayed messages and starts to move
@@ -63,6 +64,7 @@ func StartDelayer(ctx context.Context, topics *Topics, log *slog.Logger) (*Delay
 	if err != nil {
 		return nil, unavailable("open the delayed messages", err)
 	}
+	d.before = stream.CachedInfo().State.LastSeq
 	consumer, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable:       delayTaker,
 		FilterSubject: dueSubject + "*",
@@ -94,7 +96,7 @@ func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Re
 	if err != nil {
 		return nil, err
 	}
-	created := strconv.FormatInt(stream.CachedInfo().Created.UnixNano(), 10)
+	created := creation(stream)
 	limit := int(stream.CachedInfo().Config.MaxMsgSize)
 	receipts := make([]Receipt, len(drafts))
 	var msgs []*nats.Msg
@@ -119,6 +121,11 @@ func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Re
 	return receipts, nil
 }
 
+// creation tells a topic from another of the same name.
+func creation(stream jetstream.Stream) string {
+	return strconv.FormatInt(stream.CachedInfo().Created.UnixNano(), 10)
+}
+
 // wait is the message that waits for the time of draft.
 func (draft *Draft) wait(topic, created string) *nats.Msg {
 	m := nats.NewMsg(waitSubject + nuid.Next())
@@ -141,7 +148,8 @@ func (draft *Draft) wait(topic, created string) *nats.Msg {
 }
 
 // take moves a message that is due to its topic. If the process dies on the way
-// it is moved again, and the topic recognises its id.
+// the next one takes it again, and looks whether it was moved: the topic may not
+// remember its id for so long.
 func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 	ctx, cancel := context.WithTimeout(context.Background(), d.topics.opts.CallTimeout)
 	defer cancel()
@@ -156,7 +164,11 @@ func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 		return
 	}
 	topic, _ := DecodeName(strings.TrimPrefix(m.Subject(), dueSubject))
-	err = d.produce(ctx, topic, m.Headers().Get(delayTopic), due(m, meta.Sequence.Stream))
+	draft := due(m, meta.Sequence.Stream)
+	if meta.NumDelivered > 1 || meta.Sequence.Stream <= d.before {
+		draft.At = time.UnixMicro(until) // it may be there, since then
+	}
+	err = d.produce(ctx, topic, m.Headers().Get(delayTopic), draft)
 	var gone *NotFoundError
 	switch {
 	case errors.As(err, &gone):
@@ -198,14 +210,37 @@ func due(m jetstream.Msg, sequence uint64) Draft {
 	return draft
 }
 
-// produce appends draft to topic if that is still the one created then.
+// produce appends draft to topic if that is still the one created then. Unless its
+// time is zero it may have been, since that.
 func (d *Delayer) produce(ctx context.Context, topic, created string, draft Draft) error {
 	stream, err := d.topics.stream(ctx, topic)
 	if err != nil {
 		return err
 	}
-	if strconv.FormatInt(stream.CachedInfo().Created.UnixNano(), 10) != created {
+	if creation(stream) != created {
 		return &NotFoundError{Topic: topic} // another of the same name
 	}
+	if !draft.At.IsZero() {
+		if moved, err := d.moved(ctx, topic, draft); moved || err != nil {
+			return err
+		}
+	}
 	return d.topics.PublishAll(ctx, topic, []Draft{draft})[0].Err
+}
+
+// moved reports whether topic has draft already, since its time.
+func (d *Delayer) moved(ctx context.Context, topic string, draft Draft) (bool, error) {
+	r := Range{Since: draft.At, Key: draft.Key, Max: readAtOnce, MaxBytes: readBytes}
+	for {
+		messages, err := d.topics.Read(ctx, topic, r)
+		if err != nil || len(messages) == 0 {
+			return false, err
+		}
+		for _, m := range messages {
+			if m.id == draft.ID {
+				return true, nil
+			}
+			r = Range{From: m.Sequence + 1, Key: r.Key, Max: r.Max, MaxBytes: r.MaxBytes}
+		}
+	}
 }

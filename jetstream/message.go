@@ -35,6 +35,8 @@ type Message struct {
 	ContentType string            // "" if it has none
 	Headers     map[string]string // nil if it has none
 	Data        []byte
+
+	id string // see Draft.ID
 }
 
 // A Draft is a message to be produced.
@@ -172,6 +174,7 @@ func decode(m *nats.Msg) (Message, error) {
 		return Message{}, err
 	}
 	out.ContentType = m.Header.Get(contentTypeHeader)
+	out.id = m.Header.Get(jetstream.MsgIDHeader)
 	for name, values := range m.Header {
 		if len(values) == 0 || name == contentTypeHeader || strings.HasPrefix(name, "Nats-") {
 			continue
