@@ -157,7 +157,7 @@ func TestADeadLetterTopicTellsNothingToWhoDoesNotSeeIt(t *testing.T) {
 	g.do("root", "POST", "/v1/topics/T/consumers", `{"name":"c","mode":"lease","start":"first","lease":"100ms","max_deliveries":1,"dead_letter_topic":"D"}`)
 	status, _ := g.do("root", "POST", "/v1/topics/T/consumers/c/fetch", "")
 	require.Equal(t, 200, status)
-	status, answer := g.do("reader", "POST", "/v1/topics/T/consumers/c/fetch?wait=10s", "")
+	status, answer := g.do("reader", "POST", "/v1/topics/T/consumers/c/fetch?wait=1s", "")
 	assert.Equal(t, 503, status)
 	assert.Contains(t, answer, `"dead_letter_refused"`)
 	assert.NotContains(t, answer, "Topic:D")

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -175,16 +176,26 @@ func (t *Topics) waitFor(ctx context.Context, topic string, look func() (done bo
 }
 
 // FetchWait is [Consumers.Fetch], and waits for a message until ctx ends, which
-// is no error. What was handed out is always returned.
+// is no error. What was handed out is always returned. A message that cannot be
+// buried is in nobody's way: its error is returned if nothing else comes.
 func (c *Consumers) FetchWait(ctx context.Context, consumer Consumer, limits Limits) (out []Delivery, err error) {
+	var unburied *DeadLetterError
 	err = c.topics.waitFor(ctx, consumer.Topic, func() (bool, time.Time, error) {
 		calls, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.topics.opts.CallTimeout)
 		defer cancel()
-		if out, err = c.Fetch(calls, consumer, limits); err != nil || len(out) > 0 {
+		out, err = c.Fetch(calls, consumer, limits)
+		switch {
+		case errors.As(err, &unburied):
+			return false, time.Time{}, nil
+		case err != nil || len(out) > 0:
 			return true, time.Time{}, err
 		}
+		unburied = nil
 		return false, c.wake(consumer), nil
 	})
+	if err == nil && len(out) == 0 && unburied != nil {
+		err = unburied
+	}
 	return out, err
 }
 
