@@ -149,9 +149,10 @@ func TestTheGracePeriodEndsHandlers(t *testing.T) {
 		cancel()
 		<-ctx.Done()
 		return ctx.Err()
-	}, sdk.WithGrace(time.Millisecond), sdk.WithRedelivery(func(int) time.Duration { return 0 }), sdk.WithErrorReport(func(err error) {
-		assert.ErrorIs(t, err, context.Canceled)
-	}))
+	}, sdk.WithPrefetch(1), // no fetch is under way that could get it instead, and hang up
+		sdk.WithGrace(time.Millisecond), sdk.WithRedelivery(func(int) time.Duration { return 0 }), sdk.WithErrorReport(func(err error) {
+			assert.ErrorIs(t, err, context.Canceled)
+		}))
 	require.NoError(t, err)
 	records, err := s.Fetch(t.Context(), sdk.Limits{})
 	require.NoError(t, err)
@@ -232,7 +233,7 @@ func TestLeasesAreExtendedWhileAHandlerRuns(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	l := &leaser{lease: 30 * time.Millisecond, extended: make(chan []string, 1), fetch: func(n int, w http.ResponseWriter) {
+	l := &leaser{lease: 600 * time.Millisecond, extended: make(chan []string, 1), fetch: func(n int, w http.ResponseWriter) {
 		if n == 1 {
 			_, _ = io.WriteString(w, `{"messages":[{"sequence":1,"token":"t1","deliveries":1},{"sequence":2,"token":"t2","deliveries":1}]}`)
 			return
@@ -257,7 +258,7 @@ func TestALostLeaseEndsItsHandler(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	l := &leaser{lease: 30 * time.Millisecond, fetch: func(n int, w http.ResponseWriter) {
+	l := &leaser{lease: 600 * time.Millisecond, fetch: func(n int, w http.ResponseWriter) {
 		if n == 1 {
 			_, _ = io.WriteString(w, `{"messages":[{"sequence":1,"token":"t1","deliveries":1}]}`)
 			return
