@@ -192,7 +192,7 @@ func (f *Facade) readBody(limit int) fiber.Handler {
 		}
 		give, err := f.bodies.take(int64(room))
 		if err != nil {
-			c.Context().SetConnectionClose()
+			drain(c, stream)
 			return err
 		}
 		defer give()
@@ -209,16 +209,20 @@ func (f *Facade) readBody(limit int) fiber.Handler {
 			c.Request().SetBodyRaw(body)
 			return c.Next()
 		case errors.As(err, &tooLarge):
-			if n, err := io.CopyN(io.Discard, stream, drainLimit); err == nil && n == drainLimit {
-				c.Context().SetConnectionClose()
-			} else if !errors.Is(err, io.EOF) {
-				c.Context().SetConnectionClose()
-			}
+			drain(c, stream)
 			return tooLarge
 		default:
 			c.Context().SetConnectionClose()
 			return fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("the body could not be read: %v", err))
 		}
+	}
+}
+
+// drain reads what is left of a body that is refused, if that is not too much, so
+// that the client gets to read the answer.
+func drain(c *fiber.Ctx, stream io.Reader) {
+	if _, err := io.CopyN(io.Discard, stream, drainLimit); !errors.Is(err, io.EOF) {
+		c.Context().SetConnectionClose()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -102,7 +103,7 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 	}
 	f.running, f.stop = context.WithCancel(context.Background())
 	bodyLimit := max(queue.MaxMessageBytes*bodyBytesPerMessageByte+bodyRoom, minBodyLimit)
-	f.bodies = bounded{what: "bytes of bodies", limit: int64(max(maxBodies, bodyLimit))}
+	f.bodies = bounded{what: "bytes of bodies", limit: bodiesLimit(debug.SetMemoryLimit(-1), bodyLimit)}
 	cfg := ServerConfig()
 	cfg.BodyLimit, cfg.ErrorHandler = bodyLimit, f.fail
 	f.app = fiber.New(cfg)

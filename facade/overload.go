@@ -20,7 +20,17 @@ const (
 	// maxBodies is how many bytes of bodies may be under way. The largest that is
 	// allowed always fits.
 	maxBodies = 256 << 20
+
+	// bodyCost is how many bytes of memory one of a body takes while it is worked
+	// on: as it came, decoded, and on its way to the engine.
+	bodyCost = 8
 )
+
+// bodiesLimit is how many bytes of bodies may be under way in a process that may
+// have that much memory (GOMEMLIMIT), of which one may have largest.
+func bodiesLimit(memory int64, largest int) int64 {
+	return max(int64(largest), min(maxBodies, memory/bodyCost))
+}
 
 // connectionLimit is how many connections a process serves that may have so many
 // files open; 0 is unknown.
