@@ -15,7 +15,7 @@ import (
 
 const (
 	// journalStream is the stream of the journal, and its subject.
-	journalStream = "dq_positions"
+	journalStream = "dq-positions" // no topic's: those start with streamPrefix
 
 	// A start reads so many messages of the journal at once, and no more than that
 	// many bytes.

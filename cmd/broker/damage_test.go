@@ -152,7 +152,7 @@ func TestATornLastWriteTakesItsMessageAndNoneThatComesLater(t *testing.T) {
 
 func TestATornWriteOfPositionsOrIdsKeepsNobodyFromGoingOn(t *testing.T) {
 	t.Parallel()
-	for _, stream := range []string{"dq_positions", "KV_dq_cursors", "KV_dq_registry"} {
+	for _, stream := range []string{"dq-positions", "KV_dq_cursors", "KV_dq_registry"} {
 		t.Run(stream, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
