@@ -199,7 +199,7 @@ func (s *session) onChange(wake func()) (stop func() bool) {
 	if s.tokens == nil {
 		return func() bool { return true }
 	}
-	return s.tokens.OnChange(wake)
+	return s.tokens.OnChange(s.principal, wake)
 }
 
 // check fails when the caller may not go on. It counts what was sent.
@@ -217,16 +217,14 @@ func (s *session) check(sent ...messageView) error {
 	return visible(p.Require(s.topic, toConsume.scopes...))
 }
 
-// some returns the next messages, if the caller may have them.
+// some returns the next messages, if the caller may have them. What was taken is
+// returned even if it may no more: it would be lost.
 func (s *session) some(ctx context.Context, next func(context.Context) ([]messageView, error)) ([]messageView, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
 	views, err := next(ctx)
-	if denied := s.check(views...); denied != nil {
-		return nil, denied
-	}
-	return views, hide(s.principal, err)
+	return views, errors.Join(hide(s.principal, err), s.check(views...))
 }
 
 // refusalHeaders sets the headers that belong to a refusal.

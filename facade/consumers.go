@@ -294,9 +294,13 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (any, error) {
 		return nil, err
 	}
 	defer stop()
+	session := f.session(c, consumer.Topic)
+	if err := session.check(); err != nil { // now that a change of the tokens ends the wait
+		return nil, err
+	}
 	deliveries, err := f.queue.Fetch(ctx, consumer, limits)
-	if denied := f.session(c, consumer.Topic).check(); denied != nil {
-		return nil, denied
+	if len(deliveries) == 0 && err == nil { // what was taken would be lost
+		err = session.check()
 	}
 	switch {
 	case err != nil:

@@ -190,13 +190,17 @@ func (f *Facade) readBody(limit int) fiber.Handler {
 		if room < 0 || room > limit {
 			room = limit
 		}
-		give, err := f.bodies.take(int64(room))
-		if err != nil {
+		if _, err := f.bodies.take(int64(room)); err != nil {
 			drain(c, stream)
 			return err
 		}
-		defer give()
+		held := room
+		defer func() { f.bodies.give(int64(held)) }()
 		body, err := readAtMost(stream, length, limit)
+		if len(body) < held { // of a body in chunks only the end tells how long it is
+			f.bodies.give(int64(held - len(body)))
+			held = len(body)
+		}
 		if client, ok := c.Context().Conn().(*conn); ok && err == nil && length < 0 && client.ended {
 			err = errors.New("it ended before its last chunk") // which the stream takes for its end
 		}

@@ -158,6 +158,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.heard = true
 		c.listener.heard(c)
 	}
+	if n > 0 && err == io.EOF { // as TLS does; it comes again
+		return n, nil
+	}
 	c.ended = c.ended || err == io.EOF
 	return n, err
 }

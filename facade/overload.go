@@ -64,5 +64,8 @@ func (b *bounded) take(n int64) (give func(), err error) {
 		b.taken.Add(-n)
 		return nil, &OverloadedError{b.what, b.limit}
 	}
-	return func() { b.taken.Add(-n) }, nil
+	return func() { b.give(n) }, nil
 }
+
+// give gives n of what was taken back.
+func (b *bounded) give(n int64) { b.taken.Add(-n) }

@@ -72,8 +72,11 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 func (f *Facade) originAllowed(c *fiber.Ctx) bool {
 	origin := c.Get(fiber.HeaderOrigin)
 	return origin == "" || slices.ContainsFunc(strings.Split(f.opts.CORSOrigins, ","), func(allowed string) bool {
-		allowed = strings.TrimSpace(allowed)
-		return allowed == "*" || allowed == origin
+		allowed = strings.TrimSuffix(strings.TrimSpace(allowed), "/")
+		if scheme, domain, found := strings.Cut(allowed, "://*."); found {
+			return strings.HasPrefix(origin, scheme+"://") && strings.HasSuffix(origin, "."+domain)
+		}
+		return allowed == "*" || strings.EqualFold(allowed, origin)
 	})
 }
 
@@ -209,10 +212,7 @@ func (s *socket) sendSome(ctx context.Context) error {
 		}
 	}
 	limits := jetstream.Limits{Messages: min(wanted, streamMessages), Bytes: streamBytes}
-	views, err := s.session.some(ctx, func(ctx context.Context) ([]messageView, error) { return s.fetch(ctx, limits) })
-	if err != nil {
-		return errors.Join(err, s.fail(nil, err))
-	}
+	views, failed := s.session.some(ctx, func(ctx context.Context) ([]messageView, error) { return s.fetch(ctx, limits) })
 	s.mu.Lock()
 	s.wanted -= len(views)
 	s.mu.Unlock()
@@ -221,7 +221,10 @@ func (s *socket) sendSome(ctx context.Context) error {
 			return err
 		}
 	}
-	if len(views) == 0 {
+	switch {
+	case failed != nil:
+		return errors.Join(failed, s.fail(nil, failed))
+	case len(views) == 0:
 		return s.write(websocket.PingMessage, nil)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fasthttp/websocket"
 	"github.com/stretchr/testify/assert"
@@ -222,6 +223,28 @@ func TestWhoseTokenIsRevokedGetsNothingMore(t *testing.T) {
 		assert.Contains(t, a.body, "unauthenticated", a.call)
 	}
 	assert.Equal(t, before, position())
+}
+
+func TestAWaitEndsWhenTheTokenExpiresAndTakesNothing(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume"})
+	g.do("root", "PUT", "/v1/topics/T", "")
+	g.do("root", "POST", "/v1/topics/T/consumers", `{"name":"c"}`)
+	token, hash := access.NewToken()
+	grant, err := access.ParseGrant("T=consume")
+	require.NoError(t, err)
+	g.tokens["bob"] = token
+	bob := access.Entry{Name: "bob", SHA256: hash, Grants: []access.Grant{grant}, Expires: time.Now().Add(3 * time.Second)}
+	require.NoError(t, access.Append(g.file, bob))
+	require.Eventually(t, func() bool {
+		status, _ := g.do("bob", "GET", "/v1/topics/T", "")
+		return status == 200
+	}, 3*time.Second, 10*time.Millisecond)
+	status, answer := g.do("bob", "POST", "/v1/topics/T/consumers/c/fetch?wait=50s", "")
+	assert.Equal(t, 401, status, answer)
+	g.do("root", "POST", "/v1/topics/T/messages", "x")
+	_, answer = g.do("root", "POST", "/v1/topics/T/consumers/c/fetch", "")
+	assert.Contains(t, answer, `"sequence":1`)
 }
 
 func TestASocketEndsWithItsToken(t *testing.T) {

@@ -67,7 +67,7 @@ func TestBadV1RequestsAreRefusedAndDoNothing(t *testing.T) {
 		{"a negative size", "PUT", none, `{"max_bytes":-1}`, 422, "invalid_setting", "max_bytes", nil},
 		{"a size without room for a message", "PUT", none, `{"max_bytes":1023}`, 422, "invalid_setting", "1024", nil},
 		{"a size beyond all disks", "PUT", none, `{"max_bytes":9223372036854775807}`, 422, "invalid_setting", "max_bytes", nil},
-		{"messages larger than all of them", "PUT", none, `{"max_bytes":2000,"max_message_bytes":2000}`, 422, "invalid_setting", "max_message_bytes", nil},
+		{"messages larger than all of them", "PUT", none, `{"max_bytes":2000,"max_message_bytes":1482}`, 422, "invalid_setting", "less than 1482", nil},
 		{"an age beyond all times", "PUT", none, `{"max_age":"2200000h"}`, 422, "invalid_setting", "876000h", nil},
 		{"null for a setting", "PUT", none, `{"max_age":null}`, 400, "invalid_field", "max_age", nil},
 		{"a change to null", "PATCH", T, `{"max_messages":null}`, 400, "invalid_field", "max_messages", nil},

@@ -86,8 +86,8 @@ func (s *Settings) check() error {
 		return refuse("when_full", s.WhenFull, DropOldest+" or "+RefuseNew)
 	case s.MaxMessageBytes < 0:
 		return refuse("max_message_bytes", s.MaxMessageBytes, "0 for no limit but the broker's, or more")
-	case s.MaxBytes > 0 && int64(s.MaxMessageBytes) > s.MaxBytes-int64(recordRoom):
-		return refuse("max_message_bytes", s.MaxMessageBytes, fmt.Sprintf("0, or at most max_bytes less %d, which is %d", recordRoom, s.MaxBytes-int64(recordRoom)))
+	case s.MaxBytes > 0 && s.MaxMessageBytes >= largestIn(s.MaxBytes): // which stands for 0
+		return refuse("max_message_bytes", s.MaxMessageBytes, fmt.Sprintf("0, or less than %d, as max_bytes has room for", largestIn(s.MaxBytes)))
 	case s.DedupWindow > MaxDuration:
 		return refuse("dedup_window", time.Duration(s.DedupWindow), fmt.Sprintf("at most %s", time.Duration(MaxDuration)))
 	case s.DedupWindow != 0 && s.DedupWindow < Duration(100*time.Millisecond):

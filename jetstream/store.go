@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/minio/highwayhash"
 	"github.com/nats-io/nats-server/v2/server"
@@ -22,6 +23,9 @@ import (
 const (
 	// streamsDir has a directory for each stream, below the data directory.
 	streamsDir = "jetstream/$G/streams"
+
+	// leftDir has what was left of topics that were deleted, below the data directory.
+	leftDir = "deleted"
 
 	metaFile = "meta.inf" // a stream's settings, in JSON
 	sumFile  = "meta.sum" // its checksum
@@ -71,22 +75,35 @@ func (s *Server) start() error {
 	}
 }
 
-// finishDeletions removes what is left of streams that were deleted when the
-// process ended: the engine removes the file of their settings first, and nobody
-// else does. It would give their messages to the next stream of that name.
+// finishDeletions moves away what is left of topics that were deleted when the
+// process ended: the engine removes the file of their settings first. It would
+// give their messages to the next topic of that name. They are not removed, as a
+// damaged disk may look the same.
 func (s *Server) finishDeletions() error {
-	dirs, err := filepath.Glob(filepath.Join(s.opts.StoreDir, streamsDir, "*"))
+	streams := filepath.Join(s.opts.StoreDir, streamsDir)
+	entries, err := os.ReadDir(streams)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("look at the streams: %w", err)
 	}
-	for _, dir := range dirs {
-		if _, err := os.Stat(filepath.Join(dir, metaFile)); !errors.Is(err, fs.ErrNotExist) {
+	for _, entry := range entries {
+		dir := filepath.Join(streams, entry.Name())
+		if _, err := os.Stat(filepath.Join(dir, metaFile)); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(entry.Name(), streamPrefix) {
 			continue
 		}
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("remove what is left of a stream that was deleted: %w", err)
+		if unfinished(dir) {
+			continue // there is nothing in it
 		}
-		s.logger.log.Info("what was left of a stream that was deleted is removed", "dir", dir)
+		away := filepath.Join(s.opts.StoreDir, leftDir, fmt.Sprintf("%s-%d", entry.Name(), time.Now().UnixNano()))
+		if err := os.MkdirAll(filepath.Dir(away), 0o750); err != nil {
+			return fmt.Errorf("move away what is left of a topic that was deleted: %w", err)
+		}
+		if err := os.Rename(dir, away); err != nil {
+			return fmt.Errorf("move away what is left of a topic that was deleted: %w", err)
+		}
+		s.logger.log.Warn("a topic was being deleted when the broker ended; what was left of it is moved away, and may be removed", "dir", away)
 	}
 	return nil
 }

@@ -171,7 +171,7 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 		if info.State.LastSeq == 0 || !info.State.LastTime.Before(info.Created) {
 			return nil
 		}
-		if err := t.js.DeleteStream(ctx, cfg.Name); err != nil && !missing(err) {
+		if err := t.deleteStream(ctx, cfg.Name); err != nil && !missing(err) {
 			return unavailable("create the topic", err)
 		}
 		cfg.Metadata[instanceKey] = nuid.Next()

@@ -171,8 +171,9 @@ func (c *Config) checkOrigins(refuse func(name string, value any, want string) e
 	}
 	for origin := range strings.SplitSeq(c.CORSOrigins, ",") {
 		u, err := url.Parse(strings.TrimSpace(origin))
-		if err != nil || u.Scheme == "" || u.Host == "" || strings.Contains(u.Host, "*") || u.String() != u.Scheme+"://"+u.Host {
-			return refuse("CORS_ORIGINS", c.CORSOrigins, `*, none, or origins such as "https://example.com,http://localhost:3000"`)
+		if err != nil || u.Scheme == "" || u.Host == "" || strings.Contains(strings.TrimPrefix(u.Host, "*."), "*") ||
+			strings.TrimSuffix(u.String(), "/") != u.Scheme+"://"+u.Host {
+			return refuse("CORS_ORIGINS", c.CORSOrigins, `*, none, or origins such as "https://example.com,https://*.example.com,http://localhost:3000"`)
 		}
 	}
 	return nil

@@ -58,10 +58,19 @@ func (t *Tokens) load(contents [][]byte) error {
 	return nil
 }
 
-// OnChange calls f in a goroutine of its own as soon as the tokens change, unless
-// stop is called before. Who waits for long is to ask then whether it still may.
-func (t *Tokens) OnChange(f func()) (stop func() bool) {
-	return context.AfterFunc(t.current.Load().valid, f)
+// OnChange calls f in a goroutine of its own when the tokens change, and when that
+// of p expires, until stop is called. Who waits for long is to ask then whether it
+// still may.
+func (t *Tokens) OnChange(p *Principal, f func()) (stop func() bool) {
+	forget := context.AfterFunc(t.current.Load().valid, f)
+	if p.expires.IsZero() {
+		return forget
+	}
+	expiry := time.AfterFunc(time.Until(p.expires), f)
+	return func() bool {
+		expiry.Stop()
+		return forget()
+	}
 }
 
 // newTable makes the table of a file that was checked. A principal keeps the
