@@ -157,6 +157,16 @@ func (f *Facade) createWithinQuota(ctx context.Context, c *fiber.Ctx, topic stri
 	}, create)
 }
 
+// mayMake reports whether the caller may make topic. If it may not, topic has to be
+// there.
+func (f *Facade) mayMake(ctx context.Context, c *fiber.Ctx, topic string) (bool, error) {
+	if callerOf(c).principal.Allows(access.Admin, topic) {
+		return true, nil
+	}
+	_, err := f.queue.Locate(ctx, topic, Place{New: true})
+	return false, err
+}
+
 // registerWithinQuota calls register if the caller may make one more consumer.
 func (f *Facade) registerWithinQuota(ctx context.Context, c *fiber.Ctx, register func(context.Context) error) error {
 	p := callerOf(c).principal

@@ -7,8 +7,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/gofiber/fiber/v2"
-
-	"dq/facade/access"
 )
 
 // success is the answer of a classic call. Message is a text or, for the list
@@ -111,10 +109,8 @@ func (f *Facade) registerProducer(ctx context.Context, c *fiber.Ctx) (any, error
 	if err := permit(c, topic, toProduce); err != nil {
 		return nil, err
 	}
-	if !callerOf(c).principal.Allows(access.Admin, topic) { // it may not make the topic
-		if _, err := f.queue.Locate(ctx, topic, Place{New: true}); err != nil {
-			return nil, err
-		}
+	if _, err := f.mayMake(ctx, c, topic); err != nil {
+		return nil, err
 	}
 	var id int64
 	err = f.createWithinQuota(ctx, c, topic, func(ctx context.Context) (err error) {

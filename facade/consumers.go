@@ -201,14 +201,10 @@ func (f *Facade) prepareDeadLetters(ctx context.Context, c *fiber.Ctx, spec jets
 	if err := p.RequireToCreate(topic, access.Produce); err != nil {
 		return err
 	}
-	if !p.Allows(access.Admin, topic) {
-		_, err := f.queue.Locate(ctx, topic, Place{New: true})
+	if may, err := f.mayMake(ctx, c, topic); !may || err != nil {
 		return err
 	}
-	return f.createWithinQuota(ctx, c, topic, func(ctx context.Context) error {
-		_, err := f.queue.EnsureTopic(ctx, topic, func(*jetstream.Settings) error { return nil })
-		return err
-	})
+	return f.createWithinQuota(ctx, c, topic, func(ctx context.Context) error { return f.queue.haveTopic(ctx, topic) })
 }
 
 func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (any, error) {

@@ -28,9 +28,6 @@ const (
 	headerCost = 32
 
 	maxDelay = 365 * 24 * time.Hour
-
-	// maxTTL keeps the end of a message in what the engine can count.
-	maxTTL = 100 * 365 * 24 * time.Hour
 )
 
 // newMessage is a message as a client writes it.
@@ -100,8 +97,8 @@ func checkDraft(d jetstream.Draft) error {
 	if err := checkIdempotencyKey("idempotency_key", d.ID); err != nil {
 		return err
 	}
-	if d.TTL != 0 && d.TTL < time.Second || d.TTL%time.Second != 0 || d.TTL > maxTTL {
-		return &FieldError{"ttl", fmt.Sprintf("want whole seconds, 1s to %s, not %s", maxTTL, d.TTL)}
+	if d.TTL != 0 && d.TTL < time.Second || d.TTL%time.Second != 0 || d.TTL > time.Duration(jetstream.MaxDuration) {
+		return &FieldError{"ttl", fmt.Sprintf("want whole seconds, 1s to %s, not %s", time.Duration(jetstream.MaxDuration), d.TTL)}
 	}
 	if !headerValue(d.ContentType) {
 		return &FieldError{"content_type", "it may have no control characters, and no space around it"}

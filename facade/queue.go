@@ -199,11 +199,19 @@ func (q *Queue) remove(ctx context.Context, kind registry.Kind, entry registry.E
 // RegisterProducer gives out a producer id for topic, and makes the topic if it
 // is not there.
 func (q *Queue) RegisterProducer(ctx context.Context, topic string) (int64, error) {
-	var exists *jetstream.ExistsError
-	if err := q.CreateTopic(ctx, topic); err != nil && !errors.As(err, &exists) {
+	if err := q.haveTopic(ctx, topic); err != nil {
 		return 0, err
 	}
 	return q.Registry.Register(ctx, registry.Producer, registry.Registration{Topic: topic})
+}
+
+// haveTopic makes a topic, with the default settings, if it is not there.
+func (q *Queue) haveTopic(ctx context.Context, topic string) error {
+	var exists *jetstream.ExistsError
+	if err := q.CreateTopic(ctx, topic); !errors.As(err, &exists) {
+		return err
+	}
+	return nil
 }
 
 // Produce appends message to topic. The message is stored when it returns.

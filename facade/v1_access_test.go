@@ -28,6 +28,16 @@ type guarded struct {
 	audit  string
 }
 
+// grant adds a token to the file.
+func (g *guarded) grant(name, grant string, expires time.Time) {
+	g.t.Helper()
+	token, hash := access.NewToken()
+	parsed, err := access.ParseGrant(grant)
+	require.NoError(g.t, err)
+	require.NoError(g.t, access.Append(g.file, access.Entry{Name: name, SHA256: hash, Grants: []access.Grant{parsed}, Expires: expires}))
+	g.tokens[name] = token
+}
+
 // revoke takes a token out of the file.
 func (g *guarded) revoke(name string) {
 	g.t.Helper()
@@ -44,18 +54,13 @@ func (g *guarded) revoke(name string) {
 
 func startGuarded(t *testing.T, grants map[string]string) *guarded {
 	t.Helper()
-	g := &guarded{t: t, tokens: make(map[string]string), audit: filepath.Join(t.TempDir(), "audit.log")}
-	file := filepath.Join(t.TempDir(), "tokens.json")
+	dir := t.TempDir()
+	g := &guarded{t: t, tokens: make(map[string]string), file: filepath.Join(dir, "tokens.json"), audit: filepath.Join(dir, "audit.log")}
 	for name, grant := range grants {
-		token, hash := access.NewToken()
-		parsed, err := access.ParseGrant(grant)
-		require.NoError(t, err)
-		require.NoError(t, access.Append(file, access.Entry{Name: name, SHA256: hash, Grants: []access.Grant{parsed}}))
-		g.tokens[name] = token
+		g.grant(name, grant, time.Time{})
 	}
 	cfg := brokertest.Config("")
-	g.file = file
-	cfg.Tokens, cfg.AuditLog = file, g.audit
+	cfg.Tokens, cfg.AuditLog = g.file, g.audit
 	g.url = brokertest.Start(t, cfg).URL()
 	return g
 }
@@ -230,12 +235,7 @@ func TestAWaitEndsWhenTheTokenExpiresAndTakesNothing(t *testing.T) {
 	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume"})
 	g.do("root", "PUT", "/v1/topics/T", "")
 	g.do("root", "POST", "/v1/topics/T/consumers", `{"name":"c"}`)
-	token, hash := access.NewToken()
-	grant, err := access.ParseGrant("T=consume")
-	require.NoError(t, err)
-	g.tokens["bob"] = token
-	bob := access.Entry{Name: "bob", SHA256: hash, Grants: []access.Grant{grant}, Expires: time.Now().Add(3 * time.Second)}
-	require.NoError(t, access.Append(g.file, bob))
+	g.grant("bob", "T=consume", time.Now().Add(3*time.Second))
 	require.Eventually(t, func() bool {
 		status, _ := g.do("bob", "GET", "/v1/topics/T", "")
 		return status == 200

@@ -121,6 +121,16 @@ func TestWhatAFullTopicDoesIsASetting(t *testing.T) {
 	}
 }
 
+func TestATopicMayBeCalledAsTheBrokersOwnStreams(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	for _, name := range []string{"positions", "delayed"} {
+		a.topic(name, "")
+		a.fill(name, 1, 1)
+		a.del(path(name)).is(http.StatusNoContent)
+	}
+}
+
 func TestAMessageAboveTheTopicsLimitIsRefused(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
@@ -129,11 +139,6 @@ func TestAMessageAboveTheTopicsLimitIsRefused(t *testing.T) {
 	a.post(path("T", "messages"), large).refuses(http.StatusRequestEntityTooLarge, "message_too_large")
 	delayed := strings.Replace(large, "{", `{"delay":"1h",`, 1)
 	a.post(path("T", "messages"), delayed).refuses(http.StatusRequestEntityTooLarge, "message_too_large")
-	for _, name := range []string{"positions", "delayed"} { // streams of the broker's own have such names
-		a.topic(name, "")
-		a.fill(name, 1, 1)
-		a.del(path(name)).is(http.StatusNoContent)
-	}
 	few := a.topic("few", `{"max_bytes":1100}`)
 	assert.EqualValues(t, 0, few.Settings["max_message_bytes"])
 	p := a.post(path("few", "messages"), fmt.Sprintf(`{"data":"%s"}`, strings.Repeat("x", 1050))).refuses(http.StatusRequestEntityTooLarge, "message_too_large")

@@ -240,7 +240,7 @@ func (d *Delayer) moved(ctx context.Context, topic string, draft Draft) (bool, e
 			if m.id == draft.ID {
 				return true, nil
 			}
-			r = Range{From: m.Sequence + 1, Key: r.Key, Max: r.Max, MaxBytes: r.MaxBytes}
+			r.From, r.Since = m.Sequence+1, time.Time{}
 		}
 	}
 }

@@ -14,9 +14,7 @@ import (
 // TestADelayedMessageThatWasMovedIsNotMovedAgain has a process end between the
 // move of a message and its confirmation, and the topic forget ids meanwhile.
 func TestADelayedMessageThatWasMovedIsNotMovedAgain(t *testing.T) {
-	engine, err := StartServer(ServerOptions{Dir: t.TempDir(), SyncInterval: time.Minute, MaxMessageBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	t.Cleanup(engine.Shutdown)
+	engine := startEngine(t, t.TempDir())
 	topics := startProcess(t, engine, true).topics
 	settings := topics.DefaultSettings()
 	settings.DedupWindow = Duration(100 * time.Millisecond)

@@ -19,6 +19,15 @@ type process struct {
 	consumers *Consumers
 }
 
+// startEngine starts an engine on dir.
+func startEngine(t *testing.T, dir string) *Server {
+	t.Helper()
+	engine, err := StartServer(ServerOptions{Dir: dir, SyncInterval: time.Minute, MaxMessageBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(engine.Shutdown)
+	return engine
+}
+
 // startProcess starts one. Another must not be used any more if either is alone.
 func startProcess(t *testing.T, engine *Server, alone bool) process {
 	t.Helper()
@@ -37,9 +46,7 @@ func startProcess(t *testing.T, engine *Server, alone bool) process {
 // get with what they ought to.
 func TestPositionsOutliveTheProcess(t *testing.T) {
 	journalLength = 7 // it is written anew all the time
-	engine, err := StartServer(ServerOptions{Dir: t.TempDir(), SyncInterval: time.Minute, MaxMessageBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	t.Cleanup(engine.Shutdown)
+	engine := startEngine(t, t.TempDir())
 	ctx := t.Context()
 	const messages, count = 40, 6
 	p := startProcess(t, engine, true)

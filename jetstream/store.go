@@ -80,27 +80,20 @@ func (s *Server) start() error {
 // give their messages to the next topic of that name. They are not removed, as a
 // damaged disk may look the same.
 func (s *Server) finishDeletions() error {
-	streams := filepath.Join(s.opts.StoreDir, streamsDir)
-	entries, err := os.ReadDir(streams)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	dirs, err := s.streamDirs()
 	if err != nil {
-		return fmt.Errorf("look at the streams: %w", err)
+		return err
 	}
-	for _, entry := range entries {
-		dir := filepath.Join(streams, entry.Name())
-		if _, err := os.Stat(filepath.Join(dir, metaFile)); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(entry.Name(), streamPrefix) {
+	for _, dir := range dirs {
+		name := filepath.Base(dir)
+		if _, err := os.Stat(filepath.Join(dir, metaFile)); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(name, streamPrefix) {
 			continue
 		}
 		if unfinished(dir) {
 			continue // there is nothing in it
 		}
-		away := filepath.Join(s.opts.StoreDir, leftDir, fmt.Sprintf("%s-%d", entry.Name(), time.Now().UnixNano()))
-		if err := os.MkdirAll(filepath.Dir(away), 0o750); err != nil {
-			return fmt.Errorf("move away what is left of a topic that was deleted: %w", err)
-		}
-		if err := os.Rename(dir, away); err != nil {
+		away := filepath.Join(s.opts.StoreDir, leftDir, fmt.Sprintf("%s-%d", name, time.Now().UnixNano()))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(away), 0o750), os.Rename(dir, away)); err != nil {
 			return fmt.Errorf("move away what is left of a topic that was deleted: %w", err)
 		}
 		s.logger.log.Warn("a topic was being deleted when the broker ended; what was left of it is moved away, and may be removed", "dir", away)
@@ -121,26 +114,34 @@ func (s *Server) Sweep(stream string) error {
 
 // lostStreams are the directories of streams that the engine does not have.
 func (s *Server) lostStreams(ns *server.Server) ([]string, error) {
-	dir := filepath.Join(s.opts.StoreDir, streamsDir)
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look at the streams: %w", err)
+	dirs, err := s.streamDirs()
+	if err != nil || len(dirs) == 0 {
+		return nil, err
 	}
 	names, err := s.streamNames(ns)
 	if err != nil {
 		return nil, err
 	}
 	var lost []string
-	for _, entry := range entries {
-		path := filepath.Join(dir, entry.Name())
-		if !names[entry.Name()] && !strings.HasPrefix(entry.Name(), ".") && !unfinished(path) {
-			lost = append(lost, path)
+	for _, dir := range dirs {
+		if name := filepath.Base(dir); !names[name] && !strings.HasPrefix(name, ".") && !unfinished(dir) {
+			lost = append(lost, dir)
 		}
 	}
 	return lost, nil
+}
+
+// streamDirs are the directories of streams that there are.
+func (s *Server) streamDirs() (dirs []string, err error) {
+	parent := filepath.Join(s.opts.StoreDir, streamsDir)
+	entries, err := os.ReadDir(parent)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look at the streams: %w", err)
+	}
+	for _, entry := range entries {
+		dirs = append(dirs, filepath.Join(parent, entry.Name()))
+	}
+	return dirs, nil
 }
 
 // streamNames are the names of the streams that the engine has.

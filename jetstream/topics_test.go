@@ -1,11 +1,9 @@
 package jetstream
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,9 +13,7 @@ import (
 // it is still removing an earlier one of that name, and nobody sweep before.
 func TestATopicIsMadeEmptyEvenOnAnEngineElsewhere(t *testing.T) {
 	dir := t.TempDir()
-	engine, err := StartServer(ServerOptions{Dir: dir, SyncInterval: time.Minute, MaxMessageBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	t.Cleanup(engine.Shutdown)
+	engine := startEngine(t, dir)
 	topics := startProcess(t, engine, false).topics
 	require.NoError(t, topics.Create(t.Context(), "T", topics.DefaultSettings()))
 	require.NoError(t, topics.Publish(t.Context(), "T", []byte("old")))
