@@ -12,23 +12,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-const (
-	// How many topics or consumers there are on a page of a list.
-	defaultPage = 100
-	maxPage     = 1000
-
-	// How many messages one call may take or bring.
-	defaultMessages = 100
-	maxMessages     = 10_000
-
-	// How many bytes of messages one answer may bring.
-	defaultBytes = 4 << 20
-	maxBytes     = 32 << 20
-
-	// maxWait is the longest long poll.
-	maxWait = time.Minute
-)
-
 // pathText is a parameter of the path, decoded.
 func pathText(c *fiber.Ctx, name string) (string, error) {
 	text, err := url.PathUnescape(c.Params(name)) // a copy, if only by the next line

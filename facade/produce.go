@@ -18,16 +18,6 @@ import (
 
 const (
 	mimeNDJSON = "application/x-ndjson"
-
-	// maxIdempotencyKey is in bytes. The engine keeps each for the dedup window.
-	maxIdempotencyKey = 256
-
-	// maxHeaders is in bytes of names and values, with headerCost for each, as
-	// HTTP/2 counts. It keeps an answer with them in what HTTP clients accept.
-	maxHeaders = 16 << 10
-	headerCost = 32
-
-	maxDelay = 365 * 24 * time.Hour
 )
 
 // newMessage is a message as a client writes it.
@@ -349,4 +339,29 @@ func rawDraft(c *fiber.Ctx) (d jetstream.Draft, err error) {
 	data := string(c.BodyRaw())
 	m.Data = &data
 	return m.draft()
+}
+
+// PartialError is a batch of which not all was stored.
+type PartialError struct {
+	Err      error // of the first message that was not
+	receipts []receipt
+}
+
+func (e *PartialError) Error() string {
+	stored := 0
+	for _, r := range e.receipts {
+		if r.Code == "" {
+			stored++
+		}
+	}
+	return fmt.Sprintf("%d of %d messages were stored; the first error: %v", stored, len(e.receipts), e.Err)
+}
+
+func (e *PartialError) Unwrap() error { return e.Err }
+
+// BatchTooLargeError is more messages than one call may bring.
+type BatchTooLargeError struct{ Messages int }
+
+func (e *BatchTooLargeError) Error() string {
+	return fmt.Sprintf("%d messages are too many for one call: send at most %d", e.Messages, maxMessages)
 }

@@ -1,11 +1,9 @@
 package jetstream
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -169,17 +167,24 @@ func unavailable(operation string, err error) error {
 	return &UnavailableError{Operation: operation, Refused: errors.As(err, &api), Err: err}
 }
 
-// nobody is what it means that nobody answers for topic: it is not there, or the
-// engine is not, as while it starts and stops.
-func (t *Topics) nobody(ctx context.Context, topic string) error {
-	if _, err := t.stream(ctx, topic); err != nil {
-		return err
-	}
-	return unavailable("reach the topic", nats.ErrNoResponders)
-}
-
 // missing reports whether err says that a stream is not there.
 func missing(err error) bool {
 	return errors.Is(err, jetstream.ErrStreamNotFound) ||
 		errors.Is(err, jetstream.ErrNoStreamResponse)
 }
+
+// The engine's error codes that say what was wrong with a publish.
+const (
+	codeMessageTooLarge   = 10054
+	codeWrongLastSequence = 10071
+	codeWrongLastSeqR3    = 10164
+	codeStoreFailed       = 10077
+	codeBatchDuplicate    = 10201
+	codeBatchesInFlight   = 10210
+	codeInvalidTTL        = 10165
+	codeBatchIncomplete   = 10176
+	codeReplicas          = 10074
+	codeInvalidConfig     = 10052
+	codeStorageResources  = 10047
+	codeMemoryResources   = 10028
+)

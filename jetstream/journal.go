@@ -17,11 +17,6 @@ const (
 	// journalStream is the stream of the journal, and its subject.
 	journalStream = "dq-positions" // no topic's: those start with streamPrefix
 
-	// A start reads so many messages of the journal at once, and no more than that
-	// many bytes.
-	readAtOnce = 1000
-	readBytes  = 1 << 20
-
 	// shortenTimeout bounds how long it may take to remove what is out of date.
 	shortenTimeout = time.Minute
 
@@ -118,29 +113,6 @@ func readJournal(ctx context.Context, topics *Topics) (map[int64]record, error) 
 		return err
 	})
 	return all, err
-}
-
-// readAll calls each with every message of a stream.
-func readAll(ctx context.Context, topics *Topics, stream string, each func(Message) error) error {
-	for next := uint64(1); ; {
-		replies, err := topics.reader.ask(ctx, stream, getRequest{Seq: next, Batch: readAtOnce, MaxBytes: readBytes})
-		if err != nil {
-			return err
-		}
-		messages, pending, _, err := decodeBatch(replies)
-		if err != nil {
-			return err
-		}
-		for _, m := range messages {
-			if err := each(m); err != nil {
-				return unavailable("read "+stream, err)
-			}
-			next = m.Sequence + 1
-		}
-		if pending == uint64(len(messages)) {
-			return nil
-		}
-	}
 }
 
 // apply brings a cursor that was read from its entry up to date.

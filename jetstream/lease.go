@@ -6,18 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 )
-
-// A Delivery is a message that a consumer was given.
-type Delivery struct {
-	Message
-	// Deliveries is how often the message was handed out, and Token the lease
-	// that was given on it; both are zero in mode auto.
-	Deliveries int
-	Token      string
-}
 
 // token names a lease of the consumer with that id: of which epoch, message and
 // delivery it is.
@@ -120,44 +110,6 @@ func (c *Consumers) lend(ctx context.Context, consumer Consumer, p *position, ne
 		return out, nil
 	}
 	return nil, unburied
-}
-
-// bury moves a message that was delivered too often to the dead-letter topic,
-// or drops it if the consumer has none. Doing it twice is the same as once, as
-// long as the dead-letter topic remembers.
-func (c *Consumers) bury(ctx context.Context, consumer Consumer, epoch uint64, m Message, deliveries int) error {
-	if consumer.DeadLetterTopic == "" {
-		return nil
-	}
-	headers := map[string]string{
-		deadReasonHeader:     "max_deliveries",
-		deadTopicHeader:      consumer.Topic,
-		deadSequenceHeader:   strconv.FormatUint(m.Sequence, 10),
-		deadConsumerHeader:   consumer.Label(),
-		deadDeliveriesHeader: strconv.Itoa(deliveries),
-	}
-	for name, value := range m.Headers {
-		if !Reserved(name) && ValidHeader(name) { // a NATS client may have been less strict
-			headers[name] = value
-		}
-	}
-	draft := Draft{
-		Key: m.Key, ContentType: m.ContentType, Headers: headers, Data: m.Data,
-		ID: fmt.Sprintf("%sdead-%d-%d-%d", ReservedID, consumer.ID, epoch, m.Sequence),
-	}
-	err := c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
-	var none *NotFoundError
-	if errors.As(err, &none) {
-		var exists *ExistsError
-		if err := c.topics.Create(ctx, consumer.DeadLetterTopic, c.topics.DefaultSettings()); err != nil && !errors.As(err, &exists) {
-			return err
-		}
-		err = c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
-	}
-	if err != nil {
-		return err
-	}
-	return c.topics.opts.sync(ctx) // before the lease is given up
 }
 
 // Ack ends the leases of tokens for good. Errors: [*ModeError],

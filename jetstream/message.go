@@ -12,17 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The headers that dq itself sets on messages. All names that start with
-// "Nats-" or "Dq-" are reserved.
-const (
-	// What a message in a dead-letter topic says of where it came from.
-	deadReasonHeader     = "Dq-Dead-Reason"
-	deadTopicHeader      = "Dq-Dead-Topic"
-	deadSequenceHeader   = "Dq-Dead-Sequence"
-	deadConsumerHeader   = "Dq-Dead-Consumer"
-	deadDeliveriesHeader = "Dq-Dead-Deliveries"
-)
-
 // contentTypeHeader has the media type of a message's data.
 const contentTypeHeader = "Content-Type"
 
@@ -195,4 +184,13 @@ func lastValue(h nats.Header, name string) string {
 		return ""
 	}
 	return values[len(values)-1]
+}
+
+// A Delivery is a message that a consumer was given.
+type Delivery struct {
+	Message
+	// Deliveries is how often the message was handed out, and Token the lease
+	// that was given on it; both are zero in mode auto.
+	Deliveries int
+	Token      string
 }

@@ -143,22 +143,6 @@ func (t *Topics) storedBefore(ctx context.Context, msgs []*nats.Msg) []Receipt {
 	return receipts
 }
 
-// The engine's error codes that say what was wrong with a publish.
-const (
-	codeMessageTooLarge   = 10054
-	codeWrongLastSequence = 10071
-	codeWrongLastSeqR3    = 10164
-	codeStoreFailed       = 10077
-	codeBatchDuplicate    = 10201
-	codeBatchesInFlight   = 10210
-	codeInvalidTTL        = 10165
-	codeBatchIncomplete   = 10176
-	codeReplicas          = 10074
-	codeInvalidConfig     = 10052
-	codeStorageResources  = 10047
-	codeMemoryResources   = 10028
-)
-
 func (t *Topics) publishError(ctx context.Context, topic string, err error) error {
 	if errors.Is(err, nats.ErrNoResponders) || missing(err) {
 		return t.nobody(ctx, topic)

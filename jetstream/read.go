@@ -254,3 +254,15 @@ func (t *Topics) ask(ctx context.Context, topic string, requests ...getRequest) 
 	}
 	return replies, err
 }
+
+// ReadWait is [Topics.Read], and waits for a message until ctx ends, which is no
+// error.
+func (t *Topics) ReadWait(ctx context.Context, topic string, r Range) (msgs []Message, err error) {
+	err = t.waitFor(ctx, topic, func() (bool, time.Time, error) {
+		calls, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.opts.CallTimeout)
+		defer cancel()
+		msgs, err = t.Read(calls, topic, r)
+		return err != nil || len(msgs) > 0, time.Time{}, err
+	})
+	return msgs, err
+}

@@ -19,10 +19,6 @@ import (
 )
 
 const (
-	// MaxMessageBytes is the largest message limit that can be set: the engine
-	// refuses a larger payload than 64 MiB, and headers need some of it.
-	MaxMessageBytes = 32 << 20
-
 	// headerRoom is what the engine may carry beside the body of a message: its
 	// headers; and a cursor with all the leases that there may be has to fit.
 	headerRoom = 1 << 20
@@ -337,14 +333,19 @@ const storeFailure = "JetStream failed to store a msg on stream"
 func (l *engineLogger) Noticef(format string, v ...any) {
 	l.log.Debug("engine: " + fmt.Sprintf(format, v...))
 }
+
 func (l *engineLogger) Warnf(format string, v ...any) {
 	l.log.Warn("engine: " + fmt.Sprintf(format, v...))
 }
+
 func (l *engineLogger) Debugf(format string, v ...any) {
 	l.log.Debug("engine: " + fmt.Sprintf(format, v...))
 }
+
 func (l *engineLogger) Tracef(format string, v ...any) {
 	l.log.Debug("engine: " + fmt.Sprintf(format, v...))
 }
+
 func (l *engineLogger) Fatalf(format string, v ...any) { l.failed(format, v...) }
+
 func (l *engineLogger) Errorf(format string, v ...any) { l.failed(format, v...) }

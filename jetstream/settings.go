@@ -182,3 +182,9 @@ func settingsOf(cfg jetstream.StreamConfig) Settings {
 	}
 	return s
 }
+
+const (
+	// MaxMessageBytes is the largest message limit that can be set: the engine
+	// refuses a larger payload than 64 MiB, and headers need some of it.
+	MaxMessageBytes = 32 << 20
+)

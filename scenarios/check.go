@@ -16,7 +16,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
-	"dq/cmd/runner"
+	"dq/scenarios/runner"
 )
 
 // Report is how what a plan's consumers wrote compares with what its producers

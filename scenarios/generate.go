@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"dq/cmd/runner"
+	"dq/scenarios/runner"
 )
 
 var levels = []string{"INFO", "WARN", "DEBUG", "ERROR"}

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"dq/cmd/runner"
+	"dq/scenarios/runner"
 	"dq/sdk"
 )
 

@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"dq/cmd/broker"
-	"dq/cmd/broker/brokertest"
-	"dq/cmd/runner"
+	"dq/cmd/dq/broker"
+	"dq/cmd/dq/broker/brokertest"
 	"dq/scenarios"
+	"dq/scenarios/runner"
 )
 
 func TestScenariosLoseNothing(t *testing.T) {

@@ -3,11 +3,9 @@ package sdk
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -124,83 +122,4 @@ func (c *Client) Ping(ctx context.Context) error {
 // Ready succeeds if the broker can do its work.
 func (c *Client) Ready(ctx context.Context) error {
 	return c.do(ctx, call{method: http.MethodGet, path: "/readyz", repeatable: true})
-}
-
-// CreateTopic makes a topic. It fails with [ErrTopicExists] or
-// [ErrInvalidTopicName].
-func (c *Client) CreateTopic(ctx context.Context, topic string) error {
-	return c.do(ctx, call{method: http.MethodPost, path: "/topics", body: map[string]any{"topic_name": topic}})
-}
-
-// Topics returns the names of all topics in the order of their creation.
-func (c *Client) Topics(ctx context.Context) ([]string, error) {
-	var topics []string
-	err := c.do(ctx, call{method: http.MethodGet, path: "/topics", repeatable: true, answer: &answer{Message: &topics}})
-	if errors.Is(err, errNoTopics) {
-		return nil, nil
-	}
-	return topics, err
-}
-
-// RegisterProducer returns a new producer id for topic, and makes the topic if
-// it is not there. It fails with [ErrInvalidTopicName].
-func (c *Client) RegisterProducer(ctx context.Context, topic string) (id int64, err error) {
-	err = c.do(ctx, call{
-		method: http.MethodPost, path: "/producer/register",
-		body: map[string]any{"topic": topic}, answer: &answer{ProducerID: &id},
-	})
-	return id, err
-}
-
-// RegisterConsumer returns a new consumer id for topic. The consumer sees what
-// is produced from now on. It fails with [ErrTopicNotFound].
-func (c *Client) RegisterConsumer(ctx context.Context, topic string) (id int64, err error) {
-	err = c.do(ctx, call{
-		method: http.MethodPost, path: "/consumer/register",
-		body: map[string]any{"topic": topic}, answer: &answer{ConsumerID: &id},
-	})
-	return id, err
-}
-
-// Produce appends message to topic; it is stored when Produce returns nil. It
-// fails with [ErrProducerNotFound], [ErrTopicNotFound],
-// [ErrProducerNotRegistered] or [ErrMessageTooLarge].
-func (c *Client) Produce(ctx context.Context, topic string, producer int64, message string) error {
-	return c.do(ctx, call{
-		method: http.MethodPost, path: "/producer/produce",
-		body: map[string]any{"topic": topic, "producer_id": producer, "message": message},
-	})
-}
-
-// Consume returns the consumer's next message, which no later call returns
-// again. It fails with [ErrEmpty] if nothing is left, [ErrConsumerNotFound],
-// [ErrTopicNotFound] or [ErrConsumerNotRegistered].
-func (c *Client) Consume(ctx context.Context, topic string, consumer int64) (message string, err error) {
-	err = c.do(ctx, call{
-		method: http.MethodGet, path: "/consumer/consume",
-		query: consumerQuery(topic, consumer), answer: &answer{Message: &message},
-	})
-	return message, err
-}
-
-// Size returns how many messages of topic the consumer has not consumed yet. It
-// fails as [Client.Consume] does, without [ErrEmpty].
-func (c *Client) Size(ctx context.Context, topic string, consumer int64) (size int64, err error) {
-	err = c.do(ctx, call{
-		method: http.MethodGet, path: "/size", repeatable: true,
-		query: consumerQuery(topic, consumer), answer: &answer{Size: &size},
-	})
-	return size, err
-}
-
-// answer is where the fields of an answer of the classic API go.
-type answer struct {
-	Message    any    `json:"message"`
-	ProducerID *int64 `json:"producer_id"`
-	ConsumerID *int64 `json:"consumer_id"`
-	Size       *int64 `json:"size"`
-}
-
-func consumerQuery(topic string, consumer int64) url.Values {
-	return url.Values{"topic": {topic}, "consumer_id": {strconv.FormatInt(consumer, 10)}}
 }

@@ -8,8 +8,8 @@ import (
 	"log/slog"
 	"time"
 
-	"dq/cmd/broker"
-	"dq/cmd/broker/brokertest"
+	"dq/cmd/dq/broker"
+	"dq/cmd/dq/broker/brokertest"
 	"dq/sdk"
 )
 

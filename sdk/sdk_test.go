@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"dq/cmd/broker/brokertest"
+	"dq/cmd/dq/broker/brokertest"
 	"dq/sdk"
 )
 

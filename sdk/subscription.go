@@ -203,3 +203,24 @@ func (s *Subscription) Nack(ctx context.Context, delay time.Duration, tokens ...
 func (s *Subscription) Extend(ctx context.Context, lease time.Duration, tokens ...string) error {
 	return s.settle(ctx, "extend", settlement{Tokens: tokens, Lease: lease})
 }
+
+// Limits bound what one call brings. Zero is what the broker has by default.
+type Limits struct {
+	Messages int           // at most 10,000
+	Bytes    int           // of data, at most 32 MiB; the message that reaches them is the last
+	Wait     time.Duration // for a message, if there is none; at most a minute
+}
+
+func (l Limits) query() url.Values {
+	query := make(url.Values)
+	if l.Messages != 0 {
+		query.Set("limit", strconv.Itoa(l.Messages))
+	}
+	if l.Bytes != 0 {
+		query.Set("max_bytes", strconv.Itoa(l.Bytes))
+	}
+	if l.Wait != 0 {
+		query.Set("wait", l.Wait.String())
+	}
+	return query
+}

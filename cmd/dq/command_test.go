@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"dq/cmd/broker/brokertest"
+	"dq/cmd/dq/broker/brokertest"
 )
 
 func TestCommandsAndTheirExitStatus(t *testing.T) {

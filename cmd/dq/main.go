@@ -4,7 +4,7 @@ package main
 import (
 	"os"
 
-	"dq/cmd/cli"
+	"dq/cmd/dq/cli"
 )
 
 func main() { os.Exit(cli.Main(os.Args[1:])) }

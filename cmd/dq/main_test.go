@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dq/cmd/cli"
+	"dq/cmd/dq/cli"
 )
 
 // runMain is set in the environment of a process that is to be dq rather than

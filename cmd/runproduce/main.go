@@ -4,7 +4,7 @@ package main
 import (
 	"os"
 
-	"dq/cmd/runner"
+	"dq/scenarios/runner"
 )
 
 func main() { os.Exit(runner.Main(runner.ProduceCommand(), os.Args[1:])) }

@@ -1,0 +1,257 @@
+package bench_test
+
+import (
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"dq/cmd/dq/bench"
+	"dq/cmd/dq/broker"
+	"dq/cmd/dq/cli"
+	"dq/sdk"
+)
+
+// options are those of a run that is as short as it can be.
+func options(batch int) bench.Options {
+	return bench.Options{Connections: 4, Size: 16, Batch: batch, Topics: 2, Consumers: 2, Duration: 60 * time.Millisecond, Rounds: 2}
+}
+
+func startSelf(t testing.TB, persist bool, o bench.Options) *bench.Self {
+	t.Helper()
+	self, err := bench.StartSelf(t.Context(), persist, broker.SyncInterval, o)
+	require.NoError(t, err)
+	t.Cleanup(self.Stop)
+	return self
+}
+
+func TestWhatIsReportedAsProducedIsStored(t *testing.T) {
+	for _, batch := range []int{1, 10} {
+		o := options(batch)
+		self := startSelf(t, false, o)
+		works, stop, err := self.Produce(o)
+		require.NoError(t, err)
+		defer stop()
+		results, err := bench.Measure(t.Context(), o, works...)
+		require.NoError(t, err)
+		api, err := sdk.New(self.URL())
+		require.NoError(t, err)
+		stored := storedIn(t, api)
+		assert.EqualValues(t, stored, results[0].Messages)
+		assert.Positive(t, stored)
+		assert.Equal(t, stored/uint64(batch), uint64(results[0].Latency.TotalCount()))
+		for _, r := range results {
+			assert.Positive(t, r.Messages, r.Name)
+		}
+		var table, chart strings.Builder
+		report := bench.NewReport(results)
+		require.NoError(t, report.WriteTable(&table))
+		require.NoError(t, report.WriteChart(&chart, "title"))
+		assert.Contains(t, table.String(), results[1].Name)
+		assert.Contains(t, chart.String(), "<svg")
+	}
+}
+
+// storedIn is how many messages the topics of a run hold.
+func storedIn(t *testing.T, api *sdk.Client) (stored uint64) {
+	t.Helper()
+	for topic, err := range api.ListTopics(t.Context(), "bench-") {
+		require.NoError(t, err)
+		stored += topic.Messages
+	}
+	return stored
+}
+
+// lag is how many messages the consumers have not consumed.
+func lag(t *testing.T, api *sdk.Client, consumers int) (lag int64) {
+	t.Helper()
+	for id := range int64(consumers) {
+		size, err := api.Size(t.Context(), "bench-"+strconv.FormatInt(id%2, 10), id)
+		require.NoError(t, err)
+		lag += size
+	}
+	return lag
+}
+
+func TestACountIsWhatIsProduced(t *testing.T) {
+	o := options(10)
+	o.Count = 95 // rounded up to whole batches, which two rounds share
+	self := startSelf(t, false, o)
+	works, stop, err := self.Produce(o)
+	require.NoError(t, err)
+	defer stop()
+	results, err := bench.Measure(t.Context(), o, works[0])
+	require.NoError(t, err)
+	assert.EqualValues(t, 100, results[0].Messages)
+	api, err := sdk.New(self.URL())
+	require.NoError(t, err)
+	assert.EqualValues(t, 100, storedIn(t, api))
+}
+
+func TestWhatIsReportedAsConsumedIsConsumed(t *testing.T) {
+	for _, batch := range []int{1, 10} {
+		o := options(batch)
+		o.Duration = time.Minute // it ends before that
+		self := startSelf(t, false, o)
+		works, stop, err := self.Consume(t.Context(), 100, o)
+		require.NoError(t, err)
+		defer stop()
+		results, err := bench.Measure(t.Context(), o, works[0], works[2]) // the empty handler has no end
+		require.NoError(t, err)
+		api, err := sdk.New(self.URL())
+		require.NoError(t, err)
+		// Who finds nothing left ends all, so another may not be through.
+		assert.EqualValues(t, 2*100-lag(t, api, 2), results[0].Messages)
+		assert.GreaterOrEqual(t, results[0].Messages, int64(100))
+		assert.GreaterOrEqual(t, results[1].Messages, int64(100), "JetStream itself")
+	}
+}
+
+func TestBothCountWhatGoesInAndWhatComesOut(t *testing.T) {
+	for _, batch := range []int{1, 10} {
+		o := options(batch)
+		self := startSelf(t, false, o)
+		works, stop, err := bench.Both(self.URL(), "bench", o)
+		require.NoError(t, err)
+		defer stop()
+		results, err := bench.Together(t.Context(), o, works...)
+		require.NoError(t, err)
+		api, err := sdk.New(self.URL())
+		require.NoError(t, err)
+		in, out := results[0].Messages, results[1].Messages
+		assert.EqualValues(t, storedIn(t, api), in)
+		assert.Equal(t, in-lag(t, api, 2), out) // a consumer for each of the topics
+		assert.Positive(t, out)
+	}
+}
+
+func TestLatencyIsThatOfMessagesThatArrived(t *testing.T) {
+	o := options(1)
+	o.Rate = 200
+	self := startSelf(t, false, o)
+	works, stop, err := self.Latency(t.Context(), o)
+	require.NoError(t, err)
+	defer stop()
+	results, err := bench.Measure(t.Context(), o, works...)
+	require.NoError(t, err)
+	api, err := sdk.New(self.URL())
+	require.NoError(t, err)
+	assert.EqualValues(t, storedIn(t, api), results[0].Messages)
+	assert.Equal(t, results[0].Messages, results[0].Latency.TotalCount())
+	// The messages due in 60 ms at that rate, at most.
+	assert.LessOrEqual(t, results[0].Messages, int64(12))
+}
+
+func TestALatencyCountsFromWhenTheCallWasDue(t *testing.T) {
+	o := bench.Options{Connections: 1, Batch: 1, Duration: time.Hour, Rounds: 1, Rate: 1000, Count: 10}
+	stalls := true
+	results, err := bench.Measure(t.Context(), o, bench.Work{Name: "stalls once", Do: func(context.Context, int) (int, error) {
+		if stalls {
+			time.Sleep(100 * time.Millisecond)
+		}
+		stalls = false
+		return 1, nil
+	}})
+	require.NoError(t, err)
+	assert.EqualValues(t, 10, results[0].Latency.TotalCount())
+	assert.GreaterOrEqual(t, results[0].Latency.Min(), int64(80_000), "microseconds of those that came after the stall")
+}
+
+func TestAFailureIsNotTakenForTheEnd(t *testing.T) {
+	o := options(1)
+	self := startSelf(t, false, o)
+	works, stop, err := bench.Both(self.URL(), "bench", o)
+	require.NoError(t, err)
+	stop()
+	self.Stop()
+	_, err = bench.Together(t.Context(), o, works...)
+	assert.Error(t, err)
+}
+
+func TestTheCommands(t *testing.T) {
+	for _, args := range []string{
+		"produce --self", "consume --self --messages 100", "both --self --batch 10", "latency --self --rate 100",
+		"growth --counts 2 --behind 1000",
+	} {
+		t.Run(args, func(t *testing.T) {
+			dir := t.TempDir()
+			line := append([]string{"bench"}, strings.Fields(args)...)
+			line = append(line, "--duration", "60ms", "--json")
+			if !strings.HasPrefix(args, "growth") {
+				line = append(line, "--connections", "4", "--rounds", "1", "--chart", filepath.Join(dir, "chart.svg"), "--cpuprofile", filepath.Join(dir, "cpu"))
+			}
+			var out strings.Builder
+			root := cli.Root()
+			root.SetArgs(line)
+			root.SetOut(&out)
+			root.SetErr(t.Output())
+			require.NoError(t, root.ExecuteContext(t.Context()))
+			var report struct{ Rows, Growth []map[string]any }
+			require.NoError(t, json.Unmarshal([]byte(out.String()), &report))
+			assert.NotEmpty(t, append(report.Rows, report.Growth...))
+			if !strings.HasPrefix(args, "growth") {
+				assert.FileExists(t, filepath.Join(dir, "chart.svg"))
+				assert.FileExists(t, filepath.Join(dir, "cpu"))
+			}
+		})
+	}
+}
+
+func TestGrowthCountsWhatItMakes(t *testing.T) {
+	self := startSelf(t, true, options(1))
+	var rows []bench.GrowthRow
+	require.NoError(t, self.Growth(context.Background(), []int{2, 4}, func(r bench.GrowthRow) { rows = append(rows, r) }))
+	require.Len(t, rows, 6)
+	for _, r := range rows {
+		assert.Positive(t, r.PerSecond, r.What)
+		assert.Positive(t, r.ProduceMS, r.What)
+	}
+}
+
+// BenchmarkDQ makes the calls that matter, and reports how fast dq is next to
+// what it is compared to in the same run.
+func BenchmarkDQ(b *testing.B) {
+	for name, run := range map[string]struct {
+		o       bench.Options
+		consume bool
+	}{
+		"produce/connections=1":  {bench.Options{Connections: 1, Batch: 1}, false},
+		"produce/connections=64": {bench.Options{Connections: 64, Batch: 1}, false},
+		"produce/batch=100":      {bench.Options{Connections: 8, Batch: 100}, false},
+		"consume/consumers=64":   {bench.Options{Connections: 64, Batch: 1, Consumers: 64}, true},
+		"consume/consumers=1":    {bench.Options{Connections: 64, Batch: 1, Consumers: 1}, true},
+		"fetch/batch=100":        {bench.Options{Connections: 8, Batch: 100, Consumers: 8}, true},
+	} {
+		b.Run(name, func(b *testing.B) {
+			o := run.o
+			o.Size, o.Topics, o.Rounds, o.Duration = 128, 1, 2, time.Second
+			o.Consumers = max(o.Consumers, 1)
+			self := startSelf(b, true, o)
+			var works []bench.Work
+			var stop func()
+			var err error
+			if run.consume {
+				works, stop, err = self.Consume(b.Context(), 50_000, o)
+			} else {
+				works, stop, err = self.Produce(o)
+			}
+			require.NoError(b, err)
+			defer stop()
+			for b.Loop() {
+				results, err := bench.Measure(b.Context(), o, works...)
+				require.NoError(b, err)
+				report := bench.NewReport(results)
+				b.ReportMetric(report.Rows[0].PerSec, "msg/s")
+				for _, row := range report.Rows[1:] {
+					b.ReportMetric(row.Ratio, "of-"+strings.ReplaceAll(strings.ReplaceAll(row.Work, ", ", "-"), " ", "-"))
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func sizeCommand(c *client) *cobra.Command {
+	var id int64
+	cmd := &cobra.Command{
+		Use:   "size TOPIC --id ID",
+		Short: "Print how many messages a consumer has not consumed yet",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, err := c.connect()
+			if err != nil {
+				return err
+			}
+			size, err := api.Size(cmd.Context(), args[0], id)
+			if err != nil {
+				return err
+			}
+			return c.output(cmd).line(map[string]any{"size": size}, fmt.Sprint(size))
+		},
+	}
+	cmd.Flags().Int64Var(&id, "id", 0, "the consumer's id")
+	_ = cmd.MarkFlagRequired("id")
+	return cmd
+}
