@@ -24,8 +24,9 @@ const (
 	streamBytes    = 64 << 10
 )
 
-// heartbeat is how long a stream or socket may be silent. Tests shorten it.
-var heartbeat = 15 * time.Second
+// defaultHeartbeat is how long a stream or socket stays silent, unless the options
+// say otherwise.
+const defaultHeartbeat = 15 * time.Second
 
 // streamTopic streams the messages of a topic.
 func (f *Facade) streamTopic(c *fiber.Ctx, topic string, from Place, key string) error {
@@ -136,7 +137,7 @@ func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) (
 // streamSome writes the next messages or, if there are none for a while, a
 // comment.
 func (f *Facade) streamSome(ctx context.Context, s *session, w *bufio.Writer, next func(context.Context) ([]messageView, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, heartbeat)
+	ctx, cancel := context.WithTimeout(ctx, f.opts.Heartbeat)
 	defer cancel()
 	defer s.onChange(cancel)()
 	views, failed := s.some(ctx, next)

@@ -63,6 +63,9 @@ type Options struct {
 	Audit *access.Audit
 	// Ready says whether the broker can do its work, or what keeps it from it.
 	Ready func(context.Context) error
+	// Heartbeat is how long a stream or socket stays silent before it sends a sign of
+	// life; 0 is 15 s.
+	Heartbeat time.Duration
 	// Logger gets what goes wrong on the broker's side.
 	Logger *slog.Logger
 }
@@ -88,6 +91,9 @@ type Facade struct {
 
 // New returns a facade that is to serve queue on l.
 func New(queue *Queue, l net.Listener, opts Options) *Facade {
+	if opts.Heartbeat == 0 {
+		opts.Heartbeat = defaultHeartbeat
+	}
 	f := &Facade{
 		queue:    queue,
 		opts:     opts,

@@ -3,7 +3,6 @@ package facade
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/pb33f/libopenapi"
@@ -11,8 +10,6 @@ import (
 
 	"dq/facade/openapi"
 )
-
-func init() { heartbeat = 700 * time.Millisecond } // no test wants to wait for one of the real length
 
 func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 	t.Parallel()

@@ -127,7 +127,7 @@ func (s *socket) serve() {
 // receive does what the client asks for.
 func (s *socket) receive(ctx context.Context) {
 	s.ws.SetReadLimit(maxSocketRead)
-	alive := func(string) error { return s.ws.SetReadDeadline(time.Now().Add(maxPings * heartbeat)) }
+	alive := func(string) error { return s.ws.SetReadDeadline(time.Now().Add(maxPings * s.facade.opts.Heartbeat)) }
 	s.ws.SetPongHandler(alive)
 	for alive("") == nil {
 		_, text, err := s.ws.ReadMessage()
@@ -194,7 +194,7 @@ func (s *socket) send(ctx context.Context) {
 
 // sendSome sends what there is within a heartbeat, or a ping.
 func (s *socket) sendSome(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, heartbeat)
+	ctx, cancel := context.WithTimeout(ctx, s.facade.opts.Heartbeat)
 	defer cancel()
 	defer s.session.onChange(cancel)()
 	if err := s.session.check(); err != nil {

@@ -77,6 +77,7 @@ func Start(ctx context.Context, cfg Config, logger *slog.Logger) (_ *Broker, err
 		Tokens:         b.tokens,
 		Audit:          b.audit,
 		RequestTimeout: cfg.RequestTimeout,
+		Heartbeat:      cfg.Heartbeat,
 		Sync:           b.sync(),
 		Ready:          b.ready,
 		Logger:         logger,

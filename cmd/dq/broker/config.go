@@ -47,6 +47,10 @@ type Config struct {
 	NATSPassword    string        `envconfig:"NATS_PASSWORD" desc:"password of that user"`
 	LogLevel        slog.Level    `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 	LogFormat       LogFormat     `split_words:"true" default:"text" desc:"text or json"`
+
+	// Heartbeat is how long streams and sockets stay silent; 0 is the facade's own
+	// default. It is for tests, which cannot wait for that.
+	Heartbeat time.Duration `ignored:"true"`
 }
 
 // YesNo is a setting that is "yes" or "no".

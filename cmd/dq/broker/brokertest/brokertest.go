@@ -26,6 +26,7 @@ func Config(dir string) broker.Config {
 		Replicas:        1,
 		RequestTimeout:  10 * time.Second,
 		ShutdownTimeout: 10 * time.Second,
+		Heartbeat:       700 * time.Millisecond,
 	}
 }
 
