@@ -174,7 +174,7 @@ const drainLimit = 64 << 20
 
 // readBody reads the body of every request before anything else looks at it.
 // What is left unread would be taken for the next request on the connection.
-func (f *Facade) readBody(limit int) fiber.Handler {
+func readBody(budget *bounded, limit int) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		stream := c.Request().BodyStream()
 		if stream == nil {
@@ -190,21 +190,21 @@ func (f *Facade) readBody(limit int) fiber.Handler {
 		if room < 0 || room > limit {
 			room = limit
 		}
-		if _, err := f.bodies.take(int64(room)); err != nil {
+		if _, err := budget.take(int64(room)); err != nil {
 			drain(c, stream)
 			return err
 		}
 		held := room
-		defer func() { f.bodies.give(int64(held)) }()
+		defer func() { budget.give(int64(held)) }()
 		body, err := readAtMost(stream, length, limit)
 		if len(body) < held { // of a body in chunks only the end tells how long it is
-			f.bodies.give(int64(held - len(body)))
+			budget.give(int64(held - len(body)))
 			held = len(body)
 		}
 		if client, ok := c.Context().Conn().(*conn); ok && err == nil && length < 0 && client.ended {
 			err = errors.New("it ended before its last chunk") // which the stream takes for its end
 		}
-		var tooLarge *TooLargeError
+		var tooLarge *BodyTooLargeError
 		switch {
 		case err == nil:
 			if encoding := header.Peek(fiber.HeaderContentEncoding); len(encoding) > 0 && !bytes.EqualFold(encoding, []byte("identity")) {
@@ -243,7 +243,7 @@ func hasContentLength(headers []byte) bool {
 // readAtMost reads stream, whose length is known unless it is negative.
 func readAtMost(stream io.Reader, length, limit int) ([]byte, error) {
 	if length > limit {
-		return nil, &TooLargeError{What: "body", Limit: limit}
+		return nil, &BodyTooLargeError{Limit: limit}
 	}
 	if length >= 0 {
 		body := make([]byte, length)
@@ -252,7 +252,7 @@ func readAtMost(stream io.Reader, length, limit int) ([]byte, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(stream, int64(limit)+1))
 	if err == nil && len(body) > limit {
-		return nil, &TooLargeError{What: "body", Limit: limit}
+		return nil, &BodyTooLargeError{Limit: limit}
 	}
 	return body, err
 }

@@ -122,7 +122,7 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 	if opts.Tokens != nil || opts.Audit != nil {
 		f.app.Use(f.authenticate)
 	}
-	f.app.Use(f.readBody(bodyLimit))
+	f.app.Use(readBody(&f.bodies, bodyLimit))
 	for _, r := range f.classicRoutes() {
 		f.classic[r.path] = true
 		// Add, not Get: a HEAD of consume must not consume.

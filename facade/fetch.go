@@ -15,7 +15,7 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (any, error) {
 	}
 	q := query{c: c}
 	limits := jetstream.Limits{Messages: q.number("limit", 1, maxMessages, 1), Bytes: q.number("max_bytes", 1, maxBytes, defaultBytes)}
-	wait, raw := q.wait(), q.flag("raw")
+	wait, raw := q.duration("wait", maxWait), q.flag("raw")
 	if raw && limits.Messages > 1 {
 		q.fail(&FieldError{"limit", "a raw answer is one message"})
 	}

@@ -132,9 +132,9 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (any, error) {
 	}
 	stream := c.Accepts(fiber.MIMEApplicationJSON, mimeNDJSON, mimeEvents) == mimeEvents
 	q := query{c: c}
-	from := q.place("from", Place{New: stream})
+	from := parsed(&q, "from", Place{New: stream}, ParsePlace)
 	r := jetstream.Range{Key: q.text("key"), Max: q.number("limit", 1, maxMessages, defaultMessages), MaxBytes: q.number("max_bytes", 1, maxBytes, defaultBytes)}
-	wait := q.wait()
+	wait := q.duration("wait", maxWait)
 	if q.err != nil {
 		return nil, q.err
 	}

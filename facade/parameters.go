@@ -89,30 +89,30 @@ func (q *query) flag(name string) bool {
 	return value
 }
 
-// wait is how long a call is to wait for a message.
-func (q *query) wait() time.Duration {
-	text, ok := q.value("wait")
+// duration is a duration from 0 to longest; 0 if it is not there.
+func (q *query) duration(name string, longest time.Duration) time.Duration {
+	text, ok := q.value(name)
 	if !ok {
 		return 0
 	}
-	wait, err := time.ParseDuration(text)
-	if err != nil || wait < 0 || wait > maxWait {
-		q.fail(&FieldError{"wait", fmt.Sprintf("want a duration from 0s to %s, such as 10s, not %.100q", maxWait, text)})
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > longest {
+		q.fail(&FieldError{name, fmt.Sprintf("want a duration from 0s to %s, such as 10s, not %.100q", longest, text)})
 	}
-	return wait
+	return d
 }
 
-// place is a place in a topic, or otherwise if it is not there.
-func (q *query) place(name string, otherwise Place) Place {
+// parsed is what parse reads from a parameter, or otherwise if it is not there.
+func parsed[T any](q *query, name string, otherwise T, parse func(string) (T, error)) T {
 	text, ok := q.value(name)
 	if !ok {
 		return otherwise
 	}
-	place, err := ParsePlace(text)
+	value, err := parse(text)
 	if err != nil {
 		q.fail(&FieldError{name, err.Error()})
 	}
-	return place
+	return value
 }
 
 // A Place is where to start in a topic: at the first message there is unless
@@ -159,7 +159,7 @@ func (p *Place) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
 		return err
 	}
 	if kind := token.Kind(); kind != '0' && kind != '"' {
-		return fmt.Errorf("want first, new, a sequence, or a time, not %s", kindName(kind))
+		return fmt.Errorf("want first, new, a sequence, or a time, not %s", kind)
 	}
 	*p, err = ParsePlace(token.String())
 	return err

@@ -42,14 +42,18 @@ type FieldError struct{ Field, Problem string }
 
 func (e *FieldError) Error() string { return fmt.Sprintf("invalid field %q: %s", e.Field, e.Problem) }
 
-// TooLargeError is a message or a body above its limit.
-type TooLargeError struct {
-	What  string // "message" or "body"
-	Limit int    // bytes
-}
+// TooLargeError is a message above the broker's limit.
+type TooLargeError struct{ Limit int } // bytes
 
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("the %s is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.What, e.Limit)
+	return fmt.Sprintf("the message is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.Limit)
+}
+
+// BodyTooLargeError is a request body above the broker's limit.
+type BodyTooLargeError struct{ Limit int } // bytes
+
+func (e *BodyTooLargeError) Error() string {
+	return fmt.Sprintf("the body is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.Limit)
 }
 
 // EncodingError is a body that is encoded, as if compressed.
@@ -130,9 +134,8 @@ var problems = []problemRow{
 	refused[*MissingFieldError]("missing_field", fiber.StatusBadRequest),
 	refused[*EncodingError]("unsupported_encoding", fiber.StatusUnsupportedMediaType),
 	refused[*FieldError]("invalid_field", fiber.StatusBadRequest),
-	when(func(e *TooLargeError) problem {
-		return problem{e.What + "_too_large", fiber.StatusRequestEntityTooLarge, fiber.StatusBadRequest}
-	}),
+	refused[*TooLargeError]("message_too_large", fiber.StatusRequestEntityTooLarge),
+	refused[*BodyTooLargeError]("body_too_large", fiber.StatusRequestEntityTooLarge),
 	when(func(e *registry.NotFoundError) problem {
 		return problem{string(e.Kind) + "_not_found", fiber.StatusNotFound, fiber.StatusBadRequest}
 	}),

@@ -220,7 +220,7 @@ func (q *Queue) Produce(ctx context.Context, topic string, producer ID, message 
 		return err
 	}
 	if len(message) > q.MaxMessageBytes {
-		return &TooLargeError{What: "message", Limit: q.MaxMessageBytes}
+		return &TooLargeError{Limit: q.MaxMessageBytes}
 	}
 	return q.Topics.Publish(ctx, topic, message)
 }
@@ -245,7 +245,7 @@ func (q *Queue) ProduceBatch(ctx context.Context, topic string, batch Batch) ([]
 	delayed := 0
 	for i, draft := range batch.Drafts {
 		if len(draft.Data) > q.MaxMessageBytes {
-			err := &TooLargeError{What: "message", Limit: q.MaxMessageBytes}
+			err := &TooLargeError{Limit: q.MaxMessageBytes}
 			if len(batch.Drafts) == 1 {
 				return nil, err
 			}

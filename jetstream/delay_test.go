@@ -14,8 +14,8 @@ import (
 // TestADelayedMessageThatWasMovedIsNotMovedAgain has a process end between the
 // move of a message and its confirmation, and the topic forget ids meanwhile.
 func TestADelayedMessageThatWasMovedIsNotMovedAgain(t *testing.T) {
-	engine := startEngine(t, t.TempDir())
-	topics := startProcess(t, engine, true).topics
+	server := startEngine(t, t.TempDir())
+	topics := startProcess(t, server, true).topics
 	settings := topics.DefaultSettings()
 	settings.DedupWindow = Duration(100 * time.Millisecond)
 	require.NoError(t, topics.Create(t.Context(), "T", settings))

@@ -20,7 +20,7 @@ import (
 // stream). When its time has come the engine moves a message to the subject of
 // its topic's queue, from where one of the processes takes it to its topic.
 const (
-	delayStream  = "dq-delayed"       // no topic's: those start with streamPrefix
+	delayStream  = "dq-delayed"       // no topic's: those start with TopicPrefix
 	waitSubject  = "dq-delayed.wait." // and an id
 	dueSubject   = "dq-delayed.due."  // and the encoded topic
 	delayTaker   = "taker"            // the durable consumer

@@ -15,7 +15,7 @@ import (
 
 const (
 	// journalStream is the stream of the journal, and its subject.
-	journalStream = "dq-positions" // no topic's: those start with streamPrefix
+	journalStream = "dq-positions" // no topic's: those start with TopicPrefix
 
 	// shortenTimeout bounds how long it may take to remove what is out of date.
 	shortenTimeout = time.Minute

@@ -22,19 +22,19 @@ type process struct {
 // startEngine starts an engine on dir.
 func startEngine(t *testing.T, dir string) *Server {
 	t.Helper()
-	engine, err := StartServer(ServerOptions{Dir: dir, SyncInterval: time.Minute, MaxMessageBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
+	server, err := StartServer(ServerOptions{Dir: dir, SyncInterval: time.Minute, MaxMessageBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
-	t.Cleanup(engine.Shutdown)
-	return engine
+	t.Cleanup(server.Shutdown)
+	return server
 }
 
 // startProcess starts one. Another must not be used any more if either is alone.
-func startProcess(t *testing.T, engine *Server, alone bool) process {
+func startProcess(t *testing.T, server *Server, alone bool) process {
 	t.Helper()
-	nc, err := engine.Connect()
+	nc, err := server.Connect()
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
-	topics, err := NewTopics(nc, StoreOptions{Storage: File, Replicas: 1, Alone: alone, Flush: engine.Flush})
+	topics, err := NewTopics(nc, StoreOptions{Storage: File, Replicas: 1, Alone: alone, Flush: server.Flush})
 	require.NoError(t, err)
 	consumers, err := NewConsumers(t.Context(), topics)
 	require.NoError(t, err)
@@ -46,10 +46,10 @@ func startProcess(t *testing.T, engine *Server, alone bool) process {
 // get with what they ought to.
 func TestPositionsOutliveTheProcess(t *testing.T) {
 	journalLength = 7 // it is written anew all the time
-	engine := startEngine(t, t.TempDir())
+	server := startEngine(t, t.TempDir())
 	ctx := t.Context()
 	const messages, count = 40, 6
-	p := startProcess(t, engine, true)
+	p := startProcess(t, server, true)
 	require.NoError(t, p.topics.Create(ctx, "T", p.topics.DefaultSettings()))
 	for i := range messages {
 		require.NoError(t, p.topics.Publish(ctx, "T", fmt.Append(nil, i+1)))
@@ -79,7 +79,7 @@ func TestPositionsOutliveTheProcess(t *testing.T) {
 		} else if s.gone {
 			states = append(states[1:], &state{consumer: Consumer{ID: int64(count + process), Topic: "T"}})
 		}
-		p = startProcess(t, engine, process%3 != 1)
+		p = startProcess(t, server, process%3 != 1)
 	}
 }
 

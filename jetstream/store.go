@@ -86,7 +86,7 @@ func (s *Server) finishDeletions() error {
 	}
 	for _, dir := range dirs {
 		name := filepath.Base(dir)
-		if _, err := os.Stat(filepath.Join(dir, metaFile)); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(name, streamPrefix) {
+		if _, err := os.Stat(filepath.Join(dir, metaFile)); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(name, TopicPrefix) {
 			continue
 		}
 		if unfinished(dir) {

@@ -252,10 +252,10 @@ func (t *Topics) List(ctx context.Context) ([]Topic, error) {
 
 // topicOf is the topic that a stream holds, if it holds one.
 func topicOf(stream string) (topic string, ok bool) {
-	if len(stream) <= len(streamPrefix) || stream[:len(streamPrefix)] != streamPrefix {
+	if len(stream) <= len(TopicPrefix) || stream[:len(TopicPrefix)] != TopicPrefix {
 		return "", false
 	}
-	return DecodeName(stream[len(streamPrefix):])
+	return DecodeName(stream[len(TopicPrefix):])
 }
 
 // LastSequence is the sequence of the last message that topic accepted, 0 if it

@@ -13,8 +13,8 @@ import (
 // it is still removing an earlier one of that name, and nobody sweep before.
 func TestATopicIsMadeEmptyEvenOnAnEngineElsewhere(t *testing.T) {
 	dir := t.TempDir()
-	engine := startEngine(t, dir)
-	topics := startProcess(t, engine, false).topics
+	server := startEngine(t, dir)
+	topics := startProcess(t, server, false).topics
 	require.NoError(t, topics.Create(t.Context(), "T", topics.DefaultSettings()))
 	require.NoError(t, topics.Publish(t.Context(), "T", []byte("old")))
 	removing := filepath.Join(dir, streamsDir, "."+StreamName("T"))

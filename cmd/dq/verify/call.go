@@ -23,15 +23,14 @@ type caller struct {
 	vanish  bool // now and then a client hangs up before the answer
 }
 
-func newCaller(rec *recorder, opts Options) *caller {
-	return &caller{
-		rec: rec, urls: opts.URLs, token: opts.Token, timeout: opts.Timeout, vanish: opts.Vanish,
-		http: &http.Client{Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: opts.Timeout}).DialContext,
-			MaxIdleConnsPerHost: 1000,
-			DisableCompression:  true,
-		}},
-	}
+// connect makes the client that c calls with, and returns c.
+func (c caller) connect() *caller {
+	c.http = &http.Client{Transport: &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: c.timeout}).DialContext,
+		MaxIdleConnsPerHost: 1000,
+		DisableCompression:  true,
+	}}
+	return &c
 }
 
 // request is one HTTP request.

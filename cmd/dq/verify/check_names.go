@@ -51,14 +51,14 @@ func (h *history) checkNames() {
 func smallest(model porcupine.Model, ops []*Op) []*Op {
 	for i := 0; i < len(ops); {
 		rest := append(append([]*Op(nil), ops[:i]...), ops[i+1:]...)
-		history := make([]porcupine.Operation, len(rest))
+		operations := make([]porcupine.Operation, len(rest))
 		for j, op := range rest {
-			history[j] = porcupine.Operation{Input: op, Call: op.Call, Return: op.Return}
+			operations[j] = porcupine.Operation{Input: op, Call: op.Call, Return: op.Return}
 			if op.Outcome == unknown {
-				history[j].Return = never
+				operations[j].Return = never
 			}
 		}
-		if porcupine.CheckOperationsTimeout(model, history, porcupineTime) == porcupine.Illegal {
+		if porcupine.CheckOperationsTimeout(model, operations, porcupineTime) == porcupine.Illegal {
 			ops = rest
 		} else {
 			i++

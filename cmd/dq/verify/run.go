@@ -74,7 +74,7 @@ type Run struct {
 func NewRun(opts Options) *Run {
 	rec := newRecorder(opts.History)
 	return &Run{
-		opts: opts, rec: rec, caller: newCaller(rec, opts), prefix: "verify-" + nuid.Next(),
+		opts: opts, rec: rec, caller: caller{rec: rec, urls: opts.URLs, token: opts.Token, timeout: opts.Timeout, vanish: opts.Vanish}.connect(), prefix: "verify-" + nuid.Next(),
 		found: newFindings(), ids: ids{shared: opts.Shared},
 	}
 }
@@ -82,16 +82,16 @@ func NewRun(opts Options) *Run {
 // Do makes traffic until ctx or the time of the options ends, or their number of
 // operations is reached, and checks all of it.
 func (r *Run) Do(ctx context.Context) (*Result, error) {
-	traffic, stop := context.WithCancel(ctx)
+	var stop context.CancelFunc
+	r.ctx, stop = context.WithCancel(ctx)
 	if r.opts.Duration > 0 {
-		traffic, stop = context.WithTimeout(ctx, r.opts.Duration)
+		r.ctx, stop = context.WithTimeout(ctx, r.opts.Duration)
 	}
 	defer stop()
-	r.ctx = traffic
 	done := make(chan struct{})
 	var display group
 	display.run(func() { r.display(done) })
-	attack, calm := context.WithCancel(traffic)
+	attack, calm := context.WithCancel(r.ctx)
 	defer calm()
 	var breaking group
 	var err error
@@ -205,9 +205,9 @@ func (r *Run) result() *Result {
 }
 
 // Replay checks a history that a run has written. Shared is as in [Options].
-func Replay(history io.Reader, shared bool) (*Result, error) {
+func Replay(recorded io.Reader, shared bool) (*Result, error) {
 	r := NewRun(Options{Shared: shared})
-	in := json.NewDecoder(history)
+	in := json.NewDecoder(recorded)
 	last := int64(0)
 	for {
 		op := &Op{}
