@@ -8,6 +8,9 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"dq/facade/access"
+	"dq/facade/decode"
+	"dq/facade/service"
+	"dq/facade/transport"
 	"dq/jetstream"
 	"dq/registry"
 )
@@ -70,7 +73,7 @@ func (f *Facade) authenticate(c *fiber.Ctx) error {
 
 // tlsState is that of the request's connection, or nil if it is not encrypted.
 func tlsState(c *fiber.Ctx) *tls.ConnectionState {
-	if outer, ok := c.Context().Conn().(*conn); ok {
+	if outer, ok := c.Context().Conn().(*transport.Conn); ok {
 		if inner, ok := outer.Conn.(*tls.Conn); ok {
 			state := inner.ConnectionState()
 			return &state
@@ -113,7 +116,7 @@ func allow(c *fiber.Ctx, r route) error {
 	if !strings.Contains(r.path, "/:topic") {
 		return nil
 	}
-	topic, err := pathText(c, "topic")
+	topic, err := decode.PathText(c, "topic")
 	if err != nil {
 		return err
 	}
@@ -138,7 +141,7 @@ func (f *Facade) audit(c *fiber.Ctx, r route, err error) {
 
 // hide takes out of err what its message tells of topics that p may not see.
 func hide(p *access.Principal, err error) error {
-	var other *NotRegisteredError
+	var other *service.NotRegisteredError
 	if errors.As(err, &other) && !p.Sees(other.Of) {
 		return &registry.NotFoundError{Kind: other.Kind, ID: other.ID}
 	}

@@ -5,16 +5,19 @@ import (
 	"context"
 
 	"github.com/gofiber/fiber/v2"
+
+	"dq/facade/decode"
+	"dq/facade/service"
 )
 
 func (f *Facade) createTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 	var in struct {
 		Topic *string `json:"topic_name"`
 	}
-	if err := decodeBody(c.BodyRaw(), &in); err != nil {
+	if err := decode.Body(c.BodyRaw(), &in); err != nil {
 		return nil, err
 	}
-	topic, err := required("topic_name", in.Topic)
+	topic, err := decode.Required("topic_name", in.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -85,10 +88,10 @@ func topicField(c *fiber.Ctx) (string, error) {
 	var in struct {
 		Topic *string `json:"topic"`
 	}
-	if err := decodeBody(c.BodyRaw(), &in); err != nil {
+	if err := decode.Body(c.BodyRaw(), &in); err != nil {
 		return "", err
 	}
-	return required("topic", in.Topic)
+	return decode.Required("topic", in.Topic)
 }
 
 func (f *Facade) produce(ctx context.Context, c *fiber.Ctx) (any, error) {
@@ -104,29 +107,29 @@ func (f *Facade) produce(ctx context.Context, c *fiber.Ctx) (any, error) {
 
 // produceParameters reads the body of produce. What it returns is not part of
 // body.
-func produceParameters(body []byte) (topic string, producer ID, message []byte, err error) {
-	flat := [3]flatField{{name: "topic"}, {name: "producer_id", integer: true}, {name: "message"}}
-	if decodeFlat(body, flat[:]) {
-		if producer, err = ParseID(string(flat[1].text)); err != nil {
-			return "", ID{}, nil, &FieldError{"producer_id", err.Error()}
+func produceParameters(body []byte) (topic string, producer service.ID, message []byte, err error) {
+	flat := [3]decode.FastField{{Name: "topic"}, {Name: "producer_id", Integer: true}, {Name: "message"}}
+	if decode.Fast(body, flat[:]) {
+		if producer, err = service.ParseID(string(flat[1].Text)); err != nil {
+			return "", service.ID{}, nil, &decode.FieldError{Field: "producer_id", Problem: err.Error()}
 		}
-		return string(flat[0].text), producer, bytes.Clone(flat[2].text), nil
+		return string(flat[0].Text), producer, bytes.Clone(flat[2].Text), nil
 	}
 	var in struct {
-		Topic      *string `json:"topic"`
-		ProducerID *ID     `json:"producer_id"`
-		Message    *string `json:"message"`
+		Topic      *string     `json:"topic"`
+		ProducerID *service.ID `json:"producer_id"`
+		Message    *string     `json:"message"`
 	}
-	if err := decodeBody(body, &in); err != nil {
-		return "", ID{}, nil, err
+	if err := decode.Body(body, &in); err != nil {
+		return "", service.ID{}, nil, err
 	}
-	if topic, err = required("topic", in.Topic); err != nil {
-		return "", ID{}, nil, err
+	if topic, err = decode.Required("topic", in.Topic); err != nil {
+		return "", service.ID{}, nil, err
 	}
-	if producer, err = required("producer_id", in.ProducerID); err != nil {
-		return "", ID{}, nil, err
+	if producer, err = decode.Required("producer_id", in.ProducerID); err != nil {
+		return "", service.ID{}, nil, err
 	}
-	text, err := required("message", in.Message)
+	text, err := decode.Required("message", in.Message)
 	return topic, producer, []byte(text), err
 }
 
@@ -156,38 +159,38 @@ func (f *Facade) size(ctx context.Context, c *fiber.Ctx) (any, error) {
 
 // consumerParameters reads the two parameters of consume and size from the
 // query, or from a JSON body where the query has not got them.
-func consumerParameters(c *fiber.Ctx) (topic string, consumer ID, err error) {
+func consumerParameters(c *fiber.Ctx) (topic string, consumer service.ID, err error) {
 	var in struct {
-		Topic      *string `json:"topic"`
-		ConsumerID *ID     `json:"consumer_id"`
+		Topic      *string     `json:"topic"`
+		ConsumerID *service.ID `json:"consumer_id"`
 	}
-	queryTopic, err := queryParameter(c, "topic")
+	queryTopic, err := decode.Parameter(c, "topic")
 	if err != nil {
-		return "", ID{}, err
+		return "", service.ID{}, err
 	}
-	queryID, err := queryParameter(c, "consumer_id")
+	queryID, err := decode.Parameter(c, "consumer_id")
 	if err != nil {
-		return "", ID{}, err
+		return "", service.ID{}, err
 	}
 	if body := c.BodyRaw(); len(body) > 0 && (queryTopic == nil || queryID == nil) {
-		if err := decodeBody(body, &in); err != nil {
-			return "", ID{}, err
+		if err := decode.Body(body, &in); err != nil {
+			return "", service.ID{}, err
 		}
 	}
 	if queryTopic != nil {
 		in.Topic = queryTopic
 	}
 	if queryID != nil {
-		id, err := ParseID(*queryID)
+		id, err := service.ParseID(*queryID)
 		if err != nil {
-			return "", ID{}, &FieldError{"consumer_id", err.Error()}
+			return "", service.ID{}, &decode.FieldError{Field: "consumer_id", Problem: err.Error()}
 		}
 		in.ConsumerID = &id
 	}
-	if topic, err = required("topic", in.Topic); err != nil {
-		return "", ID{}, err
+	if topic, err = decode.Required("topic", in.Topic); err != nil {
+		return "", service.ID{}, err
 	}
-	consumer, err = required("consumer_id", in.ConsumerID)
+	consumer, err = decode.Required("consumer_id", in.ConsumerID)
 	return topic, consumer, err
 }
 

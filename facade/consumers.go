@@ -9,6 +9,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"dq/facade/access"
+	"dq/facade/decode"
+	"dq/facade/service"
 	"dq/jetstream"
 )
 
@@ -21,7 +23,7 @@ const (
 // newConsumer is a consumer as a client writes it.
 type newConsumer struct {
 	Name            string              `json:"name"`
-	Start           *Place              `json:"start"`
+	Start           *service.Start      `json:"start"`
 	Key             string              `json:"key"`
 	Mode            string              `json:"mode"`
 	Lease           *jetstream.Duration `json:"lease"`
@@ -31,12 +33,12 @@ type newConsumer struct {
 }
 
 // spec checks n and fills in what is not said.
-func (n *newConsumer) spec(topic string) (c jetstream.Consumer, start Place, err error) {
+func (n *newConsumer) spec(topic string) (c jetstream.Consumer, start service.Start, err error) {
 	c = jetstream.Consumer{
 		Topic: topic, Name: n.Name, Key: n.Key,
 		MaxDeliveries: n.MaxDeliveries, DeadLetterTopic: n.DeadLetterTopic,
 	}
-	start = Place{New: true}
+	start = service.Start{New: true}
 	if n.Start != nil {
 		start = *n.Start
 	}
@@ -44,18 +46,18 @@ func (n *newConsumer) spec(topic string) (c jetstream.Consumer, start Place, err
 		return c, start, err
 	}
 	if err := jetstream.CheckKey(n.Key); err != nil {
-		return c, start, &FieldError{"key", err.Error()}
+		return c, start, &decode.FieldError{Field: "key", Problem: err.Error()}
 	}
 	switch n.Mode {
 	case "", modeAuto:
 		if n.Lease != nil || n.MaxInFlight != nil || n.MaxDeliveries != 0 || n.DeadLetterTopic != "" {
-			return c, start, &FieldError{"mode", `lease, max_in_flight, max_deliveries and dead_letter_topic need the mode "lease"`}
+			return c, start, &decode.FieldError{Field: "mode", Problem: `lease, max_in_flight, max_deliveries and dead_letter_topic need the mode "lease"`}
 		}
 		return c, start, nil
 	case modeLease:
 		return c, start, n.leases(&c)
 	}
-	return c, start, &FieldError{"mode", fmt.Sprintf("want auto or lease, not %.100q", n.Mode)}
+	return c, start, &decode.FieldError{Field: "mode", Problem: fmt.Sprintf("want auto or lease, not %.100q", n.Mode)}
 }
 
 // leases checks what belongs to mode lease.
@@ -69,13 +71,13 @@ func (n *newConsumer) leases(c *jetstream.Consumer) error {
 	}
 	switch {
 	case c.Lease < minLease || c.Lease > maxLease:
-		return &FieldError{"lease", fmt.Sprintf("want %s to %s, not %s", minLease, maxLease, c.Lease)}
+		return &decode.FieldError{Field: "lease", Problem: fmt.Sprintf("want %s to %s, not %s", minLease, maxLease, c.Lease)}
 	case c.MaxInFlight < 1 || c.MaxInFlight > maxInFlight:
-		return &FieldError{"max_in_flight", fmt.Sprintf("want 1 to %d, not %d", maxInFlight, c.MaxInFlight)}
+		return &decode.FieldError{Field: "max_in_flight", Problem: fmt.Sprintf("want 1 to %d, not %d", maxInFlight, c.MaxInFlight)}
 	case c.MaxDeliveries < 0:
-		return &FieldError{"max_deliveries", fmt.Sprintf("want 0 for no limit, or more, not %d", c.MaxDeliveries)}
+		return &decode.FieldError{Field: "max_deliveries", Problem: fmt.Sprintf("want 0 for no limit, or more, not %d", c.MaxDeliveries)}
 	case c.DeadLetterTopic != "" && c.MaxDeliveries == 0:
-		return &FieldError{"dead_letter_topic", "it needs max_deliveries: without that no message ever gets there"}
+		return &decode.FieldError{Field: "dead_letter_topic", Problem: "it needs max_deliveries: without that no message ever gets there"}
 	case c.DeadLetterTopic == c.Topic:
 		return &jetstream.SettingError{Setting: "dead_letter_topic", Value: c.Topic, Want: "another topic"}
 	case c.DeadLetterTopic != "":
@@ -92,10 +94,10 @@ func checkConsumerName(name string) error {
 	case name == "":
 		return nil
 	case len(name) > maxConsumerName || strings.Trim(name, letters) != "" || strings.Trim(name, ".") == "":
-		return &FieldError{"name", fmt.Sprintf("want 1 to %d ASCII letters, digits, '-', '_' and '.'", maxConsumerName)}
+		return &decode.FieldError{Field: "name", Problem: fmt.Sprintf("want 1 to %d ASCII letters, digits, '-', '_' and '.'", maxConsumerName)}
 	}
 	if strings.Trim(name, "-0123456789") == "" {
-		return &FieldError{"name", "a number could be taken for an id: add a letter"}
+		return &decode.FieldError{Field: "name", Problem: "a number could be taken for an id: add a letter"}
 	}
 	return nil
 }
@@ -146,12 +148,12 @@ func (f *Facade) answerConsumer(ctx context.Context, c *fiber.Ctx, status int, c
 }
 
 func (f *Facade) v1CreateConsumer(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := pathText(c, "topic")
+	topic, err := decode.PathText(c, "topic")
 	if err != nil {
 		return nil, err
 	}
 	var in newConsumer
-	if err := decodeOptional(c.BodyRaw(), &in); err != nil {
+	if err := decode.Optional(c.BodyRaw(), &in); err != nil {
 		return nil, err
 	}
 	spec, start, err := in.spec(topic)
@@ -185,7 +187,7 @@ func (f *Facade) prepareDeadLetters(ctx context.Context, c *fiber.Ctx, spec jets
 	if topic == "" {
 		return nil
 	}
-	if _, err := f.queue.Locate(ctx, spec.Topic, Place{New: true}); err != nil {
+	if _, err := f.queue.Locate(ctx, spec.Topic, service.Start{New: true}); err != nil {
 		return err
 	}
 	if err := p.RequireToCreate(topic, access.Produce); err != nil {
@@ -194,18 +196,18 @@ func (f *Facade) prepareDeadLetters(ctx context.Context, c *fiber.Ctx, spec jets
 	if may, err := f.mayMake(ctx, c, topic); !may || err != nil {
 		return err
 	}
-	return f.createWithinQuota(ctx, c, topic, func(ctx context.Context) error { return f.queue.haveTopic(ctx, topic) })
+	return f.createWithinQuota(ctx, c, topic, func(ctx context.Context) error { return f.queue.HaveTopic(ctx, topic) })
 }
 
 func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := pathText(c, "topic")
+	topic, err := decode.PathText(c, "topic")
 	if err != nil {
 		return nil, err
 	}
-	q := query{c: c}
-	after, limit := q.sequence("after", 0), q.number("limit", 1, maxPage, defaultPage)
-	if q.err != nil {
-		return nil, q.err
+	q := decode.Query{C: c}
+	after, limit := q.Sequence("after", 0), q.Number("limit", 1, maxPage, defaultPage)
+	if q.Err != nil {
+		return nil, q.Err
 	}
 	all, err := f.queue.ListConsumers(ctx, topic)
 	if err != nil {
@@ -234,11 +236,11 @@ func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (any, error)
 
 // consumerOf finds the consumer that the path names.
 func (f *Facade) consumerOf(ctx context.Context, c *fiber.Ctx) (none jetstream.Consumer, err error) {
-	topic, err := pathText(c, "topic")
+	topic, err := decode.PathText(c, "topic")
 	if err != nil {
 		return none, err
 	}
-	label, err := pathText(c, "consumer")
+	label, err := decode.PathText(c, "consumer")
 	if err != nil {
 		return none, err
 	}
@@ -267,12 +269,12 @@ func (f *Facade) v1Seek(ctx context.Context, c *fiber.Ctx) (any, error) {
 		return nil, err
 	}
 	var in struct {
-		To *Place `json:"to"`
+		To *service.Start `json:"to"`
 	}
-	if err := decodeStrict(c.BodyRaw(), &in); err != nil {
+	if err := decode.Strict(c.BodyRaw(), &in); err != nil {
 		return nil, err
 	}
-	to, err := required("to", in.To)
+	to, err := decode.Required("to", in.To)
 	if err != nil {
 		return nil, err
 	}
@@ -290,15 +292,15 @@ func (f *Facade) v1Pause(ctx context.Context, c *fiber.Ctx) (any, error) {
 	var in struct {
 		For *jetstream.Duration `json:"for"`
 	}
-	if err := decodeStrict(c.BodyRaw(), &in); err != nil {
+	if err := decode.Strict(c.BodyRaw(), &in); err != nil {
 		return nil, err
 	}
-	pause, err := required("for", in.For)
+	pause, err := decode.Required("for", in.For)
 	if err != nil {
 		return nil, err
 	}
 	if pause <= 0 || pause > jetstream.Duration(maxPause) {
-		return nil, &FieldError{"for", fmt.Sprintf("want a duration above 0s and up to %s", maxPause)}
+		return nil, &decode.FieldError{Field: "for", Problem: fmt.Sprintf("want a duration above 0s and up to %s", maxPause)}
 	}
 	if err := f.queue.Pause(ctx, consumer, time.Now().Add(time.Duration(pause))); err != nil {
 		return nil, err

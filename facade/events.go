@@ -12,6 +12,9 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/gofiber/fiber/v2"
 
+	"dq/facade/decode"
+	"dq/facade/service"
+	"dq/facade/transport"
 	"dq/jetstream"
 )
 
@@ -29,7 +32,7 @@ const (
 const defaultHeartbeat = 15 * time.Second
 
 // streamTopic streams the messages of a topic.
-func (f *Facade) streamTopic(c *fiber.Ctx, topic string, from Place, key string) error {
+func (f *Facade) streamTopic(c *fiber.Ctx, topic string, from service.Start, key string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), f.opts.RequestTimeout)
 	defer cancel()
 	last, err := lastEvent(c)
@@ -37,7 +40,7 @@ func (f *Facade) streamTopic(c *fiber.Ctx, topic string, from Place, key string)
 		return err
 	}
 	if last != nil {
-		from = Place{Sequence: max(*last, *last+1)} // of the largest there is no next
+		from = service.Start{Sequence: max(*last, *last+1)} // of the largest there is no next
 	}
 	next, err := f.queue.Locate(ctx, topic, from)
 	if err != nil {
@@ -93,7 +96,7 @@ func lastEvent(c *fiber.Ctx) (*uint64, error) {
 	}
 	sequence, err := strconv.ParseUint(value, 10, 64)
 	if err != nil {
-		return nil, &FieldError{header, fmt.Sprintf("want the id of an event, not %.100q", value)}
+		return nil, &decode.FieldError{Field: header, Problem: fmt.Sprintf("want the id of an event, not %.100q", value)}
 	}
 	return &sequence, nil
 }
@@ -103,14 +106,14 @@ func lastEvent(c *fiber.Ctx) (*uint64, error) {
 // taken before the connection has taken what was there, so a slow reader costs
 // no memory and is in nobody's way.
 func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) ([]messageView, error)) error {
-	leave, err := f.waiters.take(1)
+	leave, err := f.waiters.Take(1)
 	if err != nil {
 		return err
 	}
 	c.Context().SetContentType(mimeEvents)
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Set("X-Accel-Buffering", "no") // proxies are to pass it on at once
-	client, _ := c.Context().Conn().(*conn)
+	client, _ := c.Context().Conn().(*transport.Conn)
 	session := f.session(c, topic)
 	f.streams.Add(1)
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
@@ -119,8 +122,8 @@ func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) (
 		ctx, cancel := context.WithCancel(f.running)
 		defer cancel()
 		if client != nil {
-			defer client.watch(cancel)()
-			defer context.AfterFunc(f.running, client.hurry)()
+			defer client.Watch(cancel)()
+			defer context.AfterFunc(f.running, client.Hurry)()
 		}
 		if _, err := io.WriteString(w, "retry: 1000\n\n"); err != nil || w.Flush() != nil {
 			return

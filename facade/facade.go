@@ -15,33 +15,15 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/recover"
 
 	"dq/facade/access"
-	"dq/jetstream"
+	"dq/facade/service"
+	"dq/facade/transport"
 )
 
 const (
-	// A body may be a JSON string in which every byte of the message is escaped
-	// ("\u0000"), and the other fields.
-	bodyBytesPerMessageByte = 6
-
-	bodyRoom = 64 << 10
-
-	// A batch may have that much in any case.
-	minBodyLimit = 16 << 20
-
-	// maxHeaderBytes bounds the request line and all headers of a request.
-	maxHeaderBytes = 16 << 10
-
-	// transferTimeout bounds how long a client may take to send a request, from
-	// its first byte to its last, and to take an answer.
-	transferTimeout = 30 * time.Second
-
 	// drainTime is how long a shutdown waits for the clients to send one more
 	// request on each connection, whose answer tells them to leave it. Those that
 	// are idle for longer can see their connection closed as at any other time.
 	drainTime = 300 * time.Millisecond
-
-	// idleTimeout is how long a connection may wait for its next request.
-	idleTimeout = 2 * time.Minute
 )
 
 // Options say how a facade serves.
@@ -72,17 +54,17 @@ type Options struct {
 
 // A Facade is the HTTP server of one broker.
 type Facade struct {
-	queue    *Queue
+	queue    *service.Service
 	opts     Options
 	app      *fiber.App
-	listener *listener
+	listener *transport.Listener
 	leaving  atomic.Bool // readyz says no
 	draining atomic.Bool // clients are told to leave
 	// classic are the paths whose failures have the classic status.
 	classic map[string]bool
 
-	waiters bounded // long polls, streams, sockets
-	bodies  bounded // bytes
+	waiters transport.Budget // long polls, streams, sockets
+	bodies  transport.Budget // bytes
 
 	running context.Context // ends when the broker stops
 	stop    context.CancelFunc
@@ -90,21 +72,21 @@ type Facade struct {
 }
 
 // New returns a facade that is to serve queue on l.
-func New(queue *Queue, l net.Listener, opts Options) *Facade {
+func New(queue *service.Service, l net.Listener, opts Options) *Facade {
 	if opts.Heartbeat == 0 {
 		opts.Heartbeat = defaultHeartbeat
 	}
 	f := &Facade{
 		queue:    queue,
 		opts:     opts,
-		listener: newListener(l, connectionLimit(jetstream.FileLimit())),
+		listener: transport.NewListener(l, transport.ConnectionLimit(transport.FileLimit())),
 		classic:  make(map[string]bool),
-		waiters:  bounded{what: "calls that wait", limit: maxWaiting},
+		waiters:  transport.Budget{What: "calls that wait", Limit: transport.MaxWaiting},
 	}
 	f.running, f.stop = context.WithCancel(context.Background())
-	bodyLimit := max(queue.MaxMessageBytes*bodyBytesPerMessageByte+bodyRoom, minBodyLimit)
-	f.bodies = bounded{what: "bytes of bodies", limit: bodiesLimit(debug.SetMemoryLimit(-1), bodyLimit)}
-	cfg := ServerConfig()
+	bodyLimit := max(queue.MaxMessageBytes*transport.BodyBytesPerMessageByte+transport.BodyRoom, transport.MinBodyLimit)
+	f.bodies = transport.Budget{What: "bytes of bodies", Limit: transport.BodiesLimit(debug.SetMemoryLimit(-1), bodyLimit)}
+	cfg := transport.ServerConfig()
 	cfg.BodyLimit, cfg.ErrorHandler = bodyLimit, f.fail
 	f.app = fiber.New(cfg)
 	f.app.Server().CloseOnShutdown = true
@@ -122,7 +104,7 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 	if opts.Tokens != nil || opts.Audit != nil {
 		f.app.Use(f.authenticate)
 	}
-	f.app.Use(readBody(&f.bodies, bodyLimit))
+	f.app.Use(transport.ReadBody(&f.bodies, bodyLimit))
 	for _, r := range f.classicRoutes() {
 		f.classic[r.path] = true
 		// Add, not Get: a HEAD of consume must not consume.
@@ -137,21 +119,6 @@ func New(queue *Queue, l net.Listener, opts Options) *Facade {
 	})
 	f.app.Get(readyPath, f.readyz)
 	return f
-}
-
-// ServerConfig is how the HTTP server is set up, but for what depends on the
-// broker's own settings. Benchmarks compare with a server that is set up so.
-func ServerConfig() fiber.Config {
-	return fiber.Config{
-		DisableStartupMessage: true,
-		CaseSensitive:         true,
-		StreamRequestBody:     true, // readBody decides how much of it is read
-		// A form is a message like any other, and not to be read before readBody.
-		DisablePreParseMultipartForm: true,
-		ReadBufferSize:               maxHeaderBytes,
-		ReadTimeout:                  transferTimeout,
-		IdleTimeout:                  idleTimeout,
-	}
 }
 
 // Serve answers requests until Shutdown.
@@ -170,7 +137,7 @@ func (f *Facade) Shutdown(ctx context.Context) error {
 	}
 	f.draining.Store(true)
 	f.stop()
-	f.listener.drain(ctx, drainTime)
+	f.listener.Drain(ctx, drainTime)
 	err := f.app.ShutdownWithContext(ctx)
 	ended := make(chan struct{})
 	go func() {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"dq/facade/decode"
 	"dq/jetstream"
 )
 
@@ -13,14 +14,14 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := query{c: c}
-	limits := jetstream.Limits{Messages: q.number("limit", 1, maxMessages, 1), Bytes: q.number("max_bytes", 1, maxBytes, defaultBytes)}
-	wait, raw := q.duration("wait", maxWait), q.flag("raw")
+	q := decode.Query{C: c}
+	limits := jetstream.Limits{Messages: q.Number("limit", 1, maxMessages, 1), Bytes: q.Number("max_bytes", 1, maxBytes, defaultBytes)}
+	wait, raw := q.Duration("wait", maxWait), q.Flag("raw")
 	if raw && limits.Messages > 1 {
-		q.fail(&FieldError{"limit", "a raw answer is one message"})
+		q.Fail(&decode.FieldError{Field: "limit", Problem: "a raw answer is one message"})
 	}
-	if q.err != nil {
-		return nil, q.err
+	if q.Err != nil {
+		return nil, q.Err
 	}
 	ctx, stop, err := f.waiting(c, wait)
 	if err != nil {

@@ -6,6 +6,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"dq/facade/decode"
+	"dq/facade/service"
 )
 
 // FuzzProduceBody checks that the quick reader of produce's body never says
@@ -24,11 +27,11 @@ func FuzzProduceBody(f *testing.F) {
 		topic, producer, message, err := produceParameters(body)
 		require.Equal(t, before, body)
 		var in struct {
-			Topic      *string `json:"topic"`
-			ProducerID *ID     `json:"producer_id"`
-			Message    *string `json:"message"`
+			Topic      *string     `json:"topic"`
+			ProducerID *service.ID `json:"producer_id"`
+			Message    *string     `json:"message"`
 		}
-		strict := decodeBody(body, &in)
+		strict := decode.Body(body, &in)
 		if err != nil {
 			assert.NotEqual(t, codeInternal, problemOf(err).code)
 			assert.True(t, strict != nil || in.Topic == nil || in.ProducerID == nil || in.Message == nil, "%v", err)
@@ -72,11 +75,11 @@ func FuzzPlace(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if place, err := ParsePlace(text); err == nil {
+		if place, err := service.ParseStart(text); err == nil {
 			assert.False(t, place.New && place.Sequence > 0)
 		}
-		id, err := ParseID(text)
-		if err == nil && id.possible() {
+		id, err := service.ParseID(text)
+		if err == nil && id.Possible() {
 			assert.Equal(t, text, id.Text)
 		}
 		if err := checkConsumerName(text); err != nil {

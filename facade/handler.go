@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/gofiber/fiber/v2"
+
+	"dq/facade/transport"
 )
 
 // serve turns a route into a handler of the HTTP server.
@@ -11,8 +13,8 @@ func (f *Facade) serve(r route) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		// Not a child of the request's own context: that ends as soon as the
 		// server shuts down, and what is under way is to be finished.
-		ctx := withTimeout(f.opts.RequestTimeout)
-		defer ctx.free()
+		ctx := transport.WithTimeout(f.opts.RequestTimeout)
+		defer ctx.Free()
 		err := allow(c, r)
 		if err == nil {
 			err = r.checkQuery(c)

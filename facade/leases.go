@@ -7,6 +7,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"dq/facade/decode"
 	"dq/jetstream"
 )
 
@@ -28,14 +29,14 @@ const (
 
 // check refuses what has no place in the operation op.
 func (s *settlement) check(op string) error {
-	refuse := func(field, problem string) error { return &FieldError{field, problem} }
+	refuse := func(field, problem string) error { return &decode.FieldError{Field: field, Problem: problem} }
 	switch {
 	case s.UpTo != "" && op != opAck:
 		return refuse("up_to", "is for ack")
 	case s.UpTo != "" && len(s.Tokens) > 0:
 		return refuse("up_to", "there are tokens too: want one of them")
 	case s.UpTo == "" && len(s.Tokens) == 0:
-		return &MissingFieldError{Field: "tokens"}
+		return &decode.MissingFieldError{Field: "tokens"}
 	case len(s.Tokens) > maxMessages:
 		return refuse("tokens", fmt.Sprintf("want at most %d", maxMessages))
 	case s.Delay != 0 && op != opNack:
@@ -78,7 +79,7 @@ func (f *Facade) v1Settle(op string) func(context.Context, *fiber.Ctx) (any, err
 			return nil, err
 		}
 		var in settlement
-		if err := decodeStrict(c.BodyRaw(), &in); err != nil {
+		if err := decode.Strict(c.BodyRaw(), &in); err != nil {
 			return nil, err
 		}
 		return noContent, f.settle(ctx, consumer, op, &in)

@@ -12,6 +12,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/gofiber/fiber/v2"
 
+	"dq/facade/decode"
+	"dq/facade/service"
 	"dq/jetstream"
 )
 
@@ -101,18 +103,18 @@ func writeRaw(c *fiber.Ctx, d jetstream.Delivery) {
 }
 
 func (f *Facade) v1GetMessage(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := pathText(c, "topic")
+	topic, err := decode.PathText(c, "topic")
 	if err != nil {
 		return nil, err
 	}
 	sequence, err := strconv.ParseUint(c.Params("sequence"), 10, 64)
 	if err != nil || sequence == 0 {
-		return nil, &FieldError{"sequence", fmt.Sprintf("want an integer of at least 1, not %.100q", c.Params("sequence"))}
+		return nil, &decode.FieldError{Field: "sequence", Problem: fmt.Sprintf("want an integer of at least 1, not %.100q", c.Params("sequence"))}
 	}
-	q := query{c: c}
-	raw := q.flag("raw")
-	if q.err != nil {
-		return nil, q.err
+	q := decode.Query{C: c}
+	raw := q.Flag("raw")
+	if q.Err != nil {
+		return nil, q.Err
 	}
 	m, err := f.queue.GetMessage(ctx, topic, sequence)
 	if err != nil {
@@ -126,17 +128,17 @@ func (f *Facade) v1GetMessage(ctx context.Context, c *fiber.Ctx) (any, error) {
 }
 
 func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := pathText(c, "topic")
+	topic, err := decode.PathText(c, "topic")
 	if err != nil {
 		return nil, err
 	}
 	stream := c.Accepts(fiber.MIMEApplicationJSON, mimeNDJSON, mimeEvents) == mimeEvents
-	q := query{c: c}
-	from := parsed(&q, "from", Place{New: stream}, ParsePlace)
-	r := jetstream.Range{Key: q.text("key"), Max: q.number("limit", 1, maxMessages, defaultMessages), MaxBytes: q.number("max_bytes", 1, maxBytes, defaultBytes)}
-	wait := q.duration("wait", maxWait)
-	if q.err != nil {
-		return nil, q.err
+	q := decode.Query{C: c}
+	from := decode.Parsed(&q, "from", service.Start{New: stream}, service.ParseStart)
+	r := jetstream.Range{Key: q.Text("key"), Max: q.Number("limit", 1, maxMessages, defaultMessages), MaxBytes: q.Number("max_bytes", 1, maxBytes, defaultBytes)}
+	wait := q.Duration("wait", maxWait)
+	if q.Err != nil {
+		return nil, q.Err
 	}
 	if stream {
 		return nil, f.streamTopic(c, topic, from, r.Key)

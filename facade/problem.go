@@ -11,75 +11,12 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"dq/facade/access"
+	"dq/facade/decode"
+	"dq/facade/service"
+	"dq/facade/transport"
 	"dq/jetstream"
 	"dq/registry"
 )
-
-// NotRegisteredError is an id that was given out for another topic.
-type NotRegisteredError struct {
-	Kind  registry.Kind
-	ID    string
-	Topic string
-	Of    string // the topic that it was given out for, which not everybody may see
-}
-
-func (e *NotRegisteredError) Error() string {
-	return fmt.Sprintf("%s:%s is not registered with Topic:%s", e.Kind.Title(), e.ID, e.Topic)
-}
-
-// SyntaxError is a body that is not the JSON that the call takes.
-type SyntaxError struct{ Problem string }
-
-func (e *SyntaxError) Error() string { return "the body is not valid JSON for this call: " + e.Problem }
-
-// MissingFieldError is a field or parameter that the call needs.
-type MissingFieldError struct{ Field string }
-
-func (e *MissingFieldError) Error() string { return fmt.Sprintf("missing field %q", e.Field) }
-
-// FieldError is a field or parameter of a wrong type or value.
-type FieldError struct{ Field, Problem string }
-
-func (e *FieldError) Error() string { return fmt.Sprintf("invalid field %q: %s", e.Field, e.Problem) }
-
-// TooLargeError is a message above the broker's limit.
-type TooLargeError struct{ Limit int } // bytes
-
-func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("the message is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.Limit)
-}
-
-// BodyTooLargeError is a request body above the broker's limit.
-type BodyTooLargeError struct{ Limit int } // bytes
-
-func (e *BodyTooLargeError) Error() string {
-	return fmt.Sprintf("the body is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.Limit)
-}
-
-// EncodingError is a body that is encoded, as if compressed.
-type EncodingError struct{ Encoding string }
-
-func (e *EncodingError) Error() string {
-	return fmt.Sprintf("the body has the Content-Encoding %.100q: send it as it is, without one", e.Encoding)
-}
-
-// OtherSettingsError is a topic or consumer that is there with other settings.
-type OtherSettingsError struct{ What, Remedy string }
-
-func (e *OtherSettingsError) Error() string {
-	return fmt.Sprintf("%s exists with other settings: %s", e.What, e.Remedy)
-}
-
-// ItemError is an error in one item of a batch.
-type ItemError struct {
-	What  string // "message" or "line"
-	Index int    // from 0
-	Err   error
-}
-
-func (e *ItemError) Error() string { return fmt.Sprintf("%s %d: %v", e.What, e.Index+1, e.Err) }
-
-func (e *ItemError) Unwrap() error { return e.Err }
 
 // codeStorageFull is the code of new data that the disk has no room for.
 const codeStorageFull = "storage_full"
@@ -128,18 +65,18 @@ var problems = []problemRow{
 	refused[*jetstream.FullError]("topic_full", fiber.StatusTooManyRequests),
 	refused[*jetstream.ModeError]("wrong_mode", fiber.StatusConflict),
 	refused[*jetstream.LeaseError]("lease_lost", fiber.StatusConflict),
-	refused[*OtherSettingsError]("other_settings", fiber.StatusConflict),
+	refused[*service.OtherSettingsError]("other_settings", fiber.StatusConflict),
 	refused[*NoTopicsError]("no_topics", fiber.StatusNotFound),
-	refused[*SyntaxError]("invalid_json", fiber.StatusBadRequest),
-	refused[*MissingFieldError]("missing_field", fiber.StatusBadRequest),
-	refused[*EncodingError]("unsupported_encoding", fiber.StatusUnsupportedMediaType),
-	refused[*FieldError]("invalid_field", fiber.StatusBadRequest),
-	refused[*TooLargeError]("message_too_large", fiber.StatusRequestEntityTooLarge),
-	refused[*BodyTooLargeError]("body_too_large", fiber.StatusRequestEntityTooLarge),
+	refused[*decode.SyntaxError]("invalid_json", fiber.StatusBadRequest),
+	refused[*decode.MissingFieldError]("missing_field", fiber.StatusBadRequest),
+	refused[*transport.EncodingError]("unsupported_encoding", fiber.StatusUnsupportedMediaType),
+	refused[*decode.FieldError]("invalid_field", fiber.StatusBadRequest),
+	refused[*service.TooLargeError]("message_too_large", fiber.StatusRequestEntityTooLarge),
+	refused[*transport.BodyTooLargeError]("body_too_large", fiber.StatusRequestEntityTooLarge),
 	when(func(e *registry.NotFoundError) problem {
 		return problem{string(e.Kind) + "_not_found", fiber.StatusNotFound, fiber.StatusBadRequest}
 	}),
-	when(func(e *NotRegisteredError) problem {
+	when(func(e *service.NotRegisteredError) problem {
 		return problem{string(e.Kind) + "_not_registered", fiber.StatusConflict, fiber.StatusBadRequest}
 	}),
 	// Old clients cannot show a token, and are to stop rather than to go on: these
@@ -148,7 +85,7 @@ var problems = []problemRow{
 	denied[*access.ForbiddenError]("forbidden", fiber.StatusForbidden),
 	denied[*access.RateError]("rate_limited", fiber.StatusTooManyRequests),
 	denied[*access.QuotaError]("quota_exceeded", fiber.StatusTooManyRequests),
-	failed[*OverloadedError]("overloaded"),
+	failed[*transport.OverloadedError]("overloaded"),
 	failed[*jetstream.StorageFullError](codeStorageFull),
 	failed[*jetstream.UnavailableError]("unavailable"),
 	failed[*jetstream.DeadLetterError]("dead_letter_refused"), // of one that the caller may not see
@@ -336,7 +273,7 @@ func describe(c *fiber.Ctx, p problem, err error) string {
 	case codeInternal:
 		return internalDetail
 	case "headers_too_large":
-		return fmt.Sprintf("the request line and the headers take more than %d bytes", maxHeaderBytes)
+		return fmt.Sprintf("the request line and the headers take more than %d bytes", transport.MaxHeaderBytes)
 	case "path_not_found":
 		return fmt.Sprintf("there is no path %s", c.Path())
 	case "method_not_allowed":

@@ -13,6 +13,8 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"dq/facade/decode"
+	"dq/facade/service"
 	"dq/jetstream"
 )
 
@@ -52,18 +54,18 @@ func (m *newMessage) draft() (d jetstream.Draft, err error) {
 	}
 	switch {
 	case m.Data != nil && m.DataBase64 != nil:
-		return d, &FieldError{"data_base64", "there is data too: want one of them"}
+		return d, &decode.FieldError{Field: "data_base64", Problem: "there is data too: want one of them"}
 	case m.Data != nil:
 		d.Data = []byte(*m.Data)
 	case m.DataBase64 != nil:
 		if d.Data, err = base64.StdEncoding.DecodeString(*m.DataBase64); err != nil {
-			return d, &FieldError{"data_base64", err.Error()}
+			return d, &decode.FieldError{Field: "data_base64", Problem: err.Error()}
 		}
 	default:
-		return d, &MissingFieldError{Field: "data"}
+		return d, &decode.MissingFieldError{Field: "data"}
 	}
 	if m.Delay < 0 || m.Delay != 0 && !d.At.IsZero() {
-		return d, &FieldError{"delay", "want a duration above 0s, without deliver_at"}
+		return d, &decode.FieldError{Field: "delay", Problem: "want a duration above 0s, without deliver_at"}
 	}
 	now := time.Now()
 	if m.Delay > 0 {
@@ -74,7 +76,7 @@ func (m *newMessage) draft() (d jetstream.Draft, err error) {
 		if m.Delay > 0 {
 			field = "delay"
 		}
-		return d, &FieldError{field, fmt.Sprintf("want at most %s from now", maxDelay)}
+		return d, &decode.FieldError{Field: field, Problem: fmt.Sprintf("want at most %s from now", maxDelay)}
 	}
 	return d, checkDraft(d)
 }
@@ -82,16 +84,16 @@ func (m *newMessage) draft() (d jetstream.Draft, err error) {
 // checkDraft refuses what no message can have, apart from its size.
 func checkDraft(d jetstream.Draft) error {
 	if err := jetstream.CheckKey(d.Key); err != nil {
-		return &FieldError{"key", err.Error()}
+		return &decode.FieldError{Field: "key", Problem: err.Error()}
 	}
 	if err := checkIdempotencyKey("idempotency_key", d.ID); err != nil {
 		return err
 	}
 	if d.TTL != 0 && d.TTL < time.Second || d.TTL%time.Second != 0 || d.TTL > time.Duration(jetstream.MaxDuration) {
-		return &FieldError{"ttl", fmt.Sprintf("want whole seconds, 1s to %s, not %s", time.Duration(jetstream.MaxDuration), d.TTL)}
+		return &decode.FieldError{Field: "ttl", Problem: fmt.Sprintf("want whole seconds, 1s to %s, not %s", time.Duration(jetstream.MaxDuration), d.TTL)}
 	}
 	if !headerValue(d.ContentType) {
-		return &FieldError{"content_type", "it may have no control characters, and no space around it"}
+		return &decode.FieldError{Field: "content_type", Problem: "it may have no control characters, and no space around it"}
 	}
 	size := len(d.ContentType)
 	names := make(map[string]bool, len(d.Headers))
@@ -100,30 +102,30 @@ func checkDraft(d jetstream.Draft) error {
 		lower := strings.ToLower(name)
 		switch {
 		case names[lower]:
-			return &FieldError{"headers", fmt.Sprintf("%.100q: it is there twice, as HTTP knows no case in names", name)}
+			return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf("%.100q: it is there twice, as HTTP knows no case in names", name)}
 		case strings.EqualFold(name, fiber.HeaderContentType):
-			return &FieldError{"headers", "Content-Type: it has a field of its own, content_type"}
+			return &decode.FieldError{Field: "headers", Problem: "Content-Type: it has a field of its own, content_type"}
 		case jetstream.Reserved(name):
-			return &FieldError{"headers", fmt.Sprintf("%.100q: names that start with Nats- or Dq- are reserved", name)}
+			return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf("%.100q: names that start with Nats- or Dq- are reserved", name)}
 		case !jetstream.ValidHeader(name):
-			return &FieldError{"headers", fmt.Sprintf("%.100q: want a name of letters, digits and !#$%%&'*+-.^_`|~", name)}
+			return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf("%.100q: want a name of letters, digits and !#$%%&'*+-.^_`|~", name)}
 		case !headerValue(value):
-			return &FieldError{"headers", fmt.Sprintf("%.100q: the value may have no control characters, and no space around it", name)}
+			return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf("%.100q: the value may have no control characters, and no space around it", name)}
 		}
 		names[lower] = true
 	}
 	if size > maxHeaders {
-		return &FieldError{"headers", fmt.Sprintf("they take %d bytes and may take %d: names, values, and %d for each", size, maxHeaders, headerCost)}
+		return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf("they take %d bytes and may take %d: names, values, and %d for each", size, maxHeaders, headerCost)}
 	}
 	return nil
 }
 
 func checkIdempotencyKey(field, key string) error {
 	if len(key) > maxIdempotencyKey || !headerValue(key) {
-		return &FieldError{field, fmt.Sprintf("want at most %d bytes without control characters, and no space around them", maxIdempotencyKey)}
+		return &decode.FieldError{Field: field, Problem: fmt.Sprintf("want at most %d bytes without control characters, and no space around them", maxIdempotencyKey)}
 	}
 	if strings.HasPrefix(key, jetstream.ReservedID) {
-		return &FieldError{field, fmt.Sprintf("keys that start with %s are the broker's own: choose another than %.100q", jetstream.ReservedID, key)}
+		return &decode.FieldError{Field: field, Problem: fmt.Sprintf("keys that start with %s are the broker's own: choose another than %.100q", jetstream.ReservedID, key)}
 	}
 	return nil
 }
@@ -146,15 +148,15 @@ type receipt struct {
 }
 
 func (f *Facade) v1Produce(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := pathText(c, "topic")
+	topic, err := decode.PathText(c, "topic")
 	if err != nil {
 		return nil, err
 	}
-	q := query{c: c}
-	batch := Batch{Atomic: q.flag("atomic"), ExpectedLast: q.sequence("expected_last_sequence", 0)}
-	raw := q.flag("raw")
-	if q.err != nil {
-		return nil, q.err
+	q := decode.Query{C: c}
+	batch := service.Batch{Atomic: q.Flag("atomic"), ExpectedLast: q.Sequence("expected_last_sequence", 0)}
+	raw := q.Flag("raw")
+	if q.Err != nil {
+		return nil, q.Err
 	}
 	if batch.Drafts, err = draftsOf(c, raw); err != nil {
 		return nil, err
@@ -224,7 +226,7 @@ func draftsOf(c *fiber.Ctx, raw bool) (drafts []jetstream.Draft, err error) {
 		drafts, err = arrayOf(body)
 	default:
 		var m newMessage
-		if err := decodeStrict(body, &m); err != nil {
+		if err := decode.Strict(body, &m); err != nil {
 			return nil, err
 		}
 		draft, err := m.draft()
@@ -245,7 +247,7 @@ func draftsOf(c *fiber.Ctx, raw bool) (drafts []jetstream.Draft, err error) {
 
 func arrayOf(body []byte) ([]jetstream.Draft, error) {
 	var messages []newMessage
-	if err := decodeStrict(body, &messages); err != nil {
+	if err := decode.Strict(body, &messages); err != nil {
 		return nil, itemOf(err)
 	}
 	if len(messages) > maxMessages {
@@ -255,7 +257,7 @@ func arrayOf(body []byte) ([]jetstream.Draft, error) {
 	for i := range messages {
 		var err error
 		if drafts[i], err = messages[i].draft(); err != nil {
-			return nil, &ItemError{"message", i, err}
+			return nil, &service.ItemError{What: "message", Index: i, Err: err}
 		}
 	}
 	return drafts, nil
@@ -263,11 +265,11 @@ func arrayOf(body []byte) ([]jetstream.Draft, error) {
 
 // itemOf tells which message a field is of, counted as in all other errors.
 func itemOf(err error) error {
-	var field *FieldError
+	var field *decode.FieldError
 	if errors.As(err, &field) {
 		index, name, found := strings.Cut(field.Field, "/")
 		if i, notNumber := strconv.Atoi(index); found && notNumber == nil {
-			return &ItemError{"message", i, &FieldError{name, field.Problem}}
+			return &service.ItemError{What: "message", Index: i, Err: &decode.FieldError{Field: name, Problem: field.Problem}}
 		}
 	}
 	return err
@@ -293,12 +295,12 @@ func linesOf(body []byte) ([]jetstream.Draft, error) {
 			continue
 		}
 		var m newMessage
-		if err := decodeStrict(line, &m); err != nil {
-			return nil, &ItemError{"line", n, err}
+		if err := decode.Strict(line, &m); err != nil {
+			return nil, &service.ItemError{What: "line", Index: n, Err: err}
 		}
 		draft, err := m.draft()
 		if err != nil {
-			return nil, &ItemError{"line", n, err}
+			return nil, &service.ItemError{What: "line", Index: n, Err: err}
 		}
 		drafts = append(drafts, draft)
 	}
@@ -316,13 +318,13 @@ func rawDraft(c *fiber.Ctx) (d jetstream.Draft, err error) {
 	for name, into := range map[string]*jetstream.Duration{ttlHeader: &m.TTL, delayHeader: &m.Delay} {
 		if value := header.Peek(name); len(value) > 0 {
 			if err := into.UnmarshalText(value); err != nil {
-				return d, &FieldError{name, err.Error()}
+				return d, &decode.FieldError{Field: name, Problem: err.Error()}
 			}
 		}
 	}
 	if value := header.Peek(deliverAtHeader); len(value) > 0 {
 		if err := m.DeliverAt.UnmarshalText(value); err != nil {
-			return d, &FieldError{deliverAtHeader, err.Error()}
+			return d, &decode.FieldError{Field: deliverAtHeader, Problem: err.Error()}
 		}
 	}
 	header.VisitAll(func(name, value []byte) {

@@ -6,6 +6,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"dq/facade/access"
+	"dq/facade/service"
 )
 
 // createWithinQuota calls create if the caller may make one more topic, or if
@@ -33,7 +34,7 @@ func (f *Facade) mayMake(ctx context.Context, c *fiber.Ctx, topic string) (bool,
 	if callerOf(c).principal.Allows(access.Admin, topic) {
 		return true, nil
 	}
-	_, err := f.queue.Locate(ctx, topic, Place{New: true})
+	_, err := f.queue.Locate(ctx, topic, service.Start{New: true})
 	return false, err
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+
+	"dq/facade/decode"
 )
 
 // route is one call. Its handler returns what is to be answered, or an error.
@@ -34,7 +36,7 @@ func (r *route) checkQuery(c *fiber.Ctx) (err error) {
 			if len(names) > 0 {
 				problem = "this call takes no such parameter, only " + strings.Join(names, ", ")
 			}
-			err = &FieldError{strings.ToValidUTF8(fmt.Sprintf("%.100s", name), "\ufffd"), problem}
+			err = &decode.FieldError{Field: strings.ToValidUTF8(fmt.Sprintf("%.100s", name), "\ufffd"), Problem: problem}
 		}
 	})
 	return err

@@ -9,12 +9,13 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"dq/facade/openapi"
+	"dq/facade/service"
 )
 
 func TestTheDescriptionHasEveryRouteAndNoOther(t *testing.T) {
 	t.Parallel()
 	var routes, described []string
-	f := New(&Queue{}, nil, Options{})
+	f := New(&service.Service{}, nil, Options{})
 	queries := make(map[string]string)
 	for _, r := range f.v1Routes() {
 		queries[r.method+" "+asDescribed(r.path)] = r.query

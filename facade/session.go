@@ -8,6 +8,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"dq/facade/access"
+	"dq/facade/transport"
 )
 
 // A session is work that takes longer than a request may: a stream, or a long
@@ -59,16 +60,16 @@ func (s *session) some(ctx context.Context, next func(context.Context) ([]messag
 // the broker stops, and when tokens change. Stop ends it before the handler returns.
 func (f *Facade) waiting(c *fiber.Ctx, wait time.Duration) (_ context.Context, stop func(), err error) {
 	ctx, cancel := context.WithTimeout(f.running, wait)
-	client, ok := c.Context().Conn().(*conn)
+	client, ok := c.Context().Conn().(*transport.Conn)
 	if !ok || wait == 0 {
 		return ctx, cancel, nil
 	}
-	leave, err := f.waiters.take(1)
+	leave, err := f.waiters.Take(1)
 	if err != nil {
 		cancel()
 		return nil, nil, err
 	}
-	unwatch := client.watch(cancel)
+	unwatch := client.Watch(cancel)
 	settled := f.session(c, "").onChange(cancel)
 	return ctx, func() {
 		settled()

@@ -15,6 +15,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
+	"dq/facade/decode"
+	"dq/facade/transport"
 	"dq/jetstream"
 )
 
@@ -41,19 +43,19 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if !f.originAllowed(c) {
 		return nil, fiber.NewError(fiber.StatusForbidden, "pages of this origin may not open a WebSocket here; DQ_CORS_ORIGINS has those that may")
 	}
-	leave, err := f.waiters.take(1)
+	leave, err := f.waiters.Take(1)
 	if err != nil {
 		return nil, err
 	}
 	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: func(*fasthttp.RequestCtx) bool { return true }}
-	client, _ := c.Context().Conn().(*conn)
+	client, _ := c.Context().Conn().(*transport.Conn)
 	session := f.session(c, consumer.Topic) // c ends before the socket begins
 	f.streams.Add(1)
 	err = upgrader.Upgrade(c.Context(), func(ws *websocket.Conn) {
 		defer f.streams.Done()
 		defer leave()
 		if client != nil {
-			defer context.AfterFunc(f.running, client.hurry)()
+			defer context.AfterFunc(f.running, client.Hurry)()
 		}
 		s := &socket{facade: f, consumer: consumer, ws: ws, session: session, pulled: make(chan struct{}, 1)}
 		s.serve()
@@ -139,7 +141,7 @@ func (s *socket) receive(ctx context.Context) {
 			return
 		}
 		var in socketRequest
-		if err = decodeStrict(text, &in); err == nil {
+		if err = decode.Strict(text, &in); err == nil {
 			err = s.handle(ctx, &in)
 		}
 		switch {
@@ -166,14 +168,14 @@ func (s *socket) handle(ctx context.Context, in *socketRequest) error {
 		}
 		return s.facade.sync(ctx)
 	}
-	return &FieldError{"type", fmt.Sprintf("want pull, ack, nack or extend, not %.100q", in.Type)}
+	return &decode.FieldError{Field: "type", Problem: fmt.Sprintf("want pull, ack, nack or extend, not %.100q", in.Type)}
 }
 
 func (s *socket) pull(count int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if count < 1 || s.wanted+count > maxMessages {
-		return &FieldError{"count", fmt.Sprintf("want at least 1, and not more than %d that have not come yet", maxMessages)}
+		return &decode.FieldError{Field: "count", Problem: fmt.Sprintf("want at least 1, and not more than %d that have not come yet", maxMessages)}
 	}
 	s.wanted += count
 	select {
@@ -260,7 +262,7 @@ func (s *socket) event(e socketEvent) error {
 func (s *socket) write(kind int, data []byte) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if err := s.ws.SetWriteDeadline(time.Now().Add(transferTimeout)); err != nil {
+	if err := s.ws.SetWriteDeadline(time.Now().Add(transport.TransferTimeout)); err != nil {
 		return err
 	}
 	return s.ws.WriteMessage(kind, data)

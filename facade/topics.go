@@ -8,6 +8,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/gofiber/fiber/v2"
 
+	"dq/facade/decode"
+	"dq/facade/service"
 	"dq/jetstream"
 )
 
@@ -45,10 +47,10 @@ func viewTopic(t jetstream.Topic) topicView {
 }
 
 func (f *Facade) v1ListTopics(ctx context.Context, c *fiber.Ctx) (any, error) {
-	q := query{c: c}
-	prefix, after, limit := q.text("prefix"), q.text("after"), q.number("limit", 1, maxPage, defaultPage)
-	if q.err != nil {
-		return nil, q.err
+	q := decode.Query{C: c}
+	prefix, after, limit := q.Text("prefix"), q.Text("after"), q.Number("limit", 1, maxPage, defaultPage)
+	if q.Err != nil {
+		return nil, q.Err
 	}
 	topics, err := f.queue.ListTopics(ctx)
 	if err != nil {
@@ -59,7 +61,7 @@ func (f *Facade) v1ListTopics(ctx context.Context, c *fiber.Ctx) (any, error) {
 		Next   string      `json:"next,omitzero"`
 	}
 	topics = slices.DeleteFunc(topics, func(t jetstream.Topic) bool { return !callerOf(c).principal.Sees(t.Name) })
-	topics, more := page(topics, prefix, after, limit)
+	topics, more := service.Page(topics, prefix, after, limit)
 	for _, t := range topics {
 		out.Topics = append(out.Topics, viewTopic(t))
 	}
@@ -70,7 +72,7 @@ func (f *Facade) v1ListTopics(ctx context.Context, c *fiber.Ctx) (any, error) {
 }
 
 func (f *Facade) v1CreateTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := pathText(c, "topic")
+	topic, err := decode.PathText(c, "topic")
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +92,7 @@ func (f *Facade) v1CreateTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 }
 
 func (f *Facade) v1ChangeTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := pathText(c, "topic")
+	topic, err := decode.PathText(c, "topic")
 	if err != nil {
 		return nil, err
 	}
@@ -103,16 +105,16 @@ func (f *Facade) v1ChangeTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 // settingsIn changes settings as the body of a request says.
 func settingsIn(c *fiber.Ctx) func(*jetstream.Settings) error {
 	return func(s *jetstream.Settings) error {
-		if err := decodeOptional(c.BodyRaw(), s); err != nil {
+		if err := decode.Optional(c.BodyRaw(), s); err != nil {
 			return err
 		}
 		var given map[string]jsontext.Value
-		if err := decodeOptional(c.BodyRaw(), &given); err != nil {
+		if err := decode.Optional(c.BodyRaw(), &given); err != nil {
 			return err
 		}
 		for name, value := range given {
 			if value.Kind() == 'n' {
-				return &FieldError{name, "want a value, not null: leave it out to keep what there is, or give its zero for none"}
+				return &decode.FieldError{Field: name, Problem: "want a value, not null: leave it out to keep what there is, or give its zero for none"}
 			}
 		}
 		return nil
@@ -120,7 +122,7 @@ func settingsIn(c *fiber.Ctx) func(*jetstream.Settings) error {
 }
 
 func (f *Facade) v1DescribeTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := pathText(c, "topic")
+	topic, err := decode.PathText(c, "topic")
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +140,7 @@ func (f *Facade) describeTopic(ctx context.Context, topic string) (reply, error)
 }
 
 func (f *Facade) v1DeleteTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := pathText(c, "topic")
+	topic, err := decode.PathText(c, "topic")
 	if err != nil {
 		return nil, err
 	}
@@ -146,14 +148,14 @@ func (f *Facade) v1DeleteTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 }
 
 func (f *Facade) v1Purge(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := pathText(c, "topic")
+	topic, err := decode.PathText(c, "topic")
 	if err != nil {
 		return nil, err
 	}
-	q := query{c: c}
-	upTo := q.sequence("up_to", 1)
-	if q.err != nil {
-		return nil, q.err
+	q := decode.Query{C: c}
+	upTo := q.Sequence("up_to", 1)
+	if q.Err != nil {
+		return nil, q.Err
 	}
 	var out struct {
 		Purged uint64 `json:"purged"`

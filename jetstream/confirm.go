@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"dq/jetstream/engine"
 )
 
 // A publisher sends messages to streams and gathers the engine's confirmations.
@@ -53,7 +55,7 @@ func newPublisher(nc *nats.Conn) (*publisher, error) {
 	p := &publisher{nc: nc, inbox: nats.InboxPrefix + nuid.Next() + "."}
 	sub, err := nc.Subscribe(p.inbox+"*", p.answered)
 	if err != nil {
-		return nil, unavailable("listen for confirmations", err)
+		return nil, engine.Unavailable("listen for confirmations", err)
 	}
 	// What does not fit would be lost; how much there can be is bounded by what is
 	// published.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"dq/jetstream/engine"
 )
 
 // cursorBucket is the key-value bucket with an entry for each consumer, under
@@ -92,7 +94,7 @@ func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
 		Replicas:    topics.opts.Replicas,
 	})
 	if err != nil {
-		return nil, unavailable("open the positions", err)
+		return nil, engine.Unavailable("open the positions", err)
 	}
 	c := &cursors{kv: kv, lane: topics.newLane()}
 	if topics.opts.Alone {
@@ -109,10 +111,10 @@ func (c *cursors) load(ctx context.Context, consumer int64, start uint64) (Curso
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 	case err != nil:
-		return Cursor{}, unavailable("read the position", err)
+		return Cursor{}, engine.Unavailable("read the position", err)
 	default:
 		if cursor, err = decodeCursor(entry.Value()); err != nil {
-			return Cursor{}, unavailable("read the position", err)
+			return Cursor{}, engine.Unavailable("read the position", err)
 		}
 		cursor.revision = entry.Revision()
 	}
@@ -163,7 +165,7 @@ func (c *cursors) store(ctx context.Context, consumer int64, was, next Cursor) (
 func (c *cursors) replace(ctx context.Context, consumer int64, next Cursor) (_ Cursor, stored bool, err error) {
 	value, err := next.encode()
 	if err != nil {
-		return next, false, unavailable("store the position", err)
+		return next, false, engine.Unavailable("store the position", err)
 	}
 	answer := c.lane.ride(ctx, &nats.Msg{
 		Subject: "$KV." + cursorBucket + "." + cursorKey(consumer),
@@ -175,7 +177,7 @@ func (c *cursors) replace(ctx context.Context, consumer int64, next Cursor) (_ C
 	case errors.As(answer.err, &api) && (api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeWrongLastSeqR3):
 		return next, false, nil
 	case answer.err != nil:
-		return next, false, unavailable("store the position", answer.err)
+		return next, false, engine.Unavailable("store the position", answer.err)
 	}
 	next.revision = answer.sequence
 	return next, true, nil
@@ -212,7 +214,7 @@ func (c *cursors) fold(ctx context.Context, topics *Topics) error {
 		return err
 	}
 	if err := topics.js.DeleteStream(ctx, journalStream); err != nil && !missing(err) {
-		return unavailable("end the journal of positions", err)
+		return engine.Unavailable("end the journal of positions", err)
 	}
 	return nil
 }

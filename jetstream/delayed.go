@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"dq/jetstream/engine"
 )
 
 // Delayed messages wait in a stream of their own, as the engine's scheduled
@@ -62,7 +64,7 @@ func StartDelayer(ctx context.Context, topics *Topics, log *slog.Logger) (*Delay
 		AllowDirect:       true,
 	})
 	if err != nil {
-		return nil, unavailable("open the delayed messages", err)
+		return nil, engine.Unavailable("open the delayed messages", err)
 	}
 	d.before = stream.CachedInfo().State.LastSeq
 	consumer, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
@@ -73,10 +75,10 @@ func StartDelayer(ctx context.Context, topics *Topics, log *slog.Logger) (*Delay
 		MaxAckPending: -1, // those that a full topic refuses are not in the way of others
 	})
 	if err != nil {
-		return nil, unavailable("open the delayed messages", err)
+		return nil, engine.Unavailable("open the delayed messages", err)
 	}
 	if d.taking, err = consumer.Consume(func(m jetstream.Msg) { d.take(stream, m) }); err != nil {
-		return nil, unavailable("take delayed messages", err)
+		return nil, engine.Unavailable("take delayed messages", err)
 	}
 	return d, nil
 }
@@ -115,7 +117,7 @@ func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Re
 	for j, a := range d.topics.publisher.publish(ctx, msgs...) {
 		receipts[places[j]] = Receipt{Delayed: true, Duplicate: a.duplicate}
 		if a.err != nil {
-			receipts[places[j]] = Receipt{Err: unavailable("store a delayed message", a.err)}
+			receipts[places[j]] = Receipt{Err: engine.Unavailable("store a delayed message", a.err)}
 		}
 	}
 	return receipts, nil

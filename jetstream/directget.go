@@ -9,6 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"dq/jetstream/engine"
 )
 
 // A reader asks the engine for messages and gathers what it answers. All
@@ -34,7 +36,7 @@ func newReader(nc *nats.Conn) (*reader, error) {
 	r := &reader{nc: nc, inbox: nats.InboxPrefix + nuid.Next() + ".", calls: make(map[uint64]*readCall)}
 	sub, err := nc.Subscribe(r.inbox+"*", r.answered)
 	if err != nil {
-		return nil, unavailable("listen for messages", err)
+		return nil, engine.Unavailable("listen for messages", err)
 	}
 	return r, sub.SetPendingLimits(-1, -1) // bounded by what is asked for
 }
@@ -65,7 +67,7 @@ func (r *reader) ask(ctx context.Context, stream string, requests ...getRequest)
 			err = r.nc.PublishRequest(subject, inbox, body)
 		}
 		if err != nil {
-			return nil, unavailable("read", err)
+			return nil, engine.Unavailable("read", err)
 		}
 	}
 	select {
@@ -75,7 +77,7 @@ func (r *reader) ask(ctx context.Context, stream string, requests ...getRequest)
 		}
 		return call.replies, nil
 	case <-ctx.Done():
-		return nil, unavailable("read", context.Cause(ctx))
+		return nil, engine.Unavailable("read", context.Cause(ctx))
 	}
 }
 
@@ -137,7 +139,7 @@ func readAll(ctx context.Context, topics *Topics, stream string, each func(Messa
 		}
 		for _, m := range messages {
 			if err := each(m); err != nil {
-				return unavailable("read "+stream, err)
+				return engine.Unavailable("read "+stream, err)
 			}
 			next = m.Sequence + 1
 		}

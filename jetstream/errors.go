@@ -5,6 +5,14 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"dq/jetstream/engine"
+)
+
+// The errors of the engine itself, by the names that they have for who uses topics.
+type (
+	StorageFullError = engine.StorageFullError
+	UnavailableError = engine.UnavailableError
 )
 
 // NameError is a topic name that breaks a rule of [CheckName].
@@ -142,29 +150,6 @@ type LeaseError struct{ Tokens []string }
 
 func (e *LeaseError) Error() string {
 	return fmt.Sprintf("%d of the tokens hold no lease (any more)", len(e.Tokens))
-}
-
-// UnavailableError is an operation that the engine could not do or did not
-// confirm in time. Whether it took effect is unknown unless Refused is set.
-type UnavailableError struct {
-	Operation string
-	Refused   bool // the engine said no: nothing was stored
-	Err       error
-}
-
-func (e *UnavailableError) Error() string {
-	if e.Refused {
-		return fmt.Sprintf("cannot %s: the storage engine refused: %v", e.Operation, e.Err)
-	}
-	return fmt.Sprintf("cannot %s: the storage engine did not confirm it, whether it took effect is unknown: %v", e.Operation, e.Err)
-}
-
-func (e *UnavailableError) Unwrap() error { return e.Err }
-
-// unavailable wraps what the engine answered when nothing more precise fits.
-func unavailable(operation string, err error) error {
-	var api *jetstream.APIError
-	return &UnavailableError{Operation: operation, Refused: errors.As(err, &api), Err: err}
 }
 
 // missing reports whether err says that a stream is not there.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"dq/jetstream/engine"
 )
 
 // Limits bound what one fetch may bring.
@@ -50,7 +52,7 @@ func (p *position) await(ctx context.Context) error {
 		return nil
 	}
 	if err := p.turn.Acquire(ctx, 1); err != nil {
-		return unavailable("serve the consumer while an earlier call of it is under way", err)
+		return engine.Unavailable("serve the consumer while an earlier call of it is under way", err)
 	}
 	return nil
 }

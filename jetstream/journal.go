@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"dq/jetstream/engine"
 )
 
 const (
@@ -94,7 +96,7 @@ func openJournal(ctx context.Context, topics *Topics) (*journal, error) {
 		AllowDirect: true,
 	})
 	if err != nil {
-		return nil, unavailable("open the journal of positions", err)
+		return nil, engine.Unavailable("open the journal of positions", err)
 	}
 	j := &journal{topics: topics, first: stream.CachedInfo().State.FirstSeq}
 	j.lane = lane[record]{publish: j.write, timeout: topics.opts.CallTimeout, maxLeaders: 1}
@@ -135,7 +137,7 @@ func (j *journal) move(ctx context.Context, r record) (moved bool, err error) {
 	case errors.Is(answer.err, errMoved):
 		return false, nil
 	case answer.err != nil:
-		return false, unavailable("store the position", answer.err)
+		return false, engine.Unavailable("store the position", answer.err)
 	}
 	return true, nil
 }

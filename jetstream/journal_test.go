@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"dq/jetstream/engine"
 )
 
 // process is what a process has that works with an engine.
@@ -20,16 +22,16 @@ type process struct {
 }
 
 // startEngine starts an engine on dir.
-func startEngine(t *testing.T, dir string) *Server {
+func startEngine(t *testing.T, dir string) *engine.Server {
 	t.Helper()
-	server, err := StartServer(ServerOptions{Dir: dir, SyncInterval: time.Minute, MaxMessageBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
+	server, err := engine.StartServer(engine.ServerOptions{Dir: dir, SyncInterval: time.Minute, MaxMessageBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)
 	return server
 }
 
 // startProcess starts one. Another must not be used any more if either is alone.
-func startProcess(t *testing.T, server *Server, alone bool) process {
+func startProcess(t *testing.T, server *engine.Server, alone bool) process {
 	t.Helper()
 	nc, err := server.Connect()
 	require.NoError(t, err)

@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"dq/jetstream/engine"
 )
 
 const (
-	// TopicPrefix keeps the streams of topics apart from any other stream of
-	// the same NATS account.
-	TopicPrefix = "dq_"
-
 	// subjectPrefix is the first token of the subjects of every topic.
 	subjectPrefix = "dq."
 
@@ -59,7 +57,7 @@ func CheckName(name string) error {
 }
 
 // StreamName is the name of the stream that holds topic.
-func StreamName(topic string) string { return TopicPrefix + EncodeName(topic) }
+func StreamName(topic string) string { return engine.TopicPrefix + EncodeName(topic) }
 
 // EncodeName turns any name into a word that is a stream name, a subject token,
 // a key and a file name at once: ASCII letters, digits, '-' and '_' stay as

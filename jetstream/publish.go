@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"dq/jetstream/engine"
 )
 
 // MaxAtomicBatch is the most messages of an atomic batch. It is the engine's
@@ -172,5 +174,5 @@ func (t *Topics) publishError(ctx context.Context, topic string, err error) erro
 			return &BatchError{Problem: "a TTL is not valid"}
 		}
 	}
-	return unavailable("publish", err)
+	return engine.Unavailable("publish", err)
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"dq/jetstream/engine"
 )
 
 // A Range says which messages to read.
@@ -80,11 +82,11 @@ func (t *Topics) readPlain(ctx context.Context, topic string, r Range) ([]Messag
 	}
 	body, err := json.Marshal(&request)
 	if err != nil {
-		return nil, unavailable("read", err)
+		return nil, engine.Unavailable("read", err)
 	}
 	reply, err := t.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+StreamName(topic), body)
 	if err != nil {
-		return nil, unavailable("read", err)
+		return nil, engine.Unavailable("read", err)
 	}
 	var out struct {
 		Error   *jetstream.APIError `json:"error"`
@@ -96,10 +98,10 @@ func (t *Topics) readPlain(ctx context.Context, topic string, r Range) ([]Messag
 		} `json:"message"`
 	}
 	if err := json.Unmarshal(reply.Data, &out); err != nil {
-		return nil, unavailable("read", err)
+		return nil, engine.Unavailable("read", err)
 	}
 	if out.Error != nil {
-		return nil, unavailable("read", out.Error)
+		return nil, engine.Unavailable("read", out.Error)
 	}
 	m := out.Message
 	return []Message{{Sequence: m.Sequence, Time: m.Time, Key: keyOf(m.Subject), Data: m.Data}}, nil
@@ -131,12 +133,12 @@ func decodeBatch(replies []*nats.Msg) (msgs []Message, pending uint64, broken bo
 	case statusEndOfBatch:
 		pending, err = strconv.ParseUint(end.Header.Get(pendingHeader), 10, 64)
 		if err != nil {
-			return nil, 0, false, unavailable("read", fmt.Errorf("an end of batch without the number of pending messages: %w", err))
+			return nil, 0, false, engine.Unavailable("read", fmt.Errorf("an end of batch without the number of pending messages: %w", err))
 		}
 	case statusNotFound:
 		return nil, 0, false, nil
 	default:
-		return nil, 0, false, unavailable("read", fmt.Errorf("status %s: %s", status, end.Header.Get("Description")))
+		return nil, 0, false, engine.Unavailable("read", fmt.Errorf("status %s: %s", status, end.Header.Get("Description")))
 	}
 	replies = replies[:len(replies)-1]
 	pending += uint64(len(replies))
@@ -195,7 +197,7 @@ func decodeAll(replies []*nats.Msg) ([]Message, error) {
 	for i := range msgs {
 		var err error
 		if msgs[i], err = decode(replies[i]); err != nil {
-			return nil, unavailable("read", fmt.Errorf("a message without its place: %w", err))
+			return nil, engine.Unavailable("read", fmt.Errorf("a message without its place: %w", err))
 		}
 	}
 	return msgs, nil

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"dq/jetstream/engine"
 )
 
 // A Duration is a [time.Duration] that is written as text, such as "1h30m".
@@ -127,7 +129,7 @@ func settingsError(operation string, s Settings, err error) error {
 			return &SettingError{Setting: "settings", Value: fmt.Sprintf("%+v", s), Want: "others: " + api.Description}
 		}
 	}
-	return unavailable(operation, err)
+	return engine.Unavailable(operation, err)
 }
 
 // apply sets what s says in the configuration of a stream.

@@ -14,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 	"golang.org/x/sync/semaphore"
+
+	"dq/jetstream/engine"
 )
 
 // instanceKey is the metadata entry that makes the stream of each creation
@@ -111,7 +113,7 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 			return nil
 		}
 		if err := t.deleteStream(ctx, cfg.Name); err != nil && !missing(err) {
-			return unavailable("create the topic", err)
+			return engine.Unavailable("create the topic", err)
 		}
 		cfg.Metadata[instanceKey] = nuid.Next()
 	}
@@ -149,7 +151,7 @@ func (t *Topics) Delete(ctx context.Context, topic string) error {
 	case missing(err):
 		return &NotFoundError{Topic: topic}
 	case err != nil:
-		return unavailable("delete the topic", err)
+		return engine.Unavailable("delete the topic", err)
 	}
 	t.purges(topic).Add(1)
 	t.lanes.Delete(topic)
@@ -188,14 +190,14 @@ func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, 
 		opts = append(opts, jetstream.WithPurgeSequence(upTo+1))
 	}
 	if err := stream.Purge(ctx, opts...); err != nil {
-		return 0, unavailable("purge the topic", err)
+		return 0, engine.Unavailable("purge the topic", err)
 	}
 	if upTo == 0 {
 		return before, nil
 	}
 	info, err := stream.Info(ctx)
 	if err != nil {
-		return 0, unavailable("look up the topic", err)
+		return 0, engine.Unavailable("look up the topic", err)
 	}
 	return before - min(before, info.State.Msgs), nil
 }
@@ -244,7 +246,7 @@ func (t *Topics) List(ctx context.Context) ([]Topic, error) {
 		}
 	}
 	if err := list.Err(); err != nil {
-		return nil, unavailable("list the topics", err)
+		return nil, engine.Unavailable("list the topics", err)
 	}
 	slices.SortFunc(topics, func(a, b Topic) int { return a.Created.Compare(b.Created) })
 	return topics, nil
@@ -252,10 +254,10 @@ func (t *Topics) List(ctx context.Context) ([]Topic, error) {
 
 // topicOf is the topic that a stream holds, if it holds one.
 func topicOf(stream string) (topic string, ok bool) {
-	if len(stream) <= len(TopicPrefix) || stream[:len(TopicPrefix)] != TopicPrefix {
+	if len(stream) <= len(engine.TopicPrefix) || stream[:len(engine.TopicPrefix)] != engine.TopicPrefix {
 		return "", false
 	}
-	return DecodeName(stream[len(TopicPrefix):])
+	return DecodeName(stream[len(engine.TopicPrefix):])
 }
 
 // LastSequence is the sequence of the last message that topic accepted, 0 if it
@@ -280,7 +282,7 @@ func (t *Topics) stream(ctx context.Context, topic string) (jetstream.Stream, er
 	case missing(err):
 		return nil, &NotFoundError{Topic: topic}
 	case err != nil:
-		return nil, unavailable("look up the topic", err)
+		return nil, engine.Unavailable("look up the topic", err)
 	}
 	return stream, nil
 }
@@ -291,5 +293,5 @@ func (t *Topics) nobody(ctx context.Context, topic string) error {
 	if _, err := t.stream(ctx, topic); err != nil {
 		return err
 	}
-	return unavailable("reach the topic", nats.ErrNoResponders)
+	return engine.Unavailable("reach the topic", nats.ErrNoResponders)
 }

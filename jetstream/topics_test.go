@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"dq/jetstream/engine"
 )
 
 // TestATopicIsMadeEmptyEvenOnAnEngineElsewhere has the engine remove a topic while
@@ -17,7 +19,7 @@ func TestATopicIsMadeEmptyEvenOnAnEngineElsewhere(t *testing.T) {
 	topics := startProcess(t, server, false).topics
 	require.NoError(t, topics.Create(t.Context(), "T", topics.DefaultSettings()))
 	require.NoError(t, topics.Publish(t.Context(), "T", []byte("old")))
-	removing := filepath.Join(dir, streamsDir, "."+StreamName("T"))
+	removing := filepath.Join(dir, engine.StreamsDir, "."+StreamName("T"))
 	require.NoError(t, os.MkdirAll(filepath.Join(removing, "msgs"), 0o750))
 	require.NoError(t, topics.Delete(t.Context(), "T"))
 

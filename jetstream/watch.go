@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"dq/jetstream/engine"
 )
 
 const (
@@ -122,11 +124,11 @@ func (t *Topics) watchNew(ctx context.Context, topic string, arrived func()) (st
 		return nil, &NotFoundError{Topic: topic}
 	}
 	if err != nil {
-		return nil, unavailable("watch the topic", err)
+		return nil, engine.Unavailable("watch the topic", err)
 	}
 	consuming, err := consumer.Consume(func(jetstream.Msg) { arrived() })
 	if err != nil {
-		return nil, unavailable("watch the topic", err)
+		return nil, engine.Unavailable("watch the topic", err)
 	}
 	return consuming.Stop, nil
 }

@@ -35,47 +35,47 @@ var modernCalls = func() []apiCall {
 		return func(ctx context.Context, c *sdk.Client) error { return call(ctx, c.Topic("T").Subscription("C")) }
 	}
 	return []apiCall{
-		{"v1 create", true, topic(func(ctx context.Context, t *sdk.Topic) error {
+		{name: "v1 create", repeatable: true, call: topic(func(ctx context.Context, t *sdk.Topic) error {
 			_, _, err := t.Create(ctx, sdk.PartialSettings{})
 			return err
 		})},
-		{"v1 describe", true, topic(func(ctx context.Context, t *sdk.Topic) error { _, err := t.Describe(ctx); return err })},
-		{"v1 change", true, topic(func(ctx context.Context, t *sdk.Topic) error {
+		{name: "v1 describe", repeatable: true, call: topic(func(ctx context.Context, t *sdk.Topic) error { _, err := t.Describe(ctx); return err })},
+		{name: "v1 change", repeatable: true, call: topic(func(ctx context.Context, t *sdk.Topic) error {
 			_, err := t.Change(ctx, sdk.PartialSettings{})
 			return err
 		})},
-		{"v1 purge", true, topic(func(ctx context.Context, t *sdk.Topic) error { _, err := t.Purge(ctx, 1); return err })},
-		{"v1 delete", true, topic(func(ctx context.Context, t *sdk.Topic) error { return t.Delete(ctx) })},
-		{"v1 get", true, topic(func(ctx context.Context, t *sdk.Topic) error { _, err := t.Get(ctx, 1); return err })},
-		{"v1 browse", true, topic(func(ctx context.Context, t *sdk.Topic) error {
+		{name: "v1 purge", repeatable: true, call: topic(func(ctx context.Context, t *sdk.Topic) error { _, err := t.Purge(ctx, 1); return err })},
+		{name: "v1 delete", repeatable: true, call: topic(func(ctx context.Context, t *sdk.Topic) error { return t.Delete(ctx) })},
+		{name: "v1 get", repeatable: true, call: topic(func(ctx context.Context, t *sdk.Topic) error { _, err := t.Get(ctx, 1); return err })},
+		{name: "v1 browse", repeatable: true, call: topic(func(ctx context.Context, t *sdk.Topic) error {
 			_, _, err := t.Browse(ctx, sdk.Selection{}, sdk.Limits{})
 			return err
 		})},
-		{"v1 produce", false, one(sdk.Text("m"))},
-		{"v1 produce with a key", true, one(keyed)},
-		{"v1 batch with keys", true, produce()},
-		{"v1 batch with a key", true, func(ctx context.Context, c *sdk.Client) error {
+		{name: "v1 produce", repeatable: false, call: one(sdk.Text("m"))},
+		{name: "v1 produce with a key", repeatable: true, call: one(keyed)},
+		{name: "v1 batch with keys", repeatable: true, call: produce()},
+		{name: "v1 batch with a key", repeatable: true, call: func(ctx context.Context, c *sdk.Client) error {
 			_, err := c.Topic("T").ProduceBatch(ctx, texts("a", "b"), sdk.WithIdempotencyKey("k"))
 			return err
 		}},
-		{"v1 atomic batch with keys", false, produce(sdk.Atomically())},
-		{"v1 atomic batch with a key", false, produce(sdk.Atomically(), sdk.WithIdempotencyKey("k"))},
-		{"v1 subscribe", false, topic(func(ctx context.Context, t *sdk.Topic) error {
+		{name: "v1 atomic batch with keys", repeatable: false, call: produce(sdk.Atomically())},
+		{name: "v1 atomic batch with a key", repeatable: false, call: produce(sdk.Atomically(), sdk.WithIdempotencyKey("k"))},
+		{name: "v1 subscribe", repeatable: false, call: topic(func(ctx context.Context, t *sdk.Topic) error {
 			_, err := t.Subscribe(ctx, sdk.ConsumerSpec{})
 			return err
 		})},
-		{"v1 subscribe with a name", true, topic(func(ctx context.Context, t *sdk.Topic) error {
+		{name: "v1 subscribe with a name", repeatable: true, call: topic(func(ctx context.Context, t *sdk.Topic) error {
 			_, err := t.Subscribe(ctx, sdk.ConsumerSpec{Name: "C"})
 			return err
 		})},
-		{"v1 fetch", false, consumer(func(ctx context.Context, s *sdk.Subscription) error { _, err := s.Fetch(ctx, sdk.Limits{}); return err })},
-		{"v1 ack", true, consumer(func(ctx context.Context, s *sdk.Subscription) error { return s.Ack(ctx, "t") })},
-		{"v1 nack", true, consumer(func(ctx context.Context, s *sdk.Subscription) error { return s.Nack(ctx, time.Second, "t") })},
-		{"v1 extend", true, consumer(func(ctx context.Context, s *sdk.Subscription) error { return s.Extend(ctx, 0, "t") })},
-		{"v1 seek", true, consumer(func(ctx context.Context, s *sdk.Subscription) error { _, err := s.Seek(ctx, sdk.AtNew); return err })},
-		{"v1 pause", true, consumer(func(ctx context.Context, s *sdk.Subscription) error { _, err := s.Pause(ctx, time.Second); return err })},
-		{"v1 resume", true, consumer(func(ctx context.Context, s *sdk.Subscription) error { _, err := s.Resume(ctx); return err })},
-		{"v1 delete consumer", true, consumer(func(ctx context.Context, s *sdk.Subscription) error { return s.Delete(ctx) })},
+		{name: "v1 fetch", repeatable: false, call: consumer(func(ctx context.Context, s *sdk.Subscription) error { _, err := s.Fetch(ctx, sdk.Limits{}); return err })},
+		{name: "v1 ack", repeatable: true, call: consumer(func(ctx context.Context, s *sdk.Subscription) error { return s.Ack(ctx, "t") })},
+		{name: "v1 nack", repeatable: true, call: consumer(func(ctx context.Context, s *sdk.Subscription) error { return s.Nack(ctx, time.Second, "t") })},
+		{name: "v1 extend", repeatable: true, call: consumer(func(ctx context.Context, s *sdk.Subscription) error { return s.Extend(ctx, 0, "t") })},
+		{name: "v1 seek", repeatable: true, call: consumer(func(ctx context.Context, s *sdk.Subscription) error { _, err := s.Seek(ctx, sdk.AtNew); return err })},
+		{name: "v1 pause", repeatable: true, call: consumer(func(ctx context.Context, s *sdk.Subscription) error { _, err := s.Pause(ctx, time.Second); return err })},
+		{name: "v1 resume", repeatable: true, call: consumer(func(ctx context.Context, s *sdk.Subscription) error { _, err := s.Resume(ctx); return err })},
+		{name: "v1 delete consumer", repeatable: true, call: consumer(func(ctx context.Context, s *sdk.Subscription) error { return s.Delete(ctx) })},
 	}
 }()
 

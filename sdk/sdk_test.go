@@ -54,13 +54,13 @@ type apiCall struct {
 var calls = slices.Concat(classicCalls, modernCalls)
 
 var classicCalls = []apiCall{
-	{"CreateTopic", false, func(ctx context.Context, c *sdk.Client) error { return c.CreateTopic(ctx, "T") }},
-	{"Topics", true, func(ctx context.Context, c *sdk.Client) error { _, err := c.Topics(ctx); return err }},
-	{"RegisterProducer", false, func(ctx context.Context, c *sdk.Client) error { _, err := c.RegisterProducer(ctx, "T"); return err }},
-	{"RegisterConsumer", false, func(ctx context.Context, c *sdk.Client) error { _, err := c.RegisterConsumer(ctx, "T"); return err }},
-	{"Produce", false, func(ctx context.Context, c *sdk.Client) error { return c.Produce(ctx, "T", 0, "m") }},
-	{"Consume", false, func(ctx context.Context, c *sdk.Client) error { _, err := c.Consume(ctx, "T", 0); return err }},
-	{"Size", true, func(ctx context.Context, c *sdk.Client) error { _, err := c.Size(ctx, "T", 0); return err }},
+	{name: "CreateTopic", repeatable: false, call: func(ctx context.Context, c *sdk.Client) error { return c.CreateTopic(ctx, "T") }},
+	{name: "Topics", repeatable: true, call: func(ctx context.Context, c *sdk.Client) error { _, err := c.Topics(ctx); return err }},
+	{name: "RegisterProducer", repeatable: false, call: func(ctx context.Context, c *sdk.Client) error { _, err := c.RegisterProducer(ctx, "T"); return err }},
+	{name: "RegisterConsumer", repeatable: false, call: func(ctx context.Context, c *sdk.Client) error { _, err := c.RegisterConsumer(ctx, "T"); return err }},
+	{name: "Produce", repeatable: false, call: func(ctx context.Context, c *sdk.Client) error { return c.Produce(ctx, "T", 0, "m") }},
+	{name: "Consume", repeatable: false, call: func(ctx context.Context, c *sdk.Client) error { _, err := c.Consume(ctx, "T", 0); return err }},
+	{name: "Size", repeatable: true, call: func(ctx context.Context, c *sdk.Client) error { _, err := c.Size(ctx, "T", 0); return err }},
 }
 
 func TestOnlySafeCallsAreRepeatedWhenTheConnectionBreaks(t *testing.T) {

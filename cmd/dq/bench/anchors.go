@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"dq/cmd/dq/broker"
-	"dq/facade"
+	"dq/facade/transport"
 )
 
 // empty is an HTTP server with the settings of the facade's, whose handlers read
@@ -31,7 +31,7 @@ func startEmpty(o Options) (*empty, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := facade.ServerConfig()
+	cfg := transport.ServerConfig()
 	cfg.BodyLimit = 64 << 20
 	e := &empty{app: fiber.New(cfg), url: "http://" + l.Addr().String()}
 	e.app.Post(producePath, reads(func() any {

@@ -3,11 +3,6 @@ package bench
 import (
 	"fmt"
 	"io"
-	"os"
-	"strconv"
-	"strings"
-	"syscall"
-	"time"
 
 	chart "github.com/go-analyze/charts/chartdraw"
 	"github.com/go-json-experiment/json"
@@ -59,23 +54,6 @@ func NewReport(results []Result) Report {
 	cpu, rss := usage()
 	r.CPU, r.RSS = cpu.Seconds(), rss
 	return r
-}
-
-// usage is the processor time that this process has used and the memory it has.
-func usage() (cpu time.Duration, rss int64) {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) == nil {
-		cpu = time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
-	// Its second field is the resident set, in pages. There is none elsewhere
-	// than on Linux.
-	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
-		if fields := strings.Fields(string(text)); len(fields) > 1 {
-			pages, _ := strconv.ParseInt(fields[1], 10, 64)
-			rss = pages * int64(os.Getpagesize())
-		}
-	}
-	return cpu, rss
 }
 
 // WriteJSON writes a report as one JSON object.

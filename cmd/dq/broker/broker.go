@@ -15,7 +15,9 @@ import (
 
 	"dq/facade"
 	"dq/facade/access"
+	"dq/facade/service"
 	"dq/jetstream"
+	"dq/jetstream/engine"
 	"dq/registry"
 )
 
@@ -23,7 +25,7 @@ import (
 type Broker struct {
 	cfg      Config
 	listener net.Listener
-	engine   *jetstream.Server // nil if it is another process
+	engine   *engine.Server // nil if it is another process
 	conn     *nats.Conn
 	registry *registry.Registry
 	delayer  *jetstream.Delayer
@@ -118,7 +120,7 @@ func (b *Broker) openAccess(logger *slog.Logger) (err error) {
 // Store is where it keeps its data, in words.
 func (b *Broker) connect(logger *slog.Logger) (store string, err error) {
 	if b.cfg.NATSURL != "" {
-		b.conn, err = jetstream.Connect(b.cfg.NATSURL, nats.UserInfo(b.cfg.NATSUser, b.cfg.NATSPassword))
+		b.conn, err = engine.Connect(b.cfg.NATSURL, nats.UserInfo(b.cfg.NATSUser, b.cfg.NATSPassword))
 		if err != nil {
 			return "", fmt.Errorf("DQ_NATS_URL: %w", err)
 		}
@@ -131,7 +133,7 @@ func (b *Broker) connect(logger *slog.Logger) (store string, err error) {
 		}
 		store = dir
 	}
-	b.engine, err = jetstream.StartServer(jetstream.ServerOptions{
+	b.engine, err = engine.StartServer(engine.ServerOptions{
 		Dir:             dir,
 		SyncAlways:      b.cfg.Durability == SyncAlways,
 		SyncInterval:    b.cfg.SyncInterval,
@@ -149,7 +151,7 @@ func (b *Broker) connect(logger *slog.Logger) (store string, err error) {
 }
 
 // open opens what a facade serves.
-func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*facade.Queue, error) {
+func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*service.Service, error) {
 	store := jetstream.StoreOptions{
 		Storage:  jetstream.Memory,
 		Replicas: b.cfg.Replicas,
@@ -185,7 +187,7 @@ func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*facade.Queue, 
 	if b.delayer, err = jetstream.StartDelayer(ctx, topics, logger); err != nil {
 		return nil, err
 	}
-	return &facade.Queue{Topics: topics, Delayer: b.delayer, Consumers: consumers, Registry: b.registry}, nil
+	return &service.Service{Topics: topics, Delayer: b.delayer, Consumers: consumers, Registry: b.registry}, nil
 }
 
 // rewind has no consumer stand behind messages that a power cut took.

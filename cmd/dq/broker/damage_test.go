@@ -16,6 +16,7 @@ import (
 	"dq/cmd/dq/broker"
 	"dq/cmd/dq/broker/brokertest"
 	"dq/jetstream"
+	"dq/jetstream/engine"
 	"dq/sdk"
 )
 
@@ -208,7 +209,7 @@ func TestAStreamThatCannotBeUsedStopsTheStart(t *testing.T) {
 		dir, stream := made(t)
 		require.NoError(t, os.WriteFile(filepath.Join(stream, "meta.inf"), []byte(`{"name":`), 0o600))
 		_, err := broker.Start(t.Context(), brokertest.Config(dir), slog.New(slog.DiscardHandler))
-		var lost *jetstream.LostStreamsError
+		var lost *engine.LostStreamsError
 		require.ErrorAs(t, err, &lost)
 		assert.Equal(t, []string{stream}, lost.Dirs)
 		assert.Contains(t, err.Error(), "move it away")

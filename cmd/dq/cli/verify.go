@@ -16,6 +16,8 @@ import (
 
 	"dq/cmd/dq/broker"
 	"dq/cmd/dq/verify"
+	"dq/cmd/dq/verify/fault"
+	"dq/cmd/dq/verify/history"
 	"dq/scenarios/runner"
 )
 
@@ -26,7 +28,7 @@ var errViolated = errors.New("promises were not kept")
 type verification struct {
 	*client
 	opts    verify.Options
-	self    verify.Self
+	self    fault.Self
 	own     bool
 	faults  []string
 	storage string
@@ -43,7 +45,7 @@ func verifyCommand(c *client) *cobra.Command {
 			"reordered or made up, that ids, sizes, leases, batches and reads are right, and that registrations are\n" +
 			"linearizable. Several URLs are facades of one deployment; without any it is the one of --broker.\n" +
 			"The topics of the run have a prefix of their own and are deleted at the end.\n\n" +
-			"With --self it starts a broker of its own and breaks it meanwhile. Faults: " + strings.Join(verify.AllFaults, ", ") + ";\n" +
+			"With --self it starts a broker of its own and breaks it meanwhile. Faults: " + strings.Join(history.AllFaults, ", ") + ";\n" +
 			"all is all that can be made here, none is none. clients hang up before the answer, and need no --self.\n\n" +
 			"The exit status is 0 only if all promises were kept.",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -129,12 +131,12 @@ func (v *verification) check(cmd *cobra.Command) error {
 		v.faults = nil
 	}
 	if slices.Equal(v.faults, []string{"all"}) {
-		v.faults = verify.Possible(v.self, v.own)
+		v.faults = fault.Possible(v.self, v.own)
 		fmt.Fprintf(cmd.ErrOrStderr(), "verify: the faults that can be made here are %s\n", strings.Join(v.faults, ", "))
 	}
-	v.opts.Vanish = slices.Contains(v.faults, verify.FaultClients)
+	v.opts.Vanish = slices.Contains(v.faults, history.FaultClients)
 	if !v.own {
-		if others := slices.DeleteFunc(slices.Clone(v.faults), func(f string) bool { return f == verify.FaultClients }); len(others) > 0 {
+		if others := slices.DeleteFunc(slices.Clone(v.faults), func(f string) bool { return f == history.FaultClients }); len(others) > 0 {
 			return fmt.Errorf("--faults %s: only a broker of our own is broken, add --self", strings.Join(others, ","))
 		}
 		return v.addresses()

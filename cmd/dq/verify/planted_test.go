@@ -20,6 +20,7 @@ import (
 
 	"dq/cmd/dq/broker/brokertest"
 	"dq/cmd/dq/verify"
+	"dq/cmd/dq/verify/check"
 )
 
 // answer is what a broker answers.
@@ -96,11 +97,11 @@ func (p *proxy) start(t *testing.T, broker string) string {
 		r := &request{Request: in, body: string(body), asks: func(method, path, body string, header http.Header) answer {
 			response := ask(context.Background(), method, path, body, header)
 			if response == nil {
-				return answer{500, ""}
+				return answer{status: 500, body: ""}
 			}
 			defer response.Body.Close()
 			raw, _ := io.ReadAll(response.Body)
-			return answer{response.StatusCode, string(raw)}
+			return answer{status: response.StatusCode, body: string(raw)}
 		}}
 		out, done := p.decide(r)
 		if !done {
@@ -150,9 +151,9 @@ const (
 )
 
 var (
-	success     = answer{200, `{"status":"success"}`}
+	success     = answer{status: 200, body: `{"status":"success"}`}
 	pass        = answer{}
-	nothingLeft = answer{400, `{"status":"failure","code":"empty","message":"Empty logs"}`}
+	nothingLeft = answer{status: 400, body: `{"status":"failure","code":"empty","message":"Empty logs"}`}
 )
 
 // change changes the JSON of an answer.
@@ -274,7 +275,7 @@ var planted = []bug{
 			return pass, false
 		}
 		r.forward()
-		return answer{429, `{"status":"failure","code":"rate_limited","message":"too many"}`}, true
+		return answer{status: 429, body: `{"status":"failure","code":"rate_limited","message":"too many"}`}, true
 	}},
 	{name: "nothing is said to be there when something is", check: "stale", text: "was told that there is nothing", change: func(r *request) (answer, bool) {
 		if !r.is("GET", consume) {
@@ -310,7 +311,7 @@ var planted = []bug{
 		}), true
 	}},
 	{name: "a read is stale", check: "stale", text: "was stored, and was not read", change: func(r *request) (answer, bool) {
-		return answer{200, `{"messages":[],"next":1}`}, r.is("GET", messages) && !strings.Contains(r.URL.RawQuery, "limit=1000")
+		return answer{status: 200, body: `{"messages":[],"next":1}`}, r.is("GET", messages) && !strings.Contains(r.URL.RawQuery, "limit=1000")
 	}},
 	{name: "an atomic batch is split", check: "atomic", text: "of an atomic batch are in the topic", change: func(r *request) (answer, bool) {
 		var batch []any
@@ -319,7 +320,7 @@ var planted = []bug{
 		}
 		part, _ := json.Marshal(batch[:1])
 		r.asks(r.Method, r.URL.Path, string(part), r.Header)
-		return answer{503, `{"code":"unavailable"}`}, true
+		return answer{status: 503, body: `{"code":"unavailable"}`}, true
 	}},
 	{name: "an idempotency key is forgotten", check: "idempotent", text: "is in the topic twice", change: func(r *request) (answer, bool) {
 		if r.Header.Get("Idempotency-Key") == "" {
@@ -329,7 +330,7 @@ var planted = []bug{
 		return r.forward(), true
 	}},
 	{name: "an ack is lost", check: "ack", text: "and got it again", change: func(r *request) (answer, bool) {
-		return answer{204, ""}, r.is("POST", "/ack") && r.nth(2, "ack")
+		return answer{status: 204, body: ""}, r.is("POST", "/ack") && r.nth(2, "ack")
 	}},
 	{name: "an acked lease is handed out again", check: "ack", text: "and got it again", change: func(r *request) (answer, bool) {
 		switch {
@@ -349,7 +350,7 @@ var planted = []bug{
 			return out, true
 		case r.is("POST", "/ack"):
 			out := r.forward()
-			_ = answer{200, r.body}.change(func(fields map[string]any) {
+			_ = answer{status: 200, body: r.body}.change(func(fields map[string]any) {
 				if token := fields["tokens"].([]any)[0].(string); out.status == 204 {
 					r.kept["acked "+strings.TrimSuffix(r.URL.Path, "/ack")+fetch] = r.kept[token]
 				}
@@ -385,7 +386,7 @@ var planted = []bug{
 		if !r.is("POST", "/ack") || r.seen["ack"] == 9 || r.nth(9, "ack") {
 			return pass, false
 		}
-		return answer{409, `{"code":"lease_lost",` + r.body[1:]}, true
+		return answer{status: 409, body: `{"code":"lease_lost",` + r.body[1:]}, true
 	}},
 	{name: "an id is given twice", check: "ids", text: "was given twice", change: func(r *request) (answer, bool) {
 		if !r.is("POST", "/producer/register") {
@@ -430,10 +431,10 @@ var planted = []bug{
 		return out, true
 	}},
 	{name: "a failure has no name", check: "answers", text: "status 500 internal", change: func(r *request) (answer, bool) {
-		return answer{500, `{"status":"failure","code":"internal","message":"oops"}`}, r.is("GET", consume) && r.nth(3, "consume")
+		return answer{status: 500, body: `{"status":"failure","code":"internal","message":"oops"}`}, r.is("GET", consume) && r.nth(3, "consume")
 	}},
 	{name: "a topic is forgotten", check: "answers", text: "topic_not_found", change: func(r *request) (answer, bool) {
-		return answer{400, `{"status":"failure","code":"topic_not_found","message":"no"}`}, r.is("POST", produce) && r.nth(1, "produce")
+		return answer{status: 400, body: `{"status":"failure","code":"topic_not_found","message":"no"}`}, r.is("POST", produce) && r.nth(1, "produce")
 	}},
 }
 
@@ -491,7 +492,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 	t.Run("a broker fails for ever", func(t *testing.T) {
 		t.Parallel()
 		p := &proxy{bugs: []*bug{{check: "progress", text: "classic consumer is at the end", change: func(r *request) (answer, bool) {
-			return answer{500, `{"status":"failure","code":"unavailable","message":"no"}`}, r.is("GET", consume)
+			return answer{status: 500, body: `{"status":"failure","code":"unavailable","message":"no"}`}, r.is("GET", consume)
 		}}}}
 		opts := options()
 		opts.Patience = 2 * time.Second
@@ -512,7 +513,7 @@ func found(t *testing.T, p *proxy, opts verify.Options) {
 	again, err := verify.Replay(&history, false)
 	require.NoError(t, err)
 	for _, bug := range p.bugs {
-		is := func(v verify.Violation) bool { return v.Check == bug.check && strings.Contains(v.Text, bug.text) }
+		is := func(v check.Violation) bool { return v.Check == bug.check && strings.Contains(v.Text, bug.text) }
 		i := slices.IndexFunc(result.Violations, is)
 		if !assert.GreaterOrEqual(t, i, 0, "%s: no violation of %s with %q:\n%s", bug.name, bug.check, bug.text, show(t, result)) {
 			continue

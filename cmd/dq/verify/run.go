@@ -15,6 +15,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nuid"
+
+	"dq/cmd/dq/verify/check"
+	"dq/cmd/dq/verify/fault"
+	"dq/cmd/dq/verify/history"
+	"dq/cmd/dq/verify/traffic"
 )
 
 // Options say what a run does.
@@ -49,7 +54,7 @@ type Result struct {
 	Failures   map[string]int64            `json:"failures"` // calls that failed or were not answered, by status and code
 	Faults     map[string]int64            `json:"faults"`
 	Checked    map[string]int64            `json:"checked"` // how many things each check looked at
-	Violations []Violation                 `json:"violations"`
+	Violations []check.Violation           `json:"violations"`
 }
 
 // OK reports whether all promises were kept.
@@ -58,24 +63,24 @@ func (r *Result) OK() bool { return len(r.Violations) == 0 }
 // A Run is one run of traffic.
 type Run struct {
 	opts   Options
-	rec    *recorder
-	caller *caller
+	rec    *history.Recorder
+	caller *traffic.Caller
 	prefix string
 	ctx    context.Context             // the traffic stops when it ends
 	breaks func(context.Context) error // breaks the brokers until its context ends; nil: nobody does
 
 	rounds atomic.Int64
 	mu     sync.Mutex
-	found  *findings
-	ids    ids
+	found  *check.Findings
+	ids    check.Ids
 }
 
 // NewRun prepares a run.
 func NewRun(opts Options) *Run {
-	rec := newRecorder(opts.History)
+	rec := history.NewRecorder(opts.History)
 	return &Run{
-		opts: opts, rec: rec, caller: caller{rec: rec, urls: opts.URLs, token: opts.Token, timeout: opts.Timeout, vanish: opts.Vanish}.connect(), prefix: "verify-" + nuid.Next(),
-		found: newFindings(), ids: ids{shared: opts.Shared},
+		opts: opts, rec: rec, caller: traffic.Caller{Rec: rec, Urls: opts.URLs, Token: opts.Token, Timeout: opts.Timeout, Vanish: opts.Vanish}.Connect(), prefix: "verify-" + nuid.Next(),
+		found: check.NewFindings(), ids: check.Ids{Shared: opts.Shared},
 	}
 }
 
@@ -89,13 +94,13 @@ func (r *Run) Do(ctx context.Context) (*Result, error) {
 	}
 	defer stop()
 	done := make(chan struct{})
-	var display group
-	display.run(func() { r.display(done) })
+	var display traffic.Group
+	display.Run(func() { r.display(done) })
 	attack, calm := context.WithCancel(r.ctx)
 	defer calm()
-	var breaking group
+	var breaking traffic.Group
 	var err error
-	breaking.run(func() {
+	breaking.Run(func() {
 		if r.breaks == nil {
 			return
 		}
@@ -103,9 +108,9 @@ func (r *Run) Do(ctx context.Context) (*Result, error) {
 			stop()
 		}
 	})
-	var rounds group
+	var rounds traffic.Group
 	for range max(1, r.opts.Clients/ClientsPerRound) {
-		rounds.run(func() {
+		rounds.Run(func() {
 			for r.goesOn() {
 				r.round()
 			}
@@ -116,44 +121,44 @@ func (r *Run) Do(ctx context.Context) (*Result, error) {
 	breaking.Wait()
 	close(done)
 	display.Wait()
-	if ops := r.rec.take(faultTopic); len(ops) > 0 {
-		r.check(faultTopic, ops)
+	if ops := r.rec.Take(fault.FaultTopic); len(ops) > 0 {
+		r.check(fault.FaultTopic, ops)
 	}
-	r.found.merge(r.ids.check())
+	r.found.Merge(r.ids.Check())
 	if !r.opts.Keep {
 		err = errors.Join(err, r.sweep())
 	}
-	return r.result(), errors.Join(err, r.rec.flush())
+	return r.result(), errors.Join(err, r.rec.Flush())
 }
 
 // goesOn reports whether there is to be another round.
 func (r *Run) goesOn() bool {
-	return r.ctx.Err() == nil && (r.opts.Count == 0 || r.rec.operations() < r.opts.Count)
+	return r.ctx.Err() == nil && (r.opts.Count == 0 || r.rec.Operations() < r.opts.Count)
 }
 
 // round makes one round of traffic and checks it.
 func (r *Run) round() {
 	n := r.rounds.Add(1)
-	round := &round{
-		caller: r.caller, id: fmt.Sprint(n), topic: fmt.Sprintf("%s-%d", r.prefix, n),
-		traffic: r.ctx, messages: cmp.Or(r.opts.Messages, roundMessages), patience: func() time.Duration { return r.opts.Patience },
+	round := &traffic.Round{
+		Caller: r.caller, Id: fmt.Sprint(n), Topic: fmt.Sprintf("%s-%d", r.prefix, n),
+		Traffic: r.ctx, Messages: cmp.Or(r.opts.Messages, traffic.RoundMessages), Patience: func() time.Duration { return r.opts.Patience },
 	}
-	round.drive(r.opts.Keep)
-	for _, topic := range []string{round.topic, round.lifeTopic()} {
-		r.check(topic, r.rec.take(topic))
+	round.Drive(r.opts.Keep)
+	for _, topic := range []string{round.Topic, round.LifeTopic()} {
+		r.check(topic, r.rec.Take(topic))
 	}
 }
 
 // check checks the complete history of a topic.
-func (r *Run) check(topic string, ops []*Op) {
-	found := checkTopic(topic, ops)
+func (r *Run) check(topic string, ops []*history.Op) {
+	found := check.CheckTopic(topic, ops)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.found.merge(found)
-	r.ids.add(ops)
-	if len(found.violations) > 0 && r.opts.Failed != nil {
+	r.found.Merge(found)
+	r.ids.Add(ops)
+	if len(found.Violations) > 0 && r.opts.Failed != nil {
 		for _, op := range ops {
-			_ = write(r.opts.Failed, op) // the violations are told in any case
+			_ = history.Write(r.opts.Failed, op) // the violations are told in any case
 		}
 	}
 }
@@ -171,7 +176,7 @@ func (r *Run) display(done <-chan struct{}) {
 			more = false
 		}
 		if r.opts.Progress != nil {
-			r.opts.Progress(r.rec.operations(), time.Duration(r.rec.now()))
+			r.opts.Progress(r.rec.Operations(), time.Duration(r.rec.Now()))
 		}
 	}
 }
@@ -179,18 +184,18 @@ func (r *Run) display(done <-chan struct{}) {
 // sweep deletes what is left of the topics of the run: a call of unknown outcome
 // may have made one after it was deleted.
 func (r *Run) sweep() error {
-	w := (&round{caller: r.caller, patience: func() time.Duration { return r.opts.Patience }}).worker("sweeper")
+	w := (&traffic.Round{Caller: r.caller, Patience: func() time.Duration { return r.opts.Patience }}).Worker("sweeper")
 	var list struct{ Topics []struct{ Name string } }
-	w.persist("the topics are listed", func() *Op {
-		return w.do(w.op("list topics"), request{method: http.MethodGet, path: "/v1/topics?prefix=" + url.QueryEscape(r.prefix), answer: &list})
+	w.Persist("the topics are listed", func() *history.Op {
+		return w.Do(w.Op("list topics"), traffic.Request{Method: http.MethodGet, Path: "/v1/topics?prefix=" + url.QueryEscape(r.prefix), Answer: &list})
 	})
 	for _, topic := range list.Topics {
 		if !strings.HasPrefix(topic.Name, r.prefix) {
 			continue
 		}
-		w.persist("the topic is deleted", func() *Op { return w.topicCall(opDeleteTopic, topic.Name) })
+		w.Persist("the topic is deleted", func() *history.Op { return w.TopicCall(history.OpDeleteTopic, topic.Name) })
 	}
-	if w.stuck.Load() {
+	if w.Stuck.Load() {
 		return errors.New("topics with the prefix " + r.prefix + " are left")
 	}
 	return nil
@@ -198,9 +203,9 @@ func (r *Run) sweep() error {
 
 func (r *Run) result() *Result {
 	return &Result{
-		Operations: r.rec.operations(), Elapsed: time.Duration(r.rec.now()), Rounds: int(r.rounds.Load()),
-		Counts: r.rec.counts, Failures: r.rec.codes, Faults: r.rec.faults,
-		Checked: r.found.checked, Violations: r.found.violations,
+		Operations: r.rec.Operations(), Elapsed: time.Duration(r.rec.Now()), Rounds: int(r.rounds.Load()),
+		Counts: r.rec.Counts, Failures: r.rec.Codes, Faults: r.rec.Faults,
+		Checked: r.found.Checked, Violations: r.found.Violations,
 	}
 }
 
@@ -210,7 +215,7 @@ func Replay(recorded io.Reader, shared bool) (*Result, error) {
 	in := json.NewDecoder(recorded)
 	last := int64(0)
 	for {
-		op := &Op{}
+		op := &history.Op{}
 		err := in.Decode(op)
 		if errors.Is(err, io.EOF) {
 			break
@@ -218,18 +223,18 @@ func Replay(recorded io.Reader, shared bool) (*Result, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the history, behind operation %d: %w", last, err)
 		}
-		r.rec.add(op)
+		r.rec.Add(op)
 		last = op.N
-		if op.Kind == opEnd {
-			if !strings.HasSuffix(op.Topic, lifeSuffix) {
+		if op.Kind == history.OpEnd {
+			if !strings.HasSuffix(op.Topic, traffic.LifeSuffix) {
 				r.rounds.Add(1)
 			}
-			r.check(op.Topic, r.rec.take(op.Topic))
+			r.check(op.Topic, r.rec.Take(op.Topic))
 		}
 	}
-	for topic := range r.rec.topics { // a run that was cut off
-		r.check(topic, r.rec.topics[topic])
+	for topic := range r.rec.Topics { // a run that was cut off
+		r.check(topic, r.rec.Topics[topic])
 	}
-	r.found.merge(r.ids.check())
+	r.found.Merge(r.ids.Check())
 	return r.result(), nil
 }

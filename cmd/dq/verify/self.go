@@ -1,180 +1,33 @@
 package verify
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
-	"sync"
-	"time"
 
-	"github.com/nats-io/nuid"
+	"dq/cmd/dq/verify/fault"
 )
-
-// Self is a deployment of a run's own: one broker with the engine, and others
-// that use it.
-type Self struct {
-	Command    []string // that starts a broker, without arguments for itself
-	Env        []string // of each broker, beside that of this process
-	Facades    int      // at least 1
-	Memory     bool     // nothing is kept in files
-	Durability string   // interval or always
-	Dir        string   // for the data and the log of the brokers
-}
-
-// requestTimeout is how long the brokers of a run's own work on one request, so
-// that they need not be paused for long.
-const requestTimeout = 2 * time.Second
-
-// readyTime bounds how long a broker may take to start or to stop.
-const readyTime = time.Minute
-
-// process is a broker in a process of its own.
-type process struct {
-	env  []string
-	args []string
-	url  string
-	log  io.Writer
-
-	mu    sync.Mutex
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when cmd has ended
-}
-
-// processes makes the brokers of s, and starts none.
-func (s *Self) processes(log io.Writer) ([]*process, error) {
-	ports, err := freeAddrs(s.Facades + 1)
-	if err != nil {
-		return nil, err
-	}
-	persist, password := "yes", nuid.Next()
-	if s.Memory {
-		persist = "no"
-	}
-	var all []*process
-	for i := range s.Facades {
-		env := slices.Concat(os.Environ(), s.Env, []string{
-			"DQ_ADDR=" + ports[i], "DQ_PERSIST=" + persist, "DQ_DURABILITY=" + s.Durability,
-			"DQ_DATA_DIR=" + filepath.Join(s.Dir, "data"), "DQ_REQUEST_TIMEOUT=" + requestTimeout.String(), "DQ_LOG_LEVEL=warn",
-		})
-		if s.Facades > 1 {
-			env = append(env, "DQ_NATS_USER=dq", "DQ_NATS_PASSWORD="+password)
-			if i == 0 {
-				env = append(env, "DQ_NATS_ADDR="+ports[s.Facades])
-			} else {
-				env = append(env, "DQ_NATS_URL=nats://"+ports[s.Facades])
-			}
-		}
-		all = append(all, &process{args: s.Command, env: env, url: "http://" + ports[i], log: log})
-	}
-	return all, nil
-}
-
-// freeAddrs are addresses of the loopback interface that nobody listens on.
-func freeAddrs(n int) (addrs []string, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
-}
-
-// start starts the broker and returns when it is ready.
-func (p *process) start() error {
-	cmd := exec.Command(p.args[0], p.args[1:]...) //nolint:gosec // ourselves
-	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, p.log, p.log
-	ownGroup(cmd)
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // how it ended does not matter
-		close(ended)
-	}()
-	p.mu.Lock()
-	p.cmd, p.ended = cmd, ended
-	p.mu.Unlock()
-	return p.await(func() bool { return ready(p.url) })
-}
-
-// await returns when what is so. The broker must not end before.
-func (p *process) await(what func() bool) error {
-	deadline := time.After(readyTime)
-	for !what() {
-		select {
-		case <-p.ended:
-			return errors.New("the broker ended by itself, its log says why")
-		case <-deadline:
-			return fmt.Errorf("the broker was not ready after %s", readyTime)
-		case <-time.After(retryPause):
-		}
-	}
-	return nil
-}
-
-func ready(url string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", bytes.NewReader(nil))
-	if err != nil {
-		return false
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return false
-	}
-	response.Body.Close()
-	return response.StatusCode == http.StatusOK
-}
-
-// signal sends a signal to the broker.
-func (p *process) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) } // it may have ended
-
-// end ends the broker with a signal, and by force if that takes too long.
-func (p *process) end(sig os.Signal) (byForce bool) {
-	p.signal(sig)
-	select {
-	case <-p.ended:
-		return false
-	case <-time.After(readyTime):
-		p.signal(os.Kill)
-		<-p.ended
-		return true
-	}
-}
 
 // DoSelf makes a run against brokers of its own and breaks them meanwhile with
 // the named faults. Log gets what the brokers have to say.
-func DoSelf(ctx context.Context, opts Options, self Self, faults []string, log io.Writer) (_ *Result, err error) {
-	breaker := &breaker{self: self}
-	if err := breaker.prepare(faults); err != nil {
+func DoSelf(ctx context.Context, opts Options, self fault.Self, faults []string, log io.Writer) (_ *Result, err error) {
+	breaker := &fault.Breaker{Self: self}
+	if err := breaker.Prepare(faults); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, breaker.release()) }()
-	if breaker.brokers, err = breaker.self.processes(log); err != nil {
+	defer func() { err = errors.Join(err, breaker.Release()) }()
+	if breaker.Brokers, err = breaker.Self.Processes(log); err != nil {
 		return nil, err
 	}
 	opts.URLs = nil
-	for _, p := range breaker.brokers {
-		opts.URLs = append(opts.URLs, p.url)
-		if err := p.start(); err != nil {
+	for _, p := range breaker.Brokers {
+		opts.URLs = append(opts.URLs, p.Url)
+		if err := p.Start(); err != nil {
 			return nil, err
 		}
 	}
 	run := NewRun(opts)
-	breaker.rec = run.rec
-	run.breaks = breaker.work
+	breaker.Rec = run.rec
+	run.breaks = breaker.Work
 	return run.Do(ctx)
 }

@@ -13,6 +13,8 @@ import (
 	"dq/cmd/dq/broker"
 	"dq/cmd/dq/broker/brokertest"
 	"dq/cmd/dq/verify"
+	"dq/cmd/dq/verify/fault"
+	"dq/cmd/dq/verify/history"
 )
 
 func options(urls ...string) verify.Options {
@@ -53,20 +55,20 @@ func TestABrokerThatIsKilledAndRestartedKeepsItsPromises(t *testing.T) {
 	t.Parallel()
 	opts := options()
 	opts.Count, opts.Duration, opts.Timeout = 0, 5*time.Second, 3*time.Second
-	self := verify.Self{
+	self := fault.Self{
 		Command: []string{os.Args[0]}, Env: []string{runBroker + "=1"},
 		Facades: 1, Durability: "interval", Dir: t.TempDir(),
 	}
-	result, err := verify.DoSelf(context.Background(), opts, self, []string{verify.FaultKill, verify.FaultRestart}, t.Output())
+	result, err := verify.DoSelf(context.Background(), opts, self, []string{history.FaultKill, history.FaultRestart}, t.Output())
 	require.NoError(t, err)
 	assert.True(t, result.OK(), show(t, result))
 }
 
 func TestFaultsThatCannotBeMadeAreRefused(t *testing.T) {
 	t.Parallel()
-	for fault, memory := range map[string]bool{"fire": false, verify.FaultKill: true, verify.FaultDisk: true} {
-		self := verify.Self{Facades: 1, Memory: memory, Dir: t.TempDir()}
-		_, err := verify.DoSelf(context.Background(), options(), self, []string{fault}, t.Output())
-		assert.ErrorContains(t, err, fault)
+	for name, memory := range map[string]bool{"fire": false, history.FaultKill: true, history.FaultDisk: true} {
+		self := fault.Self{Facades: 1, Memory: memory, Dir: t.TempDir()}
+		_, err := verify.DoSelf(context.Background(), options(), self, []string{name}, t.Output())
+		assert.ErrorContains(t, err, name)
 	}
 }

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package verify
-
-import "errors"
-
-func mountSmall(string, int) error { return errors.New("this is done on Linux only") }
-func unmount(string) error         { return nil }

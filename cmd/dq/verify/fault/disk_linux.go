@@ -1,0 +1,14 @@
+package fault
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// mountSmall makes dir a file system of that many bytes.
+func mountSmall(dir string, size int) error {
+	return unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size))
+}
+
+func unmount(dir string) error { return unix.Unmount(dir, 0) }

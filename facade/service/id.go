@@ -1,0 +1,47 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// ID is a producer or consumer id as a client wrote it: a JSON number or a
+// string of digits.
+type ID struct {
+	Number int64
+	Text   string
+}
+
+// possible reports whether an id could have been given out at all.
+func (id ID) Possible() bool { return id.Number >= 0 }
+
+// ParseID reads an id. One that is negative or too large for 64 bits is an id
+// that does not exist rather than a mistake.
+func ParseID(text string) (ID, error) {
+	number, err := strconv.ParseInt(text, 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		number, err = -1, nil
+	}
+	if err != nil || strings.HasPrefix(text, "+") {
+		return ID{}, fmt.Errorf("%.100q is not an integer", text)
+	}
+	return ID{Number: number, Text: text}, nil
+}
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
+func (id *ID) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
+	token, err := dec.ReadToken()
+	if err != nil {
+		return err
+	}
+	switch token.Kind() {
+	case '0', '"':
+		*id, err = ParseID(token.String())
+		return err
+	}
+	return errors.New("want an integer or a string of digits")
+}
