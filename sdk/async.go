@@ -24,8 +24,8 @@ const (
 	messageCost = 256
 )
 
-// A Delivery is the report on one message of an [AsyncProducer].
-type Delivery struct {
+// An AsyncResult is what became of one message of an [AsyncProducer].
+type AsyncResult struct {
 	Message NewMessage // with the idempotency key that it was sent with
 	Receipt Receipt
 	// Err is nil if the message is stored, or is going to be. If it is no
@@ -57,7 +57,7 @@ func WithLinger(linger time.Duration) AsyncOption {
 
 // WithReport sets who is told what became of each message, in the order in which
 // they were sent. Report holds up the next batch, and must not use the producer.
-func WithReport(report func(Delivery)) AsyncOption {
+func WithReport(report func(AsyncResult)) AsyncOption {
 	return func(p *AsyncProducer) { p.report = report }
 }
 
@@ -71,7 +71,7 @@ type AsyncProducer struct {
 	batchMessages, batchBytes   int
 	bufferMessages, bufferBytes int
 	linger                      time.Duration
-	report                      func(Delivery)
+	report                      func(AsyncResult)
 
 	ctx    context.Context //nolint:containedctx // of the calls
 	cancel context.CancelCauseFunc
@@ -103,7 +103,7 @@ type waiting struct {
 func NewAsyncProducer(topic *Topic, opts ...AsyncOption) *AsyncProducer {
 	p := &AsyncProducer{
 		topic: topic, batchMessages: defaultBatchMessages, batchBytes: defaultBatchBytes, linger: defaultLinger,
-		report: func(Delivery) {}, prefix: rand.Text() + "-", ended: make(chan struct{}), more: make(chan struct{}, 1),
+		report: func(AsyncResult) {}, prefix: rand.Text() + "-", ended: make(chan struct{}), more: make(chan struct{}, 1),
 	}
 	for _, opt := range opts {
 		opt(p)

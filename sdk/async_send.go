@@ -91,7 +91,7 @@ func (p *AsyncProducer) send(batch []waiting) {
 		return
 	}
 	for i := range batch {
-		d := Delivery{Message: messages[i], Err: err}
+		d := AsyncResult{Message: messages[i], Err: err}
 		if receipts != nil {
 			d.Receipt, d.Err = receipts[i], receipts[i].Err()
 			if strings.HasPrefix(messages[i].IdempotencyKey, p.prefix) {
@@ -103,7 +103,7 @@ func (p *AsyncProducer) send(batch []waiting) {
 }
 
 // deliver reports on one message, and makes room for another.
-func (p *AsyncProducer) deliver(d Delivery, cost int) {
+func (p *AsyncProducer) deliver(d AsyncResult, cost int) {
 	if d.Err != nil {
 		if p.failures == 0 {
 			p.failure = d.Err

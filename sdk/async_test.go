@@ -21,8 +21,8 @@ func TestAnAsyncProducerStoresAllInOrder(t *testing.T) {
 	t.Parallel()
 	const messages = 2000
 	topic := newTopic(t, sdk.PartialSettings{})
-	var reports []sdk.Delivery // Close is behind the last of them
-	p := sdk.NewAsyncProducer(topic, sdk.WithBatch(70, 1<<20), sdk.WithBuffer(200, 1<<20), sdk.WithReport(func(d sdk.Delivery) {
+	var reports []sdk.AsyncResult // Close is behind the last of them
+	p := sdk.NewAsyncProducer(topic, sdk.WithBatch(70, 1<<20), sdk.WithBuffer(200, 1<<20), sdk.WithReport(func(d sdk.AsyncResult) {
 		reports = append(reports, d)
 	}))
 	for i := range messages {
@@ -49,8 +49,8 @@ func TestAnAsyncProducerStoresAllInOrder(t *testing.T) {
 func TestOneRefusedMessageDoesNotTakeOthersWithIt(t *testing.T) {
 	t.Parallel()
 	topic := newTopic(t, sdk.PartialSettings{})
-	var reports []sdk.Delivery
-	p := sdk.NewAsyncProducer(topic, sdk.WithBatch(100, 64<<20), sdk.WithReport(func(d sdk.Delivery) { reports = append(reports, d) }))
+	var reports []sdk.AsyncResult
+	p := sdk.NewAsyncProducer(topic, sdk.WithBatch(100, 64<<20), sdk.WithReport(func(d sdk.AsyncResult) { reports = append(reports, d) }))
 	for i := range 20 {
 		m := sdk.Text(fmt.Sprint(i))
 		switch i {
@@ -111,7 +111,7 @@ func TestABatchThatWasNotAnsweredIsStoredOnce(t *testing.T) {
 	require.NoError(t, err)
 	defer client.Close()
 	var sequences []uint64
-	p := sdk.NewAsyncProducer(client.Topic("T"), sdk.WithReport(func(d sdk.Delivery) {
+	p := sdk.NewAsyncProducer(client.Topic("T"), sdk.WithReport(func(d sdk.AsyncResult) {
 		assert.NoError(t, d.Err)
 		assert.False(t, d.Receipt.Duplicate)
 		sequences = append(sequences, d.Receipt.Sequence)
@@ -145,7 +145,7 @@ func TestAFullBufferBlocksAndClosingGivesUp(t *testing.T) {
 		"bytes":    {sdk.WithBatch(1, 1<<20), sdk.WithBuffer(100, 2000)},
 	} {
 		var failed []error
-		p := sdk.NewAsyncProducer(client.Topic("T"), append(opts, sdk.WithReport(func(d sdk.Delivery) { failed = append(failed, d.Err) }))...)
+		p := sdk.NewAsyncProducer(client.Topic("T"), append(opts, sdk.WithReport(func(d sdk.AsyncResult) { failed = append(failed, d.Err) }))...)
 		for range 2 {
 			require.NoError(t, p.Send(t.Context(), sdk.NewMessage{Data: make([]byte, 700)}))
 		}
@@ -166,8 +166,8 @@ func TestLingerSendsWhatThereIs(t *testing.T) {
 	t.Parallel()
 	topic := newTopic(t, sdk.PartialSettings{})
 	for _, linger := range []time.Duration{0, time.Millisecond} {
-		reported := make(chan sdk.Delivery, 1)
-		p := sdk.NewAsyncProducer(topic, sdk.WithLinger(linger), sdk.WithReport(func(d sdk.Delivery) { reported <- d }))
+		reported := make(chan sdk.AsyncResult, 1)
+		p := sdk.NewAsyncProducer(topic, sdk.WithLinger(linger), sdk.WithReport(func(d sdk.AsyncResult) { reported <- d }))
 		require.NoError(t, p.Send(t.Context(), sdk.Text("m")))
 		require.NoError(t, (<-reported).Err)
 		require.NoError(t, p.Close(t.Context()))

@@ -226,7 +226,7 @@ func ExampleAsyncProducer() {
 	orders, stop := connect("orders")
 	defer stop()
 	ctx := context.Background()
-	producer := sdk.NewAsyncProducer(orders, sdk.WithReport(func(d sdk.Delivery) {
+	producer := sdk.NewAsyncProducer(orders, sdk.WithReport(func(d sdk.AsyncResult) {
 		fmt.Printf("%s is at %d, %v\n", d.Message.Data, d.Receipt.Sequence, d.Err)
 	}))
 	for i := range 3 {

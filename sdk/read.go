@@ -10,12 +10,12 @@ import (
 
 // A Selection says which messages of a topic to read.
 type Selection struct {
-	From Place  // the first message by default; what is new for a stream
+	From Start  // the first message by default; what is new for a stream
 	Key  string // if not "", only messages with that key
 }
 
 func (s Selection) add(query url.Values) url.Values {
-	if s.From != (Place{}) {
+	if s.From != (Start{}) {
 		query.Set("from", s.From.String())
 	}
 	if s.Key != "" {

@@ -6,28 +6,29 @@ import (
 	"time"
 )
 
-// A Place is where to start in a topic. The zero Place is what the call has as
-// its default.
-type Place struct{ text string }
+// A Start says where in a topic to start. The zero Start leaves it to the call's
+// default.
+type Start struct{ text string }
 
 var (
-	// AtFirst is the oldest message that there is.
-	AtFirst = Place{"first"}
-	// AtNew is what is produced from now on.
-	AtNew = Place{"new"}
+	// AtFirst starts with the oldest message that the topic still holds.
+	AtFirst = Start{"first"}
+	// AtNew starts with the next message that is produced.
+	AtNew = Start{"new"}
 )
 
-// AtSequence is the message with that sequence, or the first behind it.
-func AtSequence(sequence uint64) Place { return Place{strconv.FormatUint(sequence, 10)} }
+// AtSequence starts with the message of that sequence or, if it no longer
+// exists, with the first after it. Sequences count from 1 in each topic.
+func AtSequence(sequence uint64) Start { return Start{strconv.FormatUint(sequence, 10)} }
 
-// AtTime is the first message that was stored at t or later.
-func AtTime(t time.Time) Place { return Place{t.UTC().Format(time.RFC3339Nano)} }
+// AtTime starts with the first message that was stored at t or later.
+func AtTime(t time.Time) Start { return Start{t.UTC().Format(time.RFC3339Nano)} }
 
-// ParsePlace reads what [Place.String] writes: first, new, a sequence, or a time
-// as RFC 3339 has it.
-func ParsePlace(text string) (Place, error) {
+// ParseStart reads what [Start.String] writes: first, new, a sequence, or a time
+// in the form of RFC 3339.
+func ParseStart(text string) (Start, error) {
 	if text == AtFirst.text || text == AtNew.text {
-		return Place{text}, nil
+		return Start{text}, nil
 	}
 	if sequence, err := strconv.ParseUint(text, 10, 64); err == nil {
 		return AtSequence(sequence), nil
@@ -35,16 +36,18 @@ func ParsePlace(text string) (Place, error) {
 	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
 		return AtTime(t), nil
 	}
-	return Place{}, fmt.Errorf("%q is no place in a topic: want first, new, a sequence, or a time such as 2026-01-31T12:00:00Z", text)
+	return Start{}, fmt.Errorf("invalid start %q: want first, new, a sequence such as 42, or a time such as 2026-01-31T12:00:00Z", text)
 }
 
-func (p Place) String() string { return p.text }
+// String returns the text that [ParseStart] reads; "" for the zero Start.
+func (s Start) String() string { return s.text }
 
 // MarshalText implements [encoding.TextMarshaler].
-func (p Place) MarshalText() ([]byte, error) { return []byte(p.text), nil }
+func (s Start) MarshalText() ([]byte, error) { return []byte(s.text), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler].
-func (p *Place) UnmarshalText(text []byte) (err error) {
-	*p, err = ParsePlace(string(text))
+// UnmarshalText implements [encoding.TextUnmarshaler]. It reads what
+// [ParseStart] reads.
+func (s *Start) UnmarshalText(text []byte) (err error) {
+	*s, err = ParseStart(string(text))
 	return err
 }

@@ -27,7 +27,7 @@ const maxSilence = 45 * time.Second
 func (t *Topic) Stream(ctx context.Context, what Selection) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		what := what
-		if what.From == AtNew || what.From == (Place{}) {
+		if what.From == AtNew || what.From == (Start{}) {
 			// What is new is decided here, once: the stream may break before its
 			// first message.
 			info, err := t.Describe(ctx)

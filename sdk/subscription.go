@@ -24,7 +24,7 @@ const (
 // by default.
 type ConsumerSpec struct {
 	Name  string `json:"name,omitzero"`  // at most 128 of letters, digits, '-', '_' and '.'
-	Start Place  `json:"start,omitzero"` // [AtNew] by default
+	Start Start  `json:"start,omitzero"` // [AtNew] by default
 	Key   string `json:"key,omitzero"`   // if not "", only messages with that key
 	Mode  Mode   `json:"mode,omitzero"`  // [ModeAuto] by default
 
@@ -133,7 +133,7 @@ func (s *Subscription) Delete(ctx context.Context) error {
 
 // Seek moves the consumer. All its leases end. It fails as
 // [Subscription.Describe] does.
-func (s *Subscription) Seek(ctx context.Context, to Place) (ConsumerInfo, error) {
+func (s *Subscription) Seek(ctx context.Context, to Start) (ConsumerInfo, error) {
 	return s.control(ctx, "seek", map[string]any{"to": to})
 }
 

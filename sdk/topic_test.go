@@ -250,12 +250,12 @@ func TestAConsumerFromItsRegistrationToItsEnd(t *testing.T) {
 func TestPlacesAreReadAndWritten(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"first", "new", "42", "2026-01-31T12:00:00.5Z"} {
-		place, err := sdk.ParsePlace(text)
+		place, err := sdk.ParseStart(text)
 		require.NoError(t, err)
 		assert.Equal(t, text, place.String())
 	}
 	for _, text := range []string{"", "last", "-1", "2026-01-31"} {
-		_, err := sdk.ParsePlace(text)
+		_, err := sdk.ParseStart(text)
 		assert.Error(t, err, text)
 	}
 }

@@ -25,7 +25,7 @@ func browseCommand(c *client) *cobra.Command {
 	return cmd
 }
 
-func selectionFlags(cmd *cobra.Command, what *sdk.Selection, from sdk.Place) {
+func selectionFlags(cmd *cobra.Command, what *sdk.Selection, from sdk.Start) {
 	cmd.Flags().TextVar(&what.From, "from", from, "where to start: first, new, a sequence, or a time")
 	cmd.Flags().StringVar(&what.Key, "key", "", "only messages with that key")
 }

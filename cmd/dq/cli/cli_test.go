@@ -43,7 +43,7 @@ func TestCommandsOfTheModernAPI(t *testing.T) {
 		{"topic change none --max-age 1h", "", 3, nil, "does not exist"},
 		{"consumer create orders --name billing --mode lease --start first --lease 1h", "", 0, []string{"billing\n"}, ""},
 		{"consumer create orders --json", "", 0, []string{`{"id":1,"topic":"orders","mode":"auto"`}, ""},
-		{"consumer create orders --start yesterday", "", 2, nil, "no place in a topic"},
+		{"consumer create orders --start yesterday", "", 2, nil, "invalid start"},
 		{"consumer create orders --mode never", "", 3, nil, "want auto or lease"},
 		{"fetch orders billing", "", 4, nil, "no message"},
 
@@ -78,7 +78,7 @@ func TestCommandsOfTheModernAPI(t *testing.T) {
 		{"fetch orders none", "", 3, nil, "does not exist"},
 
 		{"seek orders billing 6", "", 0, []string{"position", "5", "lag", "2"}, ""},
-		{"seek orders billing nowhere", "", 2, nil, "no place in a topic"},
+		{"seek orders billing nowhere", "", 2, nil, "invalid start"},
 		{"consumer seek orders billing new --json", "", 0, []string{`"lag":0`}, ""},
 		{"consumer pause orders billing 1h", "", 0, []string{"paused_until"}, ""},
 		{"consumer pause orders billing soon", "", 2, nil, "duration"},

@@ -44,13 +44,13 @@ func consumerCommand(c *client) *cobra.Command {
 
 // seekCommand is there twice: it is also the shortcut "dq seek".
 func seekCommand(c *client) *cobra.Command {
-	return consumerControl(c, "seek TOPIC CONSUMER PLACE", "Move a consumer to first, new, a sequence, or a time; its leases end",
+	return consumerControl(c, "seek TOPIC CONSUMER START", "Move a consumer to first, new, a sequence, or a time; its leases end",
 		func(cmd *cobra.Command, s *sdk.Subscription, text string) (info sdk.ConsumerInfo, err error) {
-			place, err := sdk.ParsePlace(text)
+			start, err := sdk.ParseStart(text)
 			if err != nil {
 				return info, &usageError{err}
 			}
-			return s.Seek(cmd.Context(), place)
+			return s.Seek(cmd.Context(), start)
 		})
 }
 

@@ -62,7 +62,7 @@ func (b *batchOptions) produce(cmd *cobra.Command, c *client, topic *sdk.Topic, 
 	display := newProgress(cmd, topic.Name())
 	stored := 0
 	var failed error // of the first message that is not stored; these two are known when the producer is closed
-	producer := sdk.NewAsyncProducer(topic, sdk.WithBatch(b.size, 1<<20), sdk.WithReport(func(d sdk.Delivery) {
+	producer := sdk.NewAsyncProducer(topic, sdk.WithBatch(b.size, 1<<20), sdk.WithReport(func(d sdk.AsyncResult) {
 		err := d.Err
 		if err == nil {
 			stored++

@@ -42,14 +42,14 @@ func tailCommand(c *client) *cobra.Command {
 	cmd.Example = "  dq tail T1 -f\n  dq tail T1 -n 100 --key eu --json"
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what is produced, until Ctrl-C")
 	cmd.Flags().IntVarP(&n, "lines", "n", 10, "how many messages")
-	selectionFlags(cmd, &what, sdk.Place{})
+	selectionFlags(cmd, &what, sdk.Start{})
 	return cmd
 }
 
 // lastOf returns the last n messages of a topic, and the place behind them. It
 // looks further back as long as it has not found enough: sequences can be
 // missing, and messages can have other keys.
-func lastOf(ctx context.Context, topic *sdk.Topic, n int, key string) (last []sdk.Record, next sdk.Place, err error) {
+func lastOf(ctx context.Context, topic *sdk.Topic, n int, key string) (last []sdk.Record, next sdk.Start, err error) {
 	info, err := topic.Describe(ctx)
 	if err != nil || n <= 0 {
 		return nil, sdk.AtSequence(info.LastSequence + 1), err
