@@ -70,7 +70,7 @@ func (f *Facade) v1Stream(ctx context.Context, c *fiber.Ctx) (any, error) {
 	}
 	limits := jetstream.Limits{Messages: streamMessages, Bytes: streamBytes}
 	if consumer.Lease == 0 {
-		stream, err := f.queue.Resume(ctx, consumer, last)
+		stream, err := f.queue.TakeOver(ctx, consumer, last)
 		if err != nil {
 			return nil, err
 		}

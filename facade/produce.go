@@ -105,7 +105,7 @@ func checkDraft(d jetstream.Draft) error {
 			return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf("%.100q: it is there twice, as HTTP knows no case in names", name)}
 		case strings.EqualFold(name, fiber.HeaderContentType):
 			return &decode.FieldError{Field: "headers", Problem: "Content-Type: it has a field of its own, content_type"}
-		case jetstream.Reserved(name):
+		case jetstream.ReservedHeader(name):
 			return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf("%.100q: names that start with Nats- or Dq- are reserved", name)}
 		case !jetstream.ValidHeader(name):
 			return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf("%.100q: want a name of letters, digits and !#$%%&'*+-.^_`|~", name)}
@@ -124,8 +124,8 @@ func checkIdempotencyKey(field, key string) error {
 	if len(key) > maxIdempotencyKey || !headerValue(key) {
 		return &decode.FieldError{Field: field, Problem: fmt.Sprintf("want at most %d bytes without control characters, and no space around them", maxIdempotencyKey)}
 	}
-	if strings.HasPrefix(key, jetstream.ReservedID) {
-		return &decode.FieldError{Field: field, Problem: fmt.Sprintf("keys that start with %s are the broker's own: choose another than %.100q", jetstream.ReservedID, key)}
+	if strings.HasPrefix(key, jetstream.ReservedIDPrefix) {
+		return &decode.FieldError{Field: field, Problem: fmt.Sprintf("keys that start with %s are the broker's own: choose another than %.100q", jetstream.ReservedIDPrefix, key)}
 	}
 	return nil
 }

@@ -22,13 +22,13 @@ func (c *Consumers) bury(ctx context.Context, consumer Consumer, epoch uint64, m
 		deadDeliveriesHeader: strconv.Itoa(deliveries),
 	}
 	for name, value := range m.Headers {
-		if !Reserved(name) && ValidHeader(name) { // a NATS client may have been less strict
+		if !ReservedHeader(name) && ValidHeader(name) { // a NATS client may have been less strict
 			headers[name] = value
 		}
 	}
 	draft := Draft{
 		Key: m.Key, ContentType: m.ContentType, Headers: headers, Data: m.Data,
-		ID: fmt.Sprintf("%sdead-%d-%d-%d", ReservedID, consumer.ID, epoch, m.Sequence),
+		ID: fmt.Sprintf("%sdead-%d-%d-%d", ReservedIDPrefix, consumer.ID, epoch, m.Sequence),
 	}
 	err := c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
 	var none *NotFoundError

@@ -199,7 +199,7 @@ func due(m jetstream.Msg, sequence uint64) Draft {
 	draft.ID, _ = DecodeName(m.Headers().Get(delayID))
 	draft.TTL, _ = time.ParseDuration(m.Headers().Get(delayTTL))
 	if draft.ID == "" {
-		draft.ID = fmt.Sprintf("%sdelayed-%d", ReservedID, sequence)
+		draft.ID = fmt.Sprintf("%sdelayed-%d", ReservedIDPrefix, sequence)
 	}
 	for name, values := range m.Headers() {
 		if name, found := strings.CutPrefix(name, delayHeader+"-"); found {

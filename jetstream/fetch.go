@@ -16,7 +16,7 @@ import (
 type Limits struct {
 	Messages int // at least 1
 	Bytes    int // of data; the message that reaches them is the last. At least 1
-	// Stream, if it is not nil, is what Resume returned: nothing is handed out
+	// Stream, if it is not nil, is what TakeOver returned: nothing is handed out
 	// after another stream has taken over.
 	Stream *uint64
 }

@@ -24,7 +24,7 @@ type process struct {
 // startEngine starts an engine on dir.
 func startEngine(t *testing.T, dir string) *engine.Server {
 	t.Helper()
-	server, err := engine.StartServer(engine.ServerOptions{Dir: dir, SyncInterval: time.Minute, MaxMessageBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
+	server, err := engine.Start(engine.Options{Dir: dir, SyncInterval: time.Minute, MaxMessageBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)
 	return server

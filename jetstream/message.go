@@ -60,12 +60,12 @@ type Receipt struct {
 	Err error
 }
 
-// ReservedID is what the ids of messages that dq itself moves start with. Those of
+// ReservedIDPrefix is what the ids of messages that dq itself moves start with. Those of
 // clients may not: one that was used before would be taken for the same message.
-const ReservedID = "dq-"
+const ReservedIDPrefix = "dq-"
 
-// Reserved reports whether clients may not set a header of that name.
-func Reserved(header string) bool {
+// ReservedHeader reports whether clients may not set a header of that name.
+func ReservedHeader(header string) bool {
 	lower := strings.ToLower(header)
 	return strings.HasPrefix(lower, "nats-") || strings.HasPrefix(lower, "dq-") || lower == "content-type"
 }

@@ -35,23 +35,23 @@ type StoreOptions struct {
 	// Flush, if it is not nil, brings all that is stored to the disk even if Sync
 	// need not. It is called before what that takes the place of is removed.
 	Flush func(context.Context) error
-	// Sweep, if it is not nil, sees to it that a stream of that name, which is about
+	// RemoveDeletedFiles, if it is not nil, sees to it that a stream of that name, which is about
 	// to be deleted, can go as a whole.
-	Sweep func(stream string) error
-	// Room, if it is not nil, returns an error when there is none for so many
+	RemoveDeletedFiles func(stream string) error
+	// CheckSpace, if it is not nil, returns an error when there is none for so many
 	// bytes of new data in that many messages.
-	Room func(messages, bytes int) error
+	CheckSpace func(messages, bytes int) error
 }
 
-func (o *StoreOptions) room(data ...Draft) error {
-	if o.Room == nil {
+func (o *StoreOptions) checkSpace(data ...Draft) error {
+	if o.CheckSpace == nil {
 		return nil
 	}
 	bytes := 0
 	for i := range data {
 		bytes += len(data[i].Data)
 	}
-	return o.Room(max(len(data), 1), bytes)
+	return o.CheckSpace(max(len(data), 1), bytes)
 }
 
 func (o *StoreOptions) flush(ctx context.Context) error {

@@ -23,7 +23,7 @@ const MaxAtomicBatch = 1000
 // once the engine has stored it. Errors: [*NotFoundError], [*FullError],
 // [*MessageTooLargeError], [*UnavailableError].
 func (t *Topics) Publish(ctx context.Context, topic string, data []byte) error {
-	if err := t.opts.room(Draft{Data: data}); err != nil {
+	if err := t.opts.checkSpace(Draft{Data: data}); err != nil {
 		return err
 	}
 	if err := t.lane(topic).ride(ctx, &nats.Msg{Subject: Subject(topic, ""), Data: data}).err; err != nil {
@@ -42,7 +42,7 @@ func (t *Topics) PublishAll(ctx context.Context, topic string, drafts []Draft) [
 		msgs[i] = drafts[i].encode(topic)
 	}
 	receipts := make([]Receipt, len(drafts))
-	if err := t.opts.room(drafts...); err != nil {
+	if err := t.opts.checkSpace(drafts...); err != nil {
 		for i := range receipts {
 			receipts[i].Err = err
 		}
@@ -70,7 +70,7 @@ func (t *Topics) PublishAtomically(ctx context.Context, topic string, drafts []D
 	if len(drafts) == 0 || len(drafts) > MaxAtomicBatch {
 		return nil, &BatchError{Problem: fmt.Sprintf("an atomic batch takes 1 to %d messages, not %d", MaxAtomicBatch, len(drafts))}
 	}
-	if err := t.opts.room(drafts...); err != nil {
+	if err := t.opts.checkSpace(drafts...); err != nil {
 		return nil, err
 	}
 	msgs := make([]*nats.Msg, len(drafts))

@@ -143,7 +143,7 @@ func (s *Settings) apply(cfg *jetstream.StreamConfig) {
 	cfg.MaxAge = time.Duration(s.MaxAge)
 	cfg.MaxBytes = unlimited(s.MaxBytes)
 	cfg.MaxMsgs = unlimited(s.MaxMessages)
-	cfg.MaxMsgSize = int32(unlimited(int64(s.MaxMessageBytes))) //nolint:gosec // it was an int32
+	cfg.MaxMsgSize = int32(unlimited(int64(s.MaxMessageBytes)))
 	if s.MaxMessageBytes == 0 && s.MaxBytes > 0 {
 		cfg.MaxMsgSize = largestIn(s.MaxBytes)
 	}
@@ -161,7 +161,7 @@ func (s *Settings) apply(cfg *jetstream.StreamConfig) {
 
 // largestIn is the largest message in a topic of so many bytes.
 func largestIn(maxBytes int64) int32 {
-	return int32(min(maxBytes-int64(recordRoom), math.MaxInt32)) //nolint:gosec // it is at least MinBytes
+	return int32(min(maxBytes-int64(recordRoom), math.MaxInt32))
 }
 
 // settingsOf is the inverse of apply.

@@ -86,7 +86,7 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 	if err := settings.check(); err != nil {
 		return err
 	}
-	if err := t.opts.room(); err != nil {
+	if err := t.opts.checkSpace(); err != nil {
 		return err
 	}
 	cfg := jetstream.StreamConfig{
@@ -107,7 +107,7 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 			return settingsError("create the topic", settings, err)
 		}
 		// An engine that is still removing one of that name has given it messages of
-		// another, unless Sweep saw to that.
+		// another, unless RemoveDeletedFiles saw to that.
 		info := stream.CachedInfo()
 		if info.State.LastSeq == 0 || !info.State.LastTime.Before(info.Created) {
 			return nil
@@ -161,12 +161,12 @@ func (t *Topics) Delete(ctx context.Context, topic string) error {
 
 // deleteStream deletes one stream after the other, so that none is swept too early.
 func (t *Topics) deleteStream(ctx context.Context, stream string) error {
-	if t.opts.Sweep != nil {
+	if t.opts.RemoveDeletedFiles != nil {
 		if err := t.deleting.Acquire(ctx, 1); err != nil {
 			return err
 		}
 		defer t.deleting.Release(1)
-		if err := t.opts.Sweep(stream); err != nil {
+		if err := t.opts.RemoveDeletedFiles(stream); err != nil {
 			return err
 		}
 	}

@@ -164,8 +164,8 @@ func (q *Service) Seek(ctx context.Context, consumer jetstream.Consumer, to Star
 	return q.Consumers.Seek(ctx, consumer, min(position, there.LastSequence))
 }
 
-// Resume has a stream of consumer take over from those before it.
-func (q *Service) Resume(ctx context.Context, consumer jetstream.Consumer, last *uint64) (stream uint64, err error) {
+// TakeOver has a stream of consumer take over from those before it.
+func (q *Service) TakeOver(ctx context.Context, consumer jetstream.Consumer, last *uint64) (stream uint64, err error) {
 	if last != nil {
 		end, err := q.Topics.LastSequence(ctx, consumer.Topic)
 		if err != nil {
@@ -173,7 +173,7 @@ func (q *Service) Resume(ctx context.Context, consumer jetstream.Consumer, last 
 		}
 		last = new(min(*last, end))
 	}
-	return q.Consumers.Resume(ctx, consumer, last)
+	return q.Consumers.TakeOver(ctx, consumer, last)
 }
 
 // ConsumerState is how far a consumer is.

@@ -43,7 +43,7 @@ type Consumers interface {
 	Extend(ctx context.Context, consumer jetstream.Consumer, tokens []string, lease time.Duration) error
 	Seek(ctx context.Context, consumer jetstream.Consumer, position uint64) error
 	Pause(ctx context.Context, consumer jetstream.Consumer, until time.Time) error
-	Resume(ctx context.Context, consumer jetstream.Consumer, last *uint64) (stream uint64, err error)
+	TakeOver(ctx context.Context, consumer jetstream.Consumer, last *uint64) (stream uint64, err error)
 	State(ctx context.Context, consumer jetstream.Consumer) (jetstream.State, error)
 	Remove(ctx context.Context, consumer jetstream.Consumer) error
 }

@@ -86,7 +86,7 @@ func (w *diskWatch) look() {
 		return
 	}
 	reserve := min(maxReserve, total/reservePart)
-	w.budget.Store(int64(min(free-min(free, reserve), maxBudget))) //nolint:gosec // bounded
+	w.budget.Store(int64(min(free-min(free, reserve), maxBudget)))
 	switch was := w.state.Load(); {
 	case free < reserve || w.failed.Load():
 		w.state.Store(&StorageFullError{Free: free, Reserve: reserve})

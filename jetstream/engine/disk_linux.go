@@ -19,6 +19,6 @@ func diskSpace(dir string) (free, total uint64, err error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, 0, err
 	}
-	size := uint64(s.Bsize) //nolint:gosec // it is a few KiB
+	size := uint64(s.Bsize)
 	return s.Bavail * size, s.Blocks * size, nil
 }

@@ -101,11 +101,11 @@ func (s *Server) finishDeletions() error {
 	return nil
 }
 
-// Sweep removes what the engine has not removed yet of streams of that name that
+// RemoveDeletedFiles removes what the engine has not removed yet of streams of that name that
 // were deleted. It moves their files away and takes its time with them; while they
 // are there it cannot move others, which a stream that is made anew then takes for
 // its own.
-func (s *Server) Sweep(stream string) error {
+func (s *Server) RemoveDeletedFiles(stream string) error {
 	if err := os.RemoveAll(filepath.Join(s.opts.StoreDir, StreamsDir, "."+stream)); err != nil {
 		return fmt.Errorf("remove the files of %s, which was deleted before: %w", stream, err)
 	}

@@ -35,8 +35,8 @@ const (
 	reconnectWait = 50 * time.Millisecond
 )
 
-// ServerOptions say how the engine in this process runs.
-type ServerOptions struct {
+// Options say how the engine in this process runs.
+type Options struct {
 	// Dir holds the store; it is made if it is not there. Empty means memory
 	// storage: all is gone when the server stops.
 	Dir string
@@ -71,9 +71,9 @@ type Server struct {
 	ns *server.Server
 }
 
-// StartServer starts the engine and returns when it has read its store and is
+// Start starts the engine and returns when it has read its store and is
 // ready. It returns a [*DirInUseError] if another process has the directory.
-func StartServer(opts ServerOptions) (_ *Server, err error) {
+func Start(opts Options) (_ *Server, err error) {
 	s := &Server{logger: &engineLogger{log: opts.Logger, storeFailed: func() {}}, login: nats.UserInfo(opts.User, opts.Password)}
 	defer func() {
 		if err != nil {
@@ -113,7 +113,7 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 		JetStreamMaxStore:      storeLimit,
 		SyncAlways:             opts.SyncAlways && s.syncer == nil,
 		SyncInterval:           opts.SyncInterval,
-		MaxPayload:             int32(opts.MaxMessageBytes + headerRoom), //nolint:gosec // bounded by MaxMessageBytes
+		MaxPayload:             int32(opts.MaxMessageBytes + headerRoom),
 		DisableJetStreamBanner: true,
 	}
 	if err := s.start(); err != nil {
@@ -128,6 +128,29 @@ func StartServer(opts ServerOptions) (_ *Server, err error) {
 		s.watching.Go(func() { s.disk.run(ctx) })
 	}
 	return s, nil
+}
+
+// StartBare starts an engine with nothing of dq's around it: no lock, no repair,
+// no watch of the disk. Of opts it takes Dir, SyncAlways, SyncInterval and
+// MaxMessageBytes. `dq bench` measures dq against it.
+func StartBare(opts Options) (*Server, error) {
+	s := &Server{
+		opts: server.Options{
+			DontListen:   true,
+			NoSigs:       true,
+			JetStream:    true,
+			StoreDir:     opts.Dir,
+			SyncAlways:   opts.SyncAlways,
+			SyncInterval: opts.SyncInterval,
+			MaxPayload:   int32(opts.MaxMessageBytes + headerRoom),
+		},
+		login:  nats.UserInfo("", ""),
+		logger: &engineLogger{log: slog.New(slog.DiscardHandler), storeFailed: func() {}},
+	}
+
+	var err error
+	s.ns, err = s.startEngine()
+	return s, err
 }
 
 // startEngine starts the engine itself.
@@ -167,9 +190,9 @@ func (s *Server) current() *server.Server {
 // runs now.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.current().InProcessConn() }
 
-// Room returns a [*StorageFullError] if the disk has no room for so many bytes in
+// CheckSpace returns a [*StorageFullError] if the disk has no room for so many bytes in
 // that many messages.
-func (s *Server) Room(messages, bytes int) error {
+func (s *Server) CheckSpace(messages, bytes int) error {
 	if s.disk == nil {
 		return nil
 	}

@@ -10,12 +10,12 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/gofiber/fiber/v2"
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"dq/cmd/dq/broker"
 	"dq/facade/transport"
+	"dq/jetstream/engine"
 )
 
 // empty is an HTTP server with the settings of the facade's, whose handlers read
@@ -96,7 +96,7 @@ func (e *empty) consume(o Options) (Work, func()) {
 
 // raw is an engine with nothing of ours around it, used straight.
 type raw struct {
-	server *server.Server
+	server *engine.Server
 	conn   *nats.Conn
 	js     jetstream.JetStream
 }
@@ -109,18 +109,14 @@ func startRaw(ctx context.Context, cfg broker.Config, dir string) (_ *raw, err e
 		}
 	}()
 	// With durability always it is the engine's own way, a sync for each message.
-	r.server, err = server.NewServer(&server.Options{
-		DontListen: true, NoSigs: true, JetStream: true, StoreDir: dir, MaxPayload: 2 << 20,
-		SyncInterval: cfg.SyncInterval, SyncAlways: bool(cfg.Persist) && cfg.Durability == broker.SyncAlways,
+	r.server, err = engine.StartBare(engine.Options{
+		Dir: dir, MaxMessageBytes: 1 << 20, SyncInterval: cfg.SyncInterval,
+		SyncAlways: bool(cfg.Persist) && cfg.Durability == broker.SyncAlways,
 	})
 	if err != nil {
 		return nil, err
 	}
-	r.server.Start()
-	if !r.server.ReadyForConnections(time.Minute) || !r.server.JetStreamEnabled() {
-		return nil, fmt.Errorf("the engine in %s does not start", dir)
-	}
-	if r.conn, err = nats.Connect("", nats.InProcessServer(r.server)); err != nil {
+	if r.conn, err = r.server.Connect(); err != nil {
 		return nil, err
 	}
 	if r.js, err = jetstream.New(r.conn); err != nil {
@@ -140,7 +136,6 @@ func (r *raw) stop() {
 	}
 	if r.server != nil {
 		r.server.Shutdown()
-		r.server.WaitForShutdown()
 	}
 }
 

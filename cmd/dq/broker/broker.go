@@ -133,7 +133,7 @@ func (b *Broker) connect(logger *slog.Logger) (store string, err error) {
 		}
 		store = dir
 	}
-	b.engine, err = engine.StartServer(engine.ServerOptions{
+	b.engine, err = engine.Start(engine.Options{
 		Dir:             dir,
 		SyncAlways:      b.cfg.Durability == SyncAlways,
 		SyncInterval:    b.cfg.SyncInterval,
@@ -160,9 +160,9 @@ func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*service.Servic
 		CallTimeout: b.cfg.RequestTimeout,
 	}
 	if b.engine != nil {
-		store.Room = b.engine.Room
+		store.CheckSpace = b.engine.CheckSpace
 		store.Flush = b.engine.Flush
-		store.Sweep = b.engine.Sweep
+		store.RemoveDeletedFiles = b.engine.RemoveDeletedFiles
 		store.Alone = b.cfg.NATSAddr == ""
 	}
 	if b.cfg.Persist {
@@ -277,7 +277,7 @@ func (b *Broker) ready(ctx context.Context) error {
 		return errors.New("not connected to the storage engine")
 	}
 	if b.engine != nil {
-		if err := b.engine.Room(0, 0); err != nil {
+		if err := b.engine.CheckSpace(0, 0); err != nil {
 			return err
 		}
 	}
