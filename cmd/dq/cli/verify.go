@@ -28,7 +28,7 @@ var errViolated = errors.New("promises were not kept")
 type verification struct {
 	*client
 	opts    verify.Options
-	self    fault.Self
+	self    fault.Deployment
 	own     bool
 	faults  []string
 	storage string
@@ -134,7 +134,7 @@ func (v *verification) check(cmd *cobra.Command) error {
 		v.faults = fault.Possible(v.self, v.own)
 		fmt.Fprintf(cmd.ErrOrStderr(), "verify: the faults that can be made here are %s\n", strings.Join(v.faults, ", "))
 	}
-	v.opts.Vanish = slices.Contains(v.faults, history.FaultClients)
+	v.opts.HangUp = slices.Contains(v.faults, history.FaultClients)
 	if !v.own {
 		if others := slices.DeleteFunc(slices.Clone(v.faults), func(f string) bool { return f == history.FaultClients }); len(others) > 0 {
 			return fmt.Errorf("--faults %s: only a broker of our own is broken, add --self", strings.Join(others, ","))
@@ -164,7 +164,7 @@ func (v *verification) addresses() error {
 // traffic makes the run.
 func (v *verification) traffic(ctx context.Context) (result *verify.Result, err error) {
 	if !v.own {
-		return verify.NewRun(v.opts).Do(ctx)
+		return verify.Run(ctx, v.opts)
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -177,7 +177,7 @@ func (v *verification) traffic(ctx context.Context) (result *verify.Result, err 
 			return err
 		}
 		log := &lateFile{name: filepath.Join(dir, "brokers.log")}
-		result, err = verify.DoSelf(ctx, v.opts, v.self, v.faults, log)
+		result, err = verify.RunSelf(ctx, v.opts, v.self, v.faults, log)
 		if (err != nil || !result.OK()) && log.used() {
 			err = errors.Join(err, keep(log.name, fmt.Sprintf("dq-verify-%d-brokers.log", os.Getpid())))
 		}

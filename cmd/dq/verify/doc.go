@@ -1,5 +1,5 @@
 // Package verify checks a deployment of dq against its promises, which are in
-// PROMISES.md beside this file. A [Run] drives real traffic, records each call
+// PROMISES.md beside this file. [Run] drives real traffic, records each call
 // with its times and outcome, and checks the record: what was lost, repeated,
 // reordered or made up, ids, sizes, leases, stale reads. With a broker of its
 // own it breaks that one meanwhile. [Replay] checks a record again.

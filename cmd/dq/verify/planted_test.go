@@ -508,7 +508,7 @@ func found(t *testing.T, p *proxy, opts verify.Options) {
 	opts.URLs, opts.Count = []string{p.start(t, b.URL())}, 1
 	var history bytes.Buffer
 	opts.History = &history
-	result, err := verify.NewRun(opts).Do(context.Background())
+	result, err := verify.Run(context.Background(), opts)
 	require.NoError(t, err)
 	again, err := verify.Replay(&history, false)
 	require.NoError(t, err)

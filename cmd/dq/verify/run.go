@@ -32,7 +32,7 @@ type Options struct {
 	Messages int           // that a round sends; 0 is 400
 	Timeout  time.Duration // how long a client waits for an answer
 	Patience time.Duration // how long a client may go without an answer before that is a violation
-	Vanish   bool          // clients hang up now and then
+	HangUp   bool          // clients hang up now and then
 	Shared   bool          // others use the deployment, too
 	Keep     bool          // the topics are not deleted
 	History  io.Writer     // gets every operation as a line of JSON, if it is not nil
@@ -60,8 +60,8 @@ type Result struct {
 // OK reports whether all promises were kept.
 func (r *Result) OK() bool { return len(r.Violations) == 0 }
 
-// A Run is one run of traffic.
-type Run struct {
+// A run is one run of traffic.
+type run struct {
 	opts   Options
 	rec    *history.Recorder
 	caller *traffic.Caller
@@ -75,18 +75,21 @@ type Run struct {
 	ids    check.Ids
 }
 
-// NewRun prepares a run.
-func NewRun(opts Options) *Run {
+// Run makes traffic until ctx or the time of the options ends, or their number of
+// operations is reached, and checks all of it.
+func Run(ctx context.Context, opts Options) (*Result, error) { return newRun(opts).do(ctx) }
+
+// newRun prepares a run.
+func newRun(opts Options) *run {
 	rec := history.NewRecorder(opts.History)
-	return &Run{
-		opts: opts, rec: rec, caller: traffic.Caller{Rec: rec, Urls: opts.URLs, Token: opts.Token, Timeout: opts.Timeout, Vanish: opts.Vanish}.Connect(), prefix: "verify-" + nuid.Next(),
+	return &run{
+		opts: opts, rec: rec, caller: traffic.Caller{Rec: rec, Urls: opts.URLs, Token: opts.Token, Timeout: opts.Timeout, Vanish: opts.HangUp}.Connect(), prefix: "verify-" + nuid.Next(),
 		found: check.NewFindings(), ids: check.Ids{Shared: opts.Shared},
 	}
 }
 
-// Do makes traffic until ctx or the time of the options ends, or their number of
-// operations is reached, and checks all of it.
-func (r *Run) Do(ctx context.Context) (*Result, error) {
+// do makes the traffic and checks it, as [Run] says.
+func (r *run) do(ctx context.Context) (*Result, error) {
 	var stop context.CancelFunc
 	r.ctx, stop = context.WithCancel(ctx)
 	if r.opts.Duration > 0 {
@@ -132,12 +135,12 @@ func (r *Run) Do(ctx context.Context) (*Result, error) {
 }
 
 // goesOn reports whether there is to be another round.
-func (r *Run) goesOn() bool {
+func (r *run) goesOn() bool {
 	return r.ctx.Err() == nil && (r.opts.Count == 0 || r.rec.Operations() < r.opts.Count)
 }
 
 // round makes one round of traffic and checks it.
-func (r *Run) round() {
+func (r *run) round() {
 	n := r.rounds.Add(1)
 	round := &traffic.Round{
 		Caller: r.caller, Id: fmt.Sprint(n), Topic: fmt.Sprintf("%s-%d", r.prefix, n),
@@ -150,7 +153,7 @@ func (r *Run) round() {
 }
 
 // check checks the complete history of a topic.
-func (r *Run) check(topic string, ops []*history.Op) {
+func (r *run) check(topic string, ops []*history.Op) {
 	found := check.CheckTopic(topic, ops)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,7 +169,7 @@ func (r *Run) check(topic string, ops []*history.Op) {
 // displayPause is how often the progress is told.
 const displayPause = 200 * time.Millisecond
 
-func (r *Run) display(done <-chan struct{}) {
+func (r *run) display(done <-chan struct{}) {
 	ticker := time.NewTicker(displayPause)
 	defer ticker.Stop()
 	for more := true; more; {
@@ -183,7 +186,7 @@ func (r *Run) display(done <-chan struct{}) {
 
 // sweep deletes what is left of the topics of the run: a call of unknown outcome
 // may have made one after it was deleted.
-func (r *Run) sweep() error {
+func (r *run) sweep() error {
 	w := (&traffic.Round{Caller: r.caller, Patience: func() time.Duration { return r.opts.Patience }}).Worker("sweeper")
 	var list struct{ Topics []struct{ Name string } }
 	w.Persist("the topics are listed", func() *history.Op {
@@ -201,7 +204,7 @@ func (r *Run) sweep() error {
 	return nil
 }
 
-func (r *Run) result() *Result {
+func (r *run) result() *Result {
 	return &Result{
 		Operations: r.rec.Operations(), Elapsed: time.Duration(r.rec.Now()), Rounds: int(r.rounds.Load()),
 		Counts: r.rec.Counts, Failures: r.rec.Codes, Faults: r.rec.Faults,
@@ -211,7 +214,7 @@ func (r *Run) result() *Result {
 
 // Replay checks a history that a run has written. Shared is as in [Options].
 func Replay(recorded io.Reader, shared bool) (*Result, error) {
-	r := NewRun(Options{Shared: shared})
+	r := newRun(Options{Shared: shared})
 	in := json.NewDecoder(recorded)
 	last := int64(0)
 	for {

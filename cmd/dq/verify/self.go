@@ -8,9 +8,9 @@ import (
 	"dq/cmd/dq/verify/fault"
 )
 
-// DoSelf makes a run against brokers of its own and breaks them meanwhile with
+// RunSelf makes a run against brokers of its own and breaks them meanwhile with
 // the named faults. Log gets what the brokers have to say.
-func DoSelf(ctx context.Context, opts Options, self fault.Self, faults []string, log io.Writer) (_ *Result, err error) {
+func RunSelf(ctx context.Context, opts Options, self fault.Deployment, faults []string, log io.Writer) (_ *Result, err error) {
 	breaker := &fault.Breaker{Self: self}
 	if err := breaker.Prepare(faults); err != nil {
 		return nil, err
@@ -26,8 +26,8 @@ func DoSelf(ctx context.Context, opts Options, self fault.Self, faults []string,
 			return nil, err
 		}
 	}
-	run := NewRun(opts)
+	run := newRun(opts)
 	breaker.Rec = run.rec
 	run.breaks = breaker.Work
-	return run.Do(ctx)
+	return run.do(ctx)
 }

@@ -34,10 +34,10 @@ func TestABrokerThatKeepsItsPromisesIsFoundToDoSo(t *testing.T) {
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
 		b := brokertest.Start(t, cfg)
 		opts := options(b.URL())
-		opts.Vanish = true
+		opts.HangUp = true
 		var history bytes.Buffer
 		opts.History = &history
-		result, err := verify.NewRun(opts).Do(context.Background())
+		result, err := verify.Run(context.Background(), opts)
 		require.NoError(t, err)
 		assert.True(t, result.OK(), show(t, result))
 		for check, n := range result.Checked {
@@ -55,11 +55,11 @@ func TestABrokerThatIsKilledAndRestartedKeepsItsPromises(t *testing.T) {
 	t.Parallel()
 	opts := options()
 	opts.Count, opts.Duration, opts.Timeout = 0, 5*time.Second, 3*time.Second
-	self := fault.Self{
+	self := fault.Deployment{
 		Command: []string{os.Args[0]}, Env: []string{runBroker + "=1"},
 		Facades: 1, Durability: "interval", Dir: t.TempDir(),
 	}
-	result, err := verify.DoSelf(context.Background(), opts, self, []string{history.FaultKill, history.FaultRestart}, t.Output())
+	result, err := verify.RunSelf(context.Background(), opts, self, []string{history.FaultKill, history.FaultRestart}, t.Output())
 	require.NoError(t, err)
 	assert.True(t, result.OK(), show(t, result))
 }
@@ -67,8 +67,8 @@ func TestABrokerThatIsKilledAndRestartedKeepsItsPromises(t *testing.T) {
 func TestFaultsThatCannotBeMadeAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, memory := range map[string]bool{"fire": false, history.FaultKill: true, history.FaultDisk: true} {
-		self := fault.Self{Facades: 1, Memory: memory, Dir: t.TempDir()}
-		_, err := verify.DoSelf(context.Background(), options(), self, []string{name}, t.Output())
+		self := fault.Deployment{Facades: 1, Memory: memory, Dir: t.TempDir()}
+		_, err := verify.RunSelf(context.Background(), options(), self, []string{name}, t.Output())
 		assert.ErrorContains(t, err, name)
 	}
 }

@@ -39,7 +39,7 @@ const (
 
 // breaker breaks brokers.
 type Breaker struct {
-	Self    Self
+	Self    Deployment
 	Brokers []*process
 	Rec     *history.Recorder
 	faults  []string
@@ -224,7 +224,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // Possible are the faults that can be made: against a deployment of others, or
 // of our own, in its storage mode and on this machine.
-func Possible(self Self, own bool) (faults []string) {
+func Possible(self Deployment, own bool) (faults []string) {
 	if !own {
 		return []string{history.FaultClients}
 	}

@@ -20,9 +20,9 @@ import (
 	"dq/cmd/dq/verify/history"
 )
 
-// Self is a deployment of a run's own: one broker with the engine, and others
+// Deployment is a deployment of a run's own: one broker with the engine, and others
 // that use it.
-type Self struct {
+type Deployment struct {
 	Command    []string // that starts a broker, without arguments for itself
 	Env        []string // of each broker, beside that of this process
 	Facades    int      // at least 1
@@ -51,7 +51,7 @@ type process struct {
 }
 
 // processes makes the brokers of s, and starts none.
-func (s *Self) Processes(log io.Writer) ([]*process, error) {
+func (s *Deployment) Processes(log io.Writer) ([]*process, error) {
 	ports, err := freeAddrs(s.Facades + 1)
 	if err != nil {
 		return nil, err

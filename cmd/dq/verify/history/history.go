@@ -253,7 +253,7 @@ const (
 	FaultPause   = "pause"   // SIGSTOP for longer than the clients wait, then SIGCONT
 	FaultDisk    = "disk"    // the disk is full until messages are refused, and for a while
 	FaultFiles   = "files"   // idle clients take all file descriptors that the broker has left, for a while
-	FaultClients = "clients" // clients hang up before the answer; see [Options.Vanish]
+	FaultClients = "clients" // clients hang up before the answer; see [Options.HangUp]
 )
 
 // AllFaults are all faults.
