@@ -103,7 +103,7 @@ func callsOf(topic string) [][3]string {
 	}
 }
 
-func TestWhoHasNoGrantCannotTellWhetherATopicExists(t *testing.T) {
+func TestAccess_HiddenTopicAnswersAsIfItDidNotExist(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "alice": "mine-*=admin,produce,consume"})
 	for _, setup := range callsOf("here")[20:24] {
@@ -126,7 +126,7 @@ func TestWhoHasNoGrantCannotTellWhetherATopicExists(t *testing.T) {
 	assert.Equal(t, 200, status, "nothing was changed")
 }
 
-func TestAnIdOfAHiddenTopicIsAsIfItWasNeverGivenOut(t *testing.T) {
+func TestAccess_IDOfAHiddenTopicAnswersAsIfNeverGivenOut(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "alice": "mine-*=admin,produce,consume"})
 	g.do("root", "PUT", "/v1/topics/mine-1", "")
@@ -153,7 +153,7 @@ func TestAnIdOfAHiddenTopicIsAsIfItWasNeverGivenOut(t *testing.T) {
 	assert.Contains(t, answer, "does not exist any more", "who sees the topic is told more")
 }
 
-func TestADeadLetterTopicTellsNothingToWhoDoesNotSeeIt(t *testing.T) {
+func TestAccess_DeadLetterTopicIsNamedOnlyToThoseWhoSeeIt(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "reader": "T=consume"})
 	g.do("root", "PUT", "/v1/topics/T", "")
@@ -172,7 +172,7 @@ func TestADeadLetterTopicTellsNothingToWhoDoesNotSeeIt(t *testing.T) {
 	assert.Contains(t, answer, "Topic:D is full")
 }
 
-func TestADeadLetterTopicIsMadeByThoseWhoMayMakeIt(t *testing.T) {
+func TestAccess_DeadLetterTopicIsCreatedOnlyByAdmins(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "worker": "T*=consume,produce"})
 	g.do("root", "PUT", "/v1/topics/T", "")
@@ -186,7 +186,7 @@ func TestADeadLetterTopicIsMadeByThoseWhoMayMakeIt(t *testing.T) {
 	}
 }
 
-func TestWhoseTokenIsRevokedGetsNothingMore(t *testing.T) {
+func TestAccess_RevokedTokenEndsOpenCalls(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "alice": "T=consume"})
 	g.do("root", "PUT", "/v1/topics/T", "")
@@ -230,7 +230,7 @@ func TestWhoseTokenIsRevokedGetsNothingMore(t *testing.T) {
 	assert.Equal(t, before, position())
 }
 
-func TestAWaitEndsWhenTheTokenExpiresAndTakesNothing(t *testing.T) {
+func TestAccess_ExpiredTokenEndsALongPollThatTakesNothing(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume"})
 	g.do("root", "PUT", "/v1/topics/T", "")
@@ -247,7 +247,7 @@ func TestAWaitEndsWhenTheTokenExpiresAndTakesNothing(t *testing.T) {
 	assert.Contains(t, answer, `"sequence":1`)
 }
 
-func TestASocketEndsWithItsToken(t *testing.T) {
+func TestAccess_RevokedTokenEndsASocket(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "alice": "T=consume"})
 	g.do("root", "PUT", "/v1/topics/T", "")
@@ -271,7 +271,7 @@ func TestASocketEndsWithItsToken(t *testing.T) {
 	assert.ErrorAs(t, err, &closed)
 }
 
-func TestNothingIsAnsweredWithoutAToken(t *testing.T) {
+func TestAccess_CallsWithoutATokenAreRefused(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t, map[string]string{"root": "*=admin"})
 	g.tokens["nobody"] = "dq_" + strings.Repeat("x", 43)
@@ -288,7 +288,7 @@ func TestNothingIsAnsweredWithoutAToken(t *testing.T) {
 	}
 }
 
-func TestAScopeIsForWhatItSays(t *testing.T) {
+func TestAccess_ScopeAllowsOnlyItsOwnCalls(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t, map[string]string{
 		"root": "*=admin,produce,consume", "writer": "T=produce", "reader": "T=consume", "admin": "T=admin",

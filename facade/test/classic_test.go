@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -119,7 +118,7 @@ func refused(t *testing.T, a answer, code, message string) {
 	assert.Equal(t, message, a.Message)
 }
 
-func TestClassicCallsAnswerAsTheContractSays(t *testing.T) {
+func TestClassic_CallsAnswerAsTheContractSays(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
 		s := start(t, cfg)
@@ -156,7 +155,7 @@ func TestClassicCallsAnswerAsTheContractSays(t *testing.T) {
 	})
 }
 
-func TestIdsMayBeStringsAndParametersMayBeABody(t *testing.T) {
+func TestClassic_IDsMayBeStringsAndParametersMayBeABody(t *testing.T) {
 	t.Parallel()
 	s := start(t, brokertest.Config(""))
 	producer := s.registerProducer("T1")
@@ -172,7 +171,7 @@ func TestIdsMayBeStringsAndParametersMayBeABody(t *testing.T) {
 	assert.EqualValues(t, 0, s.size("T1", consumer))
 }
 
-func TestEveryTopicNameWorksOrIsRefusedWithTheRule(t *testing.T) {
+func TestClassic_TopicNamesWorkOrAreRefusedWithTheRule(t *testing.T) {
 	t.Parallel()
 	s := start(t, brokertest.Config(""))
 	works := []string{"T-1", "a_b", "a.b", "a b", "*", ">", "a.*.>", "$JS.API", "ünï", "主题", "🎉", "/etc/passwd", `..\x`, "a\x00b", "=", "=2E", "%", "\n", strings.Repeat("x", 200)}
@@ -207,7 +206,7 @@ func TestEveryTopicNameWorksOrIsRefusedWithTheRule(t *testing.T) {
 	}
 }
 
-func TestMessagesComeBackAsTheyWere(t *testing.T) {
+func TestClassic_MessagesComeBackUnchanged(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
 		s := start(t, cfg)
@@ -228,7 +227,7 @@ func TestMessagesComeBackAsTheyWere(t *testing.T) {
 	})
 }
 
-func TestConsumersAreIndependentAndStartAtTheirRegistration(t *testing.T) {
+func TestClassic_ConsumersAreIndependentAndStartAtTheirRegistration(t *testing.T) {
 	t.Parallel()
 	s := start(t, brokertest.Config(""))
 	producer := s.registerProducer("T")
@@ -252,7 +251,7 @@ func TestConsumersAreIndependentAndStartAtTheirRegistration(t *testing.T) {
 	done.Wait()
 }
 
-func TestConcurrentConsumesOfOneConsumerNeverRepeat(t *testing.T) {
+func TestClassic_ConcurrentConsumesOfOneConsumerNeverRepeat(t *testing.T) {
 	t.Parallel()
 	s := start(t, brokertest.Config(""))
 	producer, consumer := s.registerProducer("T"), s.registerConsumer("T")
@@ -283,7 +282,7 @@ func TestConcurrentConsumesOfOneConsumerNeverRepeat(t *testing.T) {
 	}
 }
 
-func TestConcurrentRegistrationsGetDenseIds(t *testing.T) {
+func TestClassic_ConcurrentRegistrationsGetDenseIDs(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
 		s := start(t, cfg)
@@ -309,7 +308,7 @@ func TestConcurrentRegistrationsGetDenseIds(t *testing.T) {
 	})
 }
 
-func TestOfConcurrentCreationsOneSucceeds(t *testing.T) {
+func TestClassic_OneOfConcurrentCreationsSucceeds(t *testing.T) {
 	t.Parallel()
 	s := start(t, brokertest.Config(""))
 	for round := range 20 {
@@ -328,7 +327,7 @@ func TestOfConcurrentCreationsOneSucceeds(t *testing.T) {
 	}
 }
 
-func TestBadRequestsAreRefusedWithTheirReason(t *testing.T) {
+func TestClassic_BadCallsAreRefusedWithTheirReason(t *testing.T) {
 	t.Parallel()
 	s := start(t, brokertest.Config(""))
 	s.registerProducer("T")
@@ -404,7 +403,7 @@ func TestBadRequestsAreRefusedWithTheirReason(t *testing.T) {
 	})
 }
 
-func TestAHeadRequestDoesNotConsume(t *testing.T) {
+func TestClassic_HeadRequestDoesNotConsume(t *testing.T) {
 	t.Parallel()
 	s := start(t, brokertest.Config(""))
 	producer, consumer := s.registerProducer("T"), s.registerConsumer("T")
@@ -416,38 +415,31 @@ func TestAHeadRequestDoesNotConsume(t *testing.T) {
 	assert.EqualValues(t, 1, s.size("T", consumer))
 }
 
-func TestTheRestOfARefusedBodyIsNotTakenForARequest(t *testing.T) {
+func TestClassic_CallsShareConsumersWithV1(t *testing.T) {
 	t.Parallel()
-	s := start(t, brokertest.Config(""))
-	s.registerProducer("T")
-	smuggled := "POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n" + `{"topic_name":"smuggled"}`
-	for _, body := range []io.Reader{
-		bytes.NewReader(bytes.Repeat([]byte(smuggled), 200_000)),                               // of known length
-		io.MultiReader(strings.NewReader(smuggled), bytes.NewReader(make([]byte, 20_000_000))), // chunked
-	} {
-		response, err := http.Post(s.url+"/nothing", "application/json", body)
-		require.NoError(t, err)
-		require.NoError(t, response.Body.Close())
-		assert.GreaterOrEqual(t, response.StatusCode, 400)
-	}
-	assert.Equal(t, []any{"T"}, s.do(http.MethodGet, "/topics", "").Message)
-}
+	a := startAPI(t, brokertest.Config(""))
+	old := a.classic()
+	producer, consumer := old.registerProducer("T"), old.registerConsumer("T")
+	a.fill("T", 0, 3)
+	old.produce("T", producer, "3")
+	assert.EqualValues(t, 4, old.size("T", consumer))
+	assert.EqualValues(t, 4, a.describe("T", consumer).Size)
+	assert.Equal(t, "0", old.consume("T", consumer).Message)
+	assert.Equal(t, numbers(1, 2), textsOf(a.fetch("T", consumer, "limit=2")))
+	assert.Equal(t, "3", old.consume("T", consumer).Message)
+	assert.Empty(t, a.drain("T", consumer))
 
-func TestCORSIsOpenUnlessConfigured(t *testing.T) {
-	t.Parallel()
-	for origins, want := range map[string]string{"*": "*", "https://a.example": "https://a.example", "none": ""} {
-		cfg := brokertest.Config("")
-		cfg.CORSOrigins = origins
-		s := start(t, cfg)
-		for _, method := range []string{http.MethodOptions, http.MethodGet} {
-			request, err := http.NewRequest(method, s.url+"/topics", nil)
-			require.NoError(t, err)
-			request.Header.Set("Origin", "https://a.example")
-			request.Header.Set("Access-Control-Request-Method", "POST")
-			response, err := http.DefaultClient.Do(request)
-			require.NoError(t, err)
-			require.NoError(t, response.Body.Close())
-			assert.Equal(t, want, response.Header.Get("Access-Control-Allow-Origin"), "%s with %s", method, origins)
-		}
-	}
+	made := a.consumer("T", `{"start":"first","key":"k"}`)
+	a.produce("T", `[{"data":"x"},{"data":"4","key":"k"},{"data_base64":"/w==","key":"k"}]`)
+	assert.EqualValues(t, 2, old.size("T", made.ID))
+	assert.Equal(t, "4", old.consume("T", made.ID).Message)
+	assert.Equal(t, "�", old.consume("T", made.ID).Message, "what is no text is told as well as it can be")
+	assert.Equal(t, "empty", old.consume("T", made.ID).Code)
+
+	leasing := a.consumer("T", `{"mode":"lease","start":"first"}`)
+	answer := old.consume("T", leasing.ID)
+	assert.Equal(t, http.StatusBadRequest, answer.HTTP)
+	assert.Equal(t, "wrong_mode", answer.Code)
+	assert.EqualValues(t, 7, old.size("T", leasing.ID))
+	a.post(path("T", "consumers", consumer, "ack"), `{"tokens":["0-0-1-1"]}`).refuses(http.StatusConflict, "wrong_mode")
 }

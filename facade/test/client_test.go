@@ -7,25 +7,14 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/pb33f/libopenapi"
-	validator "github.com/pb33f/libopenapi-validator"
-	"github.com/pb33f/libopenapi-validator/config"
-	"github.com/pb33f/libopenapi-validator/content"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"dq/cmd/dq/broker"
-	"dq/cmd/dq/broker/brokertest"
-	"dq/facade/openapi"
 )
 
 // api speaks to one broker under /v1. It holds every answer against the
@@ -34,18 +23,6 @@ type api struct {
 	t      testing.TB
 	url    string
 	client *http.Client
-}
-
-func startAPI(t testing.TB, cfg broker.Config) api {
-	t.Helper()
-	return newAPI(t, brokertest.Start(t, cfg).URL())
-}
-
-// newAPI leaves the broker before that is stopped, as far as it does not use it.
-func newAPI(t testing.TB, url string) api {
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
-	t.Cleanup(client.CloseIdleConnections)
-	return api{t, url, client}
 }
 
 // in is a that reports to another test.
@@ -346,111 +323,6 @@ func numbers(from, n int) []string {
 	return texts
 }
 
-// twoBrokers are two facades on the engine of the first.
-func twoBrokers(t *testing.T) (first, second api) {
-	t.Helper()
-	cfg := natsConfig(t)
-	first = startAPI(t, cfg)
-	other := brokertest.Config("")
-	other.NATSURL, other.NATSUser, other.NATSPassword = "nats://"+cfg.NATSAddr, cfg.NATSUser, cfg.NATSPassword
-	return first, startAPI(t, other)
-}
-
-// natsConfig is that of a broker which NATS clients may connect to.
-func natsConfig(t *testing.T) broker.Config {
-	t.Helper()
-	cfg := brokertest.Config("")
-	cfg.NATSUser, cfg.NATSPassword = "dq", "secret"
-	for cfg.NATSAddr == "" {
-		// Not one of those that the system gives to clients.
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000)))
-		if err == nil {
-			cfg.NATSAddr = l.Addr().String()
-			require.NoError(t, l.Close())
-		}
-	}
-	return cfg
-}
-
-// description is the API's description, which is valid itself.
-var description = sync.OnceValues(func() (validator.Validator, error) {
-	document, err := libopenapi.NewDocument(openapi.YAML)
-	if err != nil {
-		return nil, err
-	}
-	v, errs := validator.NewValidator(document, config.WithBodyDecoder("application/x-ndjson",
-		content.DecoderFunc(func(*content.DecodeInput) (any, error) { return "", nil })))
-	if len(errs) > 0 {
-		return nil, errs[0]
-	}
-	if valid, errs := v.ValidateDocument(); !valid {
-		return nil, fmt.Errorf("the description is not valid: %v", errs[0])
-	}
-	return v, nil
-})
-
-// describing is held while the description is in use.
-var describing sync.Mutex
-
-// described fails unless an answer is as the description says and, if it is a
-// success, the request too.
-func described(t testing.TB, request *http.Request, body string, r response) {
-	t.Helper()
-	v, err := description()
-	require.NoError(t, err)
-	plain := request.Clone(context.Background())
-	plain.URL.Path, plain.URL.RawPath = plainPath(request.URL.EscapedPath()), ""
-	plain.Body = io.NopCloser(strings.NewReader(body))
-	header := r.header.Clone()
-	if raw := request.URL.Query().Get("raw") == "true"; raw || !strings.Contains(plain.Header.Get("Content-Type"), "json") {
-		// It is bytes to the API, even if it is JSON to others.
-		if request.Method == http.MethodPost && strings.HasSuffix(plain.URL.Path, "/messages") {
-			plain.Header.Set("Content-Type", "application/octet-stream")
-		}
-		if raw && r.status == http.StatusOK {
-			header.Set("Content-Type", "application/octet-stream")
-		}
-	}
-	answer := &http.Response{StatusCode: r.status, Header: header, Body: io.NopCloser(strings.NewReader(r.body)), Request: plain}
-	describing.Lock()
-	defer describing.Unlock()
-	if valid, errs := v.ValidateHttpResponse(plain, answer); !valid {
-		t.Errorf("%s %s: the answer %d %.1000s is not as described: %v", request.Method, request.URL, r.status, r.body, errs)
-	}
-	if r.status >= 300 || len(body) > 100_000 { // the validator takes its time
-		return
-	}
-	if valid, errs := v.ValidateHttpRequestSync(plain); !valid {
-		t.Errorf("%s %s %.1000s is not as described: %v", request.Method, request.URL, body, errs)
-	}
-}
-
-// plainPath is a path with plain names in place of those of the topic and the
-// consumer, which the validator would take apart.
-func plainPath(escaped string) string {
-	parts := strings.Split(escaped, "/")
-	if len(parts) > 3 && parts[3] != "" {
-		parts[3] = "t"
-	}
-	if len(parts) > 5 && parts[4] == "consumers" && parts[5] != "" {
-		parts[5] = "c"
-	}
-	return strings.Join(parts, "/")
-}
-
-// describedAs fails unless text is what the description says of the answer to
-// a GET of path.
-func describedAs(t testing.TB, path string, status int, text string) {
-	t.Helper()
-	request, err := http.NewRequest(http.MethodGet, "http://dq"+path, nil)
-	require.NoError(t, err)
-	kind := "application/json"
-	if status >= 400 {
-		kind = "application/problem+json"
-	}
-	described(t, request, "", response{t, status, http.Header{"Content-Type": {kind}}, text})
-}
-
 func jsonOf(t testing.TB, value any) string {
 	t.Helper()
 	text, err := json.Marshal(value)
@@ -462,3 +334,15 @@ func jsonOf(t testing.TB, value any) string {
 func splitLines(text string) iter.Seq[string] {
 	return strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n")
 }
+
+// everyByte is all bytes there are, which is no UTF-8.
+var everyByte = func() string {
+	var b []byte
+	for i := range 512 {
+		b = append(b, byte(i))
+	}
+	return string(b)
+}()
+
+// within is the time that long polls of tests may take, if all is well.
+const within = "wait=30s"

@@ -15,7 +15,7 @@ import (
 	"dq/cmd/dq/broker/brokertest"
 )
 
-func TestAMessageComesAgainAfterItsLeaseUntilItIsAcknowledged(t *testing.T) {
+func TestLease_ExpiredMessageIsRedeliveredUntilItIsAcknowledged(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
 		a := startAPI(t, cfg)
@@ -51,7 +51,7 @@ func TestAMessageComesAgainAfterItsLeaseUntilItIsAcknowledged(t *testing.T) {
 	})
 }
 
-func TestAckUpToEndsAllLeasesBeforeToo(t *testing.T) {
+func TestLease_AckUpToEndsAllEarlierLeases(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -68,7 +68,7 @@ func TestAckUpToEndsAllLeasesBeforeToo(t *testing.T) {
 	assert.Equal(t, numbers(7, 3), a.drain("T", c.ID))
 }
 
-func TestANackBringsAMessageBackAfterItsDelay(t *testing.T) {
+func TestLease_NackRedeliversAfterItsDelay(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
 	first.topic("T", "")
@@ -95,7 +95,7 @@ func TestANackBringsAMessageBackAfterItsDelay(t *testing.T) {
 	}
 }
 
-func TestAnExtendedLeaseIsLonger(t *testing.T) {
+func TestLease_ExtendedLeaseEndsLater(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -115,7 +115,7 @@ func TestAnExtendedLeaseIsLonger(t *testing.T) {
 	a.settle("T", c.ID, "ack", tokensOf(got[:1]), "").is(http.StatusNoContent)
 }
 
-func TestNoMoreMessagesAreInFlightThanMayBe(t *testing.T) {
+func TestLease_MaxInFlightLimitsWhatIsHandedOut(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
 	first.topic("T", "")
@@ -132,65 +132,7 @@ func TestNoMoreMessagesAreInFlightThanMayBe(t *testing.T) {
 	assert.Equal(t, numbers(4, 2), <-poll, "an ack makes room, and ends the wait")
 }
 
-func TestAMessageThatIsDeliveredTooOftenGoesToTheDeadLetterTopic(t *testing.T) {
-	t.Parallel()
-	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
-		a := startAPI(t, cfg)
-		a.topic("T", "")
-		a.produce("T", fmt.Sprintf(`[{"data":"good"},{"data_base64":"%s","key":"k.ü","content_type":"image/png","headers":{"h":"v"}},{"data":"good"}]`, "AP/+"))
-		a.consumer("T", `{"name":"c","mode":"lease","start":"first","lease":"200ms","max_deliveries":2,"dead_letter_topic":"dead.T"}`)
-		a.consumer("T", `{"name":"drops","mode":"lease","start":"first","max_deliveries":1}`)
-		got := a.fetch("T", "c", "limit=10")
-		a.settle("T", "c", "ack", []string{got[0].Token, got[2].Token}, "").is(http.StatusNoContent)
-		got = a.fetch("T", "c", within)
-		require.Len(t, got, 1)
-		require.Equal(t, 2, got[0].Deliveries)
-		require.Empty(t, a.browse("dead.T"))
-		a.settle("T", "c", "nack", tokensOf(got), "").is(http.StatusNoContent)
-		assert.Empty(t, a.fetch("T", "c", ""), "not a third time")
-		assert.Zero(t, a.describe("T", "c").Size)
-		a.settle("T", "c", "ack", tokensOf(got), "").refuses(http.StatusConflict, "lease_lost")
-
-		dead := a.browse("dead.T")
-		require.Len(t, dead, 1)
-		assert.Equal(t, message{
-			Sequence: 1, Time: dead[0].Time, Key: "k.ü", ContentType: "image/png", DataBase64: []byte("\x00\xff\xfe"),
-			Headers: map[string]string{
-				"h": "v", "Dq-Dead-Reason": "max_deliveries", "Dq-Dead-Topic": "T", "Dq-Dead-Sequence": "2",
-				"Dq-Dead-Consumer": "c", "Dq-Dead-Deliveries": "2",
-			},
-		}, dead[0])
-
-		got = a.fetch("T", "drops", "limit=10")
-		a.settle("T", "drops", "nack", tokensOf(got), "").is(http.StatusNoContent)
-		assert.Empty(t, a.fetch("T", "drops", "limit=10"))
-		assert.Zero(t, a.describe("T", "drops").Size)
-	})
-}
-
-func TestADeadLetterTopicThatTakesNothingIsInNobodysWay(t *testing.T) {
-	t.Parallel()
-	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
-	a.topic("D", `{"max_messages":1,"when_full":"refuse_new"}`)
-	a.fill("D", 0, 1)
-	a.fill("T", 0, 3)
-	c := a.consumer("T", `{"mode":"lease","start":"first","max_deliveries":1,"dead_letter_topic":"D"}`)
-	a.settle("T", c.ID, "nack", tokensOf(a.fetch("T", c.ID, "")), "").is(http.StatusNoContent)
-	assert.Equal(t, numbers(1, 2), textsOf(a.fetch("T", c.ID, "limit=10")))
-	p := a.post(path("T", "consumers", c.ID, "fetch"), "").refuses(http.StatusTooManyRequests, "topic_full")
-	assert.Contains(t, p.Detail, "Topic:D")
-	assert.EqualValues(t, 3, a.describe("T", c.ID).InFlight, "nothing is lost")
-	poll := make(chan []string, 1)
-	go func() { poll <- textsOf(a.fetch("T", c.ID, within)) }()
-	a.fill("T", 3, 1)
-	assert.Equal(t, numbers(3, 1), <-poll, "who waits gets what comes")
-	a.del(path("D", "messages")).is(http.StatusOK)
-	assert.Empty(t, a.fetch("T", c.ID, ""))
-	assert.Equal(t, numbers(0, 1), textsOf(a.browse("D")))
-}
-
-func TestATokenIsGoodOnEveryBrokerAndAfterAKill(t *testing.T) {
+func TestLease_TokenIsGoodOnEveryBrokerAndAfterAKill(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
 	first.topic("T", "")
@@ -226,7 +168,7 @@ func TestATokenIsGoodOnEveryBrokerAndAfterAKill(t *testing.T) {
 	assert.Equal(t, 3, next[0].Deliveries, "so do the counts")
 }
 
-func TestATokenIsGoodForItsConsumerOnly(t *testing.T) {
+func TestLease_TokenIsGoodForItsConsumerOnly(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -247,7 +189,7 @@ func TestATokenIsGoodForItsConsumerOnly(t *testing.T) {
 	assert.EqualValues(t, 2, a.describe("T", "n").InFlight)
 }
 
-func TestASeekEndsAllLeases(t *testing.T) {
+func TestLease_SeekEndsAllLeases(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -263,7 +205,7 @@ func TestASeekEndsAllLeases(t *testing.T) {
 	a.settle("T", c.ID, "ack", tokensOf(got), "").is(http.StatusNoContent)
 }
 
-func TestALeaseOfAMessageThatWasRemovedJustEnds(t *testing.T) {
+func TestLease_RemovedMessageCanStillBeAcknowledged(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -277,7 +219,7 @@ func TestALeaseOfAMessageThatWasRemovedJustEnds(t *testing.T) {
 	assert.EqualValues(t, 2, a.describe("T", c.ID).Size)
 }
 
-func TestOfWorkersThatDieNothingIsLost(t *testing.T) {
+func TestLease_WorkersThatDieLoseNothing(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
 	first.topic("T", "")
@@ -302,7 +244,7 @@ func TestOfWorkersThatDieNothingIsLost(t *testing.T) {
 	assert.Zero(t, second.describe("T", c.ID).Size)
 }
 
-func TestThousandsOfLeasesFitHoweverSmallMessagesAre(t *testing.T) {
+func TestLease_ThousandsFitHoweverSmallMessagesAre(t *testing.T) {
 	t.Parallel()
 	cfg := brokertest.Config("")
 	cfg.MaxMessageBytes = 1000
@@ -317,7 +259,7 @@ func TestThousandsOfLeasesFitHoweverSmallMessagesAre(t *testing.T) {
 	assert.Zero(t, a.describe("T", c.ID).Size)
 }
 
-func TestARawFetchHasTheTokenInAHeader(t *testing.T) {
+func TestLease_RawFetchHasTheTokenInAHeader(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")

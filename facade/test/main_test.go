@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,6 +19,44 @@ import (
 	"dq/cmd/dq/broker"
 	"dq/cmd/dq/broker/brokertest"
 )
+
+func startAPI(t testing.TB, cfg broker.Config) api {
+	t.Helper()
+	return newAPI(t, brokertest.Start(t, cfg).URL())
+}
+
+// newAPI leaves the broker before that is stopped, as far as it does not use it.
+func newAPI(t testing.TB, url string) api {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+	t.Cleanup(client.CloseIdleConnections)
+	return api{t, url, client}
+}
+
+// twoBrokers are two facades on the engine of the first.
+func twoBrokers(t *testing.T) (first, second api) {
+	t.Helper()
+	cfg := natsConfig(t)
+	first = startAPI(t, cfg)
+	other := brokertest.Config("")
+	other.NATSURL, other.NATSUser, other.NATSPassword = "nats://"+cfg.NATSAddr, cfg.NATSUser, cfg.NATSPassword
+	return first, startAPI(t, other)
+}
+
+// natsConfig is that of a broker which NATS clients may connect to.
+func natsConfig(t *testing.T) broker.Config {
+	t.Helper()
+	cfg := brokertest.Config("")
+	cfg.NATSUser, cfg.NATSPassword = "dq", "secret"
+	for cfg.NATSAddr == "" {
+		// Not one of those that the system gives to clients.
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000)))
+		if err == nil {
+			cfg.NATSAddr = l.Addr().String()
+			require.NoError(t, l.Close())
+		}
+	}
+	return cfg
+}
 
 // brokerDir is set in the environment of a process that is to be a broker with
 // its files there rather than the tests.

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"context"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -17,16 +16,26 @@ import (
 	"dq/cmd/dq/broker/brokertest"
 )
 
-// everyByte is all bytes there are, which is no UTF-8.
-var everyByte = func() string {
-	var b []byte
-	for i := range 512 {
-		b = append(b, byte(i))
+func TestProduce_FormIsStoredUnchanged(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.topic("T", "")
+	const kind = "multipart/form-data; boundary=zz"
+	for i, body := range []string{
+		"before\r\n--zz\r\nContent-Disposition: form-data; name=b\r\n\r\n1\r\n--zz\r\nContent-Disposition: form-data; name=a\r\nContent-Type: x/y\r\n\r\n2\r\n--zz--\r\nbehind",
+		"no form at all",
+	} {
+		answer, err := http.Post(a.url+path("T", "messages"), kind, strings.NewReader(body)) //nolint:noctx // short
+		require.NoError(t, err)
+		answer.Body.Close()
+		require.Equal(t, http.StatusCreated, answer.StatusCode)
+		stored := a.browse("T")[i]
+		assert.Equal(t, kind, stored.ContentType)
+		assert.Equal(t, body, *stored.Data)
 	}
-	return string(b)
-}()
+}
 
-func TestARawBodyComesBackByteForByteWithAllThatBelongsToIt(t *testing.T) {
+func TestProduce_RawBodyComesBackByteForByte(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
 		a := startAPI(t, cfg)
@@ -83,7 +92,7 @@ func TestARawBodyComesBackByteForByteWithAllThatBelongsToIt(t *testing.T) {
 	})
 }
 
-func TestAMessageInJSONComesBackAsItWas(t *testing.T) {
+func TestProduce_JSONMessageComesBackUnchanged(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -116,7 +125,7 @@ func TestAMessageInJSONComesBackAsItWas(t *testing.T) {
 	assert.Equal(t, want, got)
 }
 
-func TestABatchKeepsItsOrderHoweverItIsWritten(t *testing.T) {
+func TestProduce_BatchKeepsItsOrder(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	lines := strings.NewReplacer("},{", "}\n\n{", "[", "", "]", "")
@@ -142,30 +151,7 @@ func TestABatchKeepsItsOrderHoweverItIsWritten(t *testing.T) {
 	}
 }
 
-func TestABatchHasAtMostTenThousandMessages(t *testing.T) {
-	t.Parallel()
-	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
-	tooMany := batchOf(0, 10_001, "")
-	p := a.post(path("T", "messages"), tooMany).refuses(http.StatusRequestEntityTooLarge, "batch_too_large")
-	assert.Contains(t, p.Detail, "10001")
-	lines := strings.ReplaceAll(strings.Trim(tooMany, "[]"), "},{", "}\n{")
-	p = a.do(http.MethodPost, path("T", "messages"), lines, "Content-Type", "application/x-ndjson").refuses(http.StatusRequestEntityTooLarge, "batch_too_large")
-	assert.Contains(t, p.Detail, "10001")
-	a.post(path("T", "messages")+"?atomic=true", batchOf(0, 1001, "")).refuses(http.StatusUnprocessableEntity, "invalid_batch")
-	var now topic
-	a.get(path("T")).into(&now)
-	assert.Zero(t, now.LastSequence)
-
-	assert.Len(t, a.produce("T", batchOf(0, 10_000, "")), 10_000)
-	a.consumer("T", `{"name":"c","start":"first"}`)
-	same(t, numbers(0, 10_000), a.drain("T", "c"))
-	same(t, numbers(0, 10_000), textsOf(a.browse("T")))
-	assert.Len(t, a.post(path("T", "messages"), batchOf(0, 1000, `,"delay":"1h"`)).is(http.StatusAccepted).receipts(), 1000)
-	a.post(path("T", "messages")+"?atomic=true", batchOf(0, 1000, "")).is(http.StatusCreated)
-}
-
-func TestARetryWithAnIdempotencyKeyIsADuplicate(t *testing.T) {
+func TestProduce_RetryWithAnIdempotencyKeyIsADuplicate(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -215,7 +201,7 @@ func TestARetryWithAnIdempotencyKeyIsADuplicate(t *testing.T) {
 	assert.False(t, a.produce("U", `{"data":"x","idempotency_key":"a"}`)[0].Duplicate, "another topic, another key")
 }
 
-func TestIdempotencyKeysAreForgottenAfterTheWindow(t *testing.T) {
+func TestProduce_IdempotencyKeyIsForgottenAfterTheWindow(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", `{"dedup_window":"200ms"}`)
@@ -224,7 +210,7 @@ func TestIdempotencyKeysAreForgottenAfterTheWindow(t *testing.T) {
 	require.Eventually(t, func() bool { return !a.produce("T", one)[0].Duplicate }, 20*time.Second, 50*time.Millisecond)
 }
 
-func TestAnAtomicBatchIsStoredWholeOrNotAtAll(t *testing.T) {
+func TestProduce_AtomicBatchIsStoredWholeOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
 		a := startAPI(t, cfg)
@@ -262,7 +248,7 @@ func TestAnAtomicBatchIsStoredWholeOrNotAtAll(t *testing.T) {
 	})
 }
 
-func TestABatchThatIsNotAtomicSaysWhatBecameOfEachMessage(t *testing.T) {
+func TestProduce_PartialBatchSaysWhatBecameOfEachMessage(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", `{"max_message_bytes":1000}`)
@@ -281,7 +267,7 @@ func TestABatchThatIsNotAtomicSaysWhatBecameOfEachMessage(t *testing.T) {
 	assert.Equal(t, "topic_full", p.Messages[1].Code)
 }
 
-func TestAMessageIsStoredOnlyBehindTheExpectedSequence(t *testing.T) {
+func TestProduce_ExpectedSequenceMustBeTheLast(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -302,7 +288,7 @@ func TestAMessageIsStoredOnlyBehindTheExpectedSequence(t *testing.T) {
 	assert.Equal(t, numbers(1, 4), textsOf(a.get(path("T", "messages")).messages()))
 }
 
-func TestOfTwoWhoExpectTheSameSequenceOneWins(t *testing.T) {
+func TestProduce_OneOfTwoWithTheSameExpectedSequenceWins(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
 	first.topic("T", "")
@@ -317,7 +303,7 @@ func TestOfTwoWhoExpectTheSameSequenceOneWins(t *testing.T) {
 	}
 }
 
-func TestAMessageWithATTLGoes(t *testing.T) {
+func TestProduce_MessageGoesAfterItsTTL(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
 		a := startAPI(t, cfg)
@@ -335,110 +321,4 @@ func TestAMessageWithATTLGoes(t *testing.T) {
 		assert.Equal(t, []string{"first", "long", "none"}, a.drain("T", "c"))
 		assert.Equal(t, []string{"long"}, a.drain("T", "k"))
 	})
-}
-
-// within is the time that long polls of tests may take, if all is well.
-const within = "wait=30s"
-
-func TestADelayedMessageComesWholeAndNotEarly(t *testing.T) {
-	t.Parallel()
-	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
-		a := startAPI(t, cfg)
-		a.topic("T", "")
-		a.consumer("T", `{"name":"c"}`)
-		begin := time.Now()
-		at := begin.Add(1500 * time.Millisecond).UTC().Truncate(time.Millisecond)
-		tests := []struct {
-			send func() response
-			due  time.Time
-			want message
-		}{
-			{
-				func() response {
-					return a.post(path("T", "messages"), `{"data":"delay","delay":"700ms","key":" k.\n","content_type":"text/plain","headers":{"Status":"404","h":"v"}}`)
-				},
-				begin.Add(700 * time.Millisecond),
-				message{Data: new("delay"), Key: " k.\n", ContentType: "text/plain", Headers: map[string]string{"Status": "404", "h": "v"}},
-			},
-			{
-				func() response {
-					return a.post(path("T", "messages"), fmt.Sprintf(`{"data":"","deliver_at":"%s","headers":{"Status":"404"}}`, at.Format(time.RFC3339Nano)))
-				},
-				at,
-				message{Data: new(""), Headers: map[string]string{"Status": "404"}},
-			},
-			{
-				func() response {
-					return a.do(http.MethodPost, path("T", "messages"), everyByte, "Dq-Delay", "2s", "Dq-Key", "k", "Content-Type", "image/png", "Dq-Header-A", "b")
-				},
-				begin.Add(2 * time.Second),
-				message{DataBase64: []byte(everyByte), Key: "k", ContentType: "image/png", Headers: map[string]string{"A": "b"}},
-			},
-		}
-		for _, test := range tests {
-			r := test.send().is(http.StatusAccepted).receipts()
-			require.Len(t, r, 1)
-			assert.Zero(t, r[0].Sequence)
-			assert.False(t, r[0].DeliverAt.Before(test.due.Truncate(time.Microsecond)))
-		}
-		past := a.post(path("T", "messages"), `{"data":"past","deliver_at":"2001-01-01T00:00:00Z"}`).is(http.StatusCreated).receipts()
-		assert.EqualValues(t, 1, past[0].Sequence, "a time that is over is now")
-		assert.Equal(t, []string{"past"}, textsOf(a.fetch("T", "c", within)))
-		for i, test := range tests {
-			m := a.fetch("T", "c", within)
-			require.Len(t, m, 1)
-			assert.False(t, time.Now().Before(test.due), "it came early")
-			assert.False(t, m[0].Time.Before(test.due))
-			test.want.Sequence, test.want.Time = uint64(i+2), m[0].Time
-			assert.Equal(t, test.want, m[0])
-		}
-		assert.Empty(t, a.drain("T", "c"))
-	})
-}
-
-func TestADelayedMessageSurvivesARestartAndComesOnce(t *testing.T) {
-	t.Parallel()
-	cfg := brokertest.Config(t.TempDir())
-	b := brokertest.Start(t, cfg)
-	a := newAPI(t, b.URL())
-	a.topic("T", "")
-	a.consumer("T", `{"name":"c"}`)
-	const batch = `[{"data":"0"},{"data":"1","delay":"3s","idempotency_key":"k","key":"x"},{"data":"2","delay":"100ms"}]`
-	begin := time.Now()
-	r := a.post(path("T", "messages"), batch).is(http.StatusCreated).receipts()
-	assert.EqualValues(t, 1, r[0].Sequence)
-	assert.Zero(t, r[1].Sequence)
-	again := a.post(path("T", "messages"), `{"data":"1","delay":"3s","idempotency_key":"k"}`).receipts()
-	assert.True(t, again[0].Duplicate, "a retry says that it waits already")
-	require.NoError(t, b.Stop(context.Background()))
-
-	a = startAPI(t, cfg)
-	var got []message
-	for len(got) < 3 {
-		next := a.fetch("T", "c", within)
-		require.NotEmpty(t, next)
-		got = append(got, next...)
-	}
-	assert.Equal(t, []string{"0", "2", "1"}, textsOf(got))
-	assert.False(t, time.Since(begin) < 3*time.Second, "it came early")
-	assert.Equal(t, "x", got[2].Key)
-	assert.Empty(t, a.drain("T", "c"))
-	assert.True(t, a.produce("T", `{"data":"1","idempotency_key":"k"}`)[0].Duplicate)
-}
-
-func TestADelayedMessageGoesWithItsTopic(t *testing.T) {
-	t.Parallel()
-	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
-	a.topic("other", "")
-	a.consumer("other", `{"name":"c"}`)
-	a.produce("T", `{"data":"old","delay":"1s","idempotency_key":"k"}`)
-	a.del(path("T")).is(http.StatusNoContent)
-	a.topic("T", "")
-	a.consumer("T", `{"name":"c"}`)
-	a.produce("T", `{"data":"new","delay":"1s","idempotency_key":"k"}`)
-	a.produce("other", `{"data":"later","delay":"2s"}`)
-	assert.Equal(t, []string{"later"}, textsOf(a.fetch("other", "c", within)))
-	assert.Equal(t, []string{"new"}, textsOf(a.fetch("T", "c", "limit=10&"+within)))
-	a.post(path("none", "messages"), `{"data":"x","delay":"1s"}`).refuses(http.StatusNotFound, "topic_not_found")
 }

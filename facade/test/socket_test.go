@@ -101,7 +101,7 @@ func (s socket) closed() int {
 	}
 }
 
-func TestASocketSendsWhatIsPulledAndNoMore(t *testing.T) {
+func TestSocket_SendsWhatIsPulledAndNoMore(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -136,7 +136,7 @@ func TestASocketSendsWhatIsPulledAndNoMore(t *testing.T) {
 	assert.Equal(t, numbers(503, 1), textsOf(a.fetch("T", c.ID, within)), "a socket that was closed takes nothing")
 }
 
-func TestASocketSettlesLeases(t *testing.T) {
+func TestSocket_AcknowledgesAndExtendsLeases(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -168,7 +168,7 @@ func TestASocketSettlesLeases(t *testing.T) {
 	assert.Zero(t, a.describe("T", c.ID).Size)
 }
 
-func TestASocketAnswersMalformedInputAndStaysOpen(t *testing.T) {
+func TestSocket_MalformedInputIsAnsweredAndLeavesItOpen(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -208,7 +208,7 @@ func TestASocketAnswersMalformedInputAndStaysOpen(t *testing.T) {
 	assert.Equal(t, 1009, s.closed(), "but what is too big is too big")
 }
 
-func TestASocketEndsWithItsConsumer(t *testing.T) {
+func TestSocket_EndsWithItsConsumer(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -221,7 +221,7 @@ func TestASocketEndsWithItsConsumer(t *testing.T) {
 	assert.Equal(t, 1001, s.closed())
 }
 
-func TestASocketIsPinged(t *testing.T) {
+func TestSocket_IsPinged(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -243,7 +243,7 @@ func TestASocketIsPinged(t *testing.T) {
 	}
 }
 
-func TestASocketNeedsAnUpgradeAConsumerAndAnOrigin(t *testing.T) {
+func TestSocket_NeedsAnUpgradeAConsumerAndAnAllowedOrigin(t *testing.T) {
 	t.Parallel()
 	cfg := brokertest.Config("")
 	cfg.CORSOrigins = "https://a.example, https://b.example"

@@ -108,7 +108,7 @@ func (e *events) fails(code string) {
 	assert.Contains(e.t, last.data, code)
 }
 
-func TestAStreamOfATopicHasWhatIsThereAndWhatComes(t *testing.T) {
+func TestStream_OfATopicHasOldAndNewMessages(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
 	first.topic("T", "")
@@ -140,7 +140,7 @@ func TestAStreamOfATopicHasWhatIsThereAndWhatComes(t *testing.T) {
 	all.fails("topic_not_found")
 }
 
-func TestASilentStreamHasHeartbeats(t *testing.T) {
+func TestStream_SilentHasHeartbeats(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -155,7 +155,7 @@ func TestASilentStreamHasHeartbeats(t *testing.T) {
 	}
 }
 
-func TestAStreamOfAnAutoConsumerLosesNothingWhenItResumes(t *testing.T) {
+func TestStream_OfAnAutoConsumerLosesNothingWhenResumed(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
 	first.topic("T", "")
@@ -173,7 +173,7 @@ func TestAStreamOfAnAutoConsumerLosesNothingWhenItResumes(t *testing.T) {
 	same(t, numbers(1, 300), got)
 }
 
-func TestAStreamOfALeaseConsumerHasTokens(t *testing.T) {
+func TestStream_OfALeaseConsumerHasTokens(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", "")
@@ -197,7 +197,7 @@ func TestAStreamOfALeaseConsumerHasTokens(t *testing.T) {
 	stream.fails("consumer_not_found")
 }
 
-func TestAStreamEndsWhenTheBrokerStops(t *testing.T) {
+func TestStream_EndsWhenTheBrokerStops(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t, brokertest.Config(""))
 	a := newAPI(t, b.URL())
@@ -235,7 +235,7 @@ func stalled(t *testing.T, a api, topic string) consumer {
 	return c
 }
 
-func TestReadersThatStopCostNoMemoryAndSlowNobody(t *testing.T) {
+func TestStream_StalledReadersCostNoMemoryAndSlowNobody(t *testing.T) {
 	t.Parallel()
 	a, process := startProcess(t, t.TempDir())
 	a.topic("T", "")
@@ -297,8 +297,8 @@ func memory(process *os.Process) (bytes int) {
 	return 0
 }
 
-// TestTheOrderOfAStreamIsThatOfTheTopic checks it while many produce.
-func TestTheOrderOfAStreamIsThatOfTheTopic(t *testing.T) {
+// TestStream_OrderIsThatOfTheTopic checks it while many produce.
+func TestStream_OrderIsThatOfTheTopic(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
 	first.topic("T", "")

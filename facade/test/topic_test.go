@@ -17,7 +17,7 @@ import (
 	"dq/cmd/dq/broker/brokertest"
 )
 
-func TestATopicIsMadeOnceAndHasTheSettingsThatWereGiven(t *testing.T) {
+func TestTopic_IsCreatedOnceWithTheGivenSettings(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
 		a := startAPI(t, cfg)
@@ -51,7 +51,7 @@ func TestATopicIsMadeOnceAndHasTheSettingsThatWereGiven(t *testing.T) {
 	})
 }
 
-func TestSettingsAreChangedOneByOne(t *testing.T) {
+func TestTopic_SettingsChangeOneByOne(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	before := a.topic("T", `{"max_messages":5}`)
@@ -71,7 +71,7 @@ func TestSettingsAreChangedOneByOne(t *testing.T) {
 	a.patch(path("none"), `{}`).refuses(http.StatusNotFound, "topic_not_found")
 }
 
-func TestAShortMaxAgeNeedsNoWordOnTheDedupWindow(t *testing.T) {
+func TestTopic_ShortMaxAgeShortensTheDefaultDedupWindow(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	assert.Equal(t, "30s", a.topic("T", `{"max_age":"30s"}`).Settings["dedup_window"], "the window is never longer than the age")
@@ -91,7 +91,7 @@ func TestAShortMaxAgeNeedsNoWordOnTheDedupWindow(t *testing.T) {
 	a.put(path("W"), `{"dedup_window":"0s"}`).is(http.StatusOK)
 }
 
-func TestWhatAFullTopicDoesIsASetting(t *testing.T) {
+func TestTopic_FullRefusesOrDropsAsItIsSet(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	for name, settings := range map[string]string{"messages": `"max_messages":3`, "bytes": `"max_bytes":1100`} {
@@ -121,7 +121,7 @@ func TestWhatAFullTopicDoesIsASetting(t *testing.T) {
 	}
 }
 
-func TestATopicMayBeCalledAsTheBrokersOwnStreams(t *testing.T) {
+func TestTopic_MayHaveTheNameOfTheBrokersOwnStreams(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	for _, name := range []string{"positions", "delayed"} {
@@ -131,30 +131,7 @@ func TestATopicMayBeCalledAsTheBrokersOwnStreams(t *testing.T) {
 	}
 }
 
-func TestAMessageAboveTheTopicsLimitIsRefused(t *testing.T) {
-	t.Parallel()
-	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", `{"max_message_bytes":1000}`)
-	large := fmt.Sprintf(`{"data":"%s"}`, strings.Repeat("x", 1001))
-	a.post(path("T", "messages"), large).refuses(http.StatusRequestEntityTooLarge, "message_too_large")
-	delayed := strings.Replace(large, "{", `{"delay":"1h",`, 1)
-	a.post(path("T", "messages"), delayed).refuses(http.StatusRequestEntityTooLarge, "message_too_large")
-	few := a.topic("few", `{"max_bytes":1100}`)
-	assert.EqualValues(t, 0, few.Settings["max_message_bytes"])
-	p := a.post(path("few", "messages"), fmt.Sprintf(`{"data":"%s"}`, strings.Repeat("x", 1050))).refuses(http.StatusRequestEntityTooLarge, "message_too_large")
-	assert.Contains(t, p.Detail, "582", "rather than to store it and have it go at once")
-	a.post(path("few", "messages"), fmt.Sprintf(`{"data":"%s","key":"%s"}`, strings.Repeat("x", 500), strings.Repeat("k", 240))).is(http.StatusCreated)
-	assert.Len(t, a.browse("few"), 1)
-	a.put(path("few"), `{"max_bytes":1100}`).is(http.StatusOK)
-	a.topic("U", "")
-	batch := fmt.Sprintf(`[{"data":"1"},{"data":"%s"}]`, strings.Repeat("x", 1<<20+1))
-	assert.Contains(t, a.post(path("U", "messages"), batch).refuses(http.StatusRequestEntityTooLarge, "message_too_large").Detail, "message 2")
-	broker := fmt.Sprintf(`{"data":"%s"}`, strings.Repeat("x", 1<<20+1))
-	a.post(path("U", "messages"), broker).refuses(http.StatusRequestEntityTooLarge, "message_too_large")
-	a.do(http.MethodPost, path("U", "messages"), strings.Repeat("x", 1<<20), "Content-Type", "text/plain").is(http.StatusCreated)
-}
-
-func TestMessagesGoWhenTheyAreOld(t *testing.T) {
+func TestTopic_MessagesGoAtTheirMaxAge(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	a.topic("T", `{"max_age":"500ms"}`)
@@ -173,7 +150,7 @@ func TestMessagesGoWhenTheyAreOld(t *testing.T) {
 	assert.Zero(t, a.describe("T", "c").Size)
 }
 
-func TestADescriptionCountsExactly(t *testing.T) {
+func TestTopic_DescriptionCountsExactly(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	made := a.topic("T", "")
@@ -207,7 +184,7 @@ func TestADescriptionCountsExactly(t *testing.T) {
 	assert.Equal(t, 2, now.Consumers)
 }
 
-func TestATopicThatIsMadeAnewHasNothingOfTheOldOne(t *testing.T) {
+func TestTopic_RecreatedHasNothingOfTheOldOne(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
 		a := startAPI(t, cfg)
@@ -223,7 +200,7 @@ func TestATopicThatIsMadeAnewHasNothingOfTheOldOne(t *testing.T) {
 	})
 }
 
-func TestAConsumerThatIsRegisteredWhileItsTopicIsDeletedIsOfTheNewOneOrGone(t *testing.T) {
+func TestTopic_ConsumerRegisteredDuringDeletionIsOfTheNewTopicOrGone(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	const names = 8
@@ -257,7 +234,7 @@ func TestAConsumerThatIsRegisteredWhileItsTopicIsDeletedIsOfTheNewOneOrGone(t *t
 	}
 }
 
-func TestAPurgeRemovesWhatItSays(t *testing.T) {
+func TestTopic_PurgeRemovesWhatItSays(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
 		a := startAPI(t, cfg)
@@ -296,7 +273,7 @@ func TestAPurgeRemovesWhatItSays(t *testing.T) {
 	})
 }
 
-func TestTheIdsOfADeletedTopicSayThatItIsGone(t *testing.T) {
+func TestTopic_IDsOfADeletedTopicSayThatItIsGone(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
 	first.topic("T", "")
@@ -341,7 +318,7 @@ func TestTheIdsOfADeletedTopicSayThatItIsGone(t *testing.T) {
 	assert.Equal(t, 0, now.Producers)
 }
 
-func TestTopicsAreListedByPrefixAndPageWhateverTheirNames(t *testing.T) {
+func TestTopic_ListHasPrefixesAndPages(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
 	list := func(query url.Values) (names []string, next string) {

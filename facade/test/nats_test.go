@@ -25,7 +25,7 @@ func connectNATS(t *testing.T, cfg broker.Config) *nats.Conn {
 	return nc
 }
 
-func TestNATSClientsAndHTTPClientsShareTopics(t *testing.T) {
+func TestNATS_ClientsShareTopicsWithHTTPClients(t *testing.T) {
 	t.Parallel()
 	cfg := natsConfig(t)
 	a := startAPI(t, cfg)
@@ -94,7 +94,7 @@ var odd = []string{
 	"\tfolded: a\r\n b",
 }
 
-func TestWhateverANATSClientPublishesIsTold(t *testing.T) {
+func TestNATS_WhateverAClientPublishesCanBeRead(t *testing.T) {
 	t.Parallel()
 	cfg := natsConfig(t)
 	a := startAPI(t, cfg)
