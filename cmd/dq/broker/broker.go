@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -21,9 +20,10 @@ import (
 	"dq/registry"
 )
 
-// A Broker is a running broker.
+// A Broker is a running broker: the storage engine, or a connection to one, and the HTTP server in front of it.
 type Broker struct {
 	cfg      Config
+	logger   *slog.Logger
 	listener net.Listener
 	engine   *engine.Server // nil if it is another process
 	conn     *nats.Conn
@@ -32,93 +32,77 @@ type Broker struct {
 	facade   *facade.Facade
 	tokens   *access.Tokens // nil: everybody may do everything
 	tls      *access.TLS    // nil: plain HTTP
-	audit    *access.Audit  // nil: none
+	audit    *access.Audit  // nil: administrative calls are not recorded
 
 	serving sync.WaitGroup
-	failed  chan error // gets the error that ended serving early
+	failed  chan error // receives the error that ended serving early
 
 	stop    sync.Once
 	stopErr error
 }
 
 // Start starts a broker and returns when it answers requests. Stop ends it.
-func Start(ctx context.Context, cfg Config, logger *slog.Logger) (_ *Broker, err error) {
-	b := &Broker{cfg: cfg, failed: make(chan error, 1)}
-	defer func() {
-		if err != nil {
-			b.release()
-		}
-	}()
-	// The port first: it is the likeliest to be taken, and quick to find out.
-	if b.listener, err = net.Listen("tcp", cfg.Addr); err != nil {
-		return nil, fmt.Errorf("listen on DQ_ADDR=%s: %w", cfg.Addr, err)
-	}
-	if err := b.openAccess(logger); err != nil {
+func Start(ctx context.Context, cfg Config, logger *slog.Logger) (*Broker, error) {
+	b := &Broker{cfg: cfg, logger: logger, failed: make(chan error, 1)}
+	if err := b.start(ctx); err != nil {
+		b.release()
 		return nil, err
 	}
-	store, err := b.connect(logger)
-	if err != nil {
-		return nil, err
-	}
-	queue, err := b.open(ctx, logger)
-	if err != nil {
-		return nil, err
-	}
-	queue.MaxMessageBytes = cfg.MaxMessageBytes
-	origins := cfg.CORSOrigins
-	if origins == "none" {
-		origins = ""
-	}
-	listener := b.listener
-	if b.tls != nil {
-		listener = tls.NewListener(listener, b.tls.Config())
-	}
-	b.facade = facade.New(queue, listener, facade.Options{
-		CORSOrigins:    origins,
-		DrainDelay:     b.cfg.DrainDelay,
-		Tokens:         b.tokens,
-		Audit:          b.audit,
-		RequestTimeout: cfg.RequestTimeout,
-		Heartbeat:      cfg.Heartbeat,
-		Sync:           b.sync(),
-		Ready:          b.ready,
-		Logger:         logger,
-	})
-	b.serving.Go(func() {
-		if err := b.facade.Serve(); err != nil {
-			b.failed <- err
-		}
-	})
-	logger.Info("dq is ready", "url", b.URL(), "data", store, "durability", string(cfg.Durability))
 	return b, nil
 }
 
-// openAccess opens what says who may use the broker.
-func (b *Broker) openAccess(logger *slog.Logger) (err error) {
+func (b *Broker) start(ctx context.Context) (err error) {
+	// Listen first: a port that is taken is the likeliest failure, and shows at once.
+	if b.listener, err = net.Listen("tcp", b.cfg.Addr); err != nil {
+		return fmt.Errorf("listen on DQ_ADDR=%s: %w", b.cfg.Addr, err)
+	}
+	if err := b.openAccess(); err != nil {
+		return err
+	}
+
+	data, err := b.openEngine()
+	if err != nil {
+		return err
+	}
+	queue, err := b.openService(ctx)
+	if err != nil {
+		return err
+	}
+
+	b.serve(queue)
+	b.logger.Info("dq is ready", "url", b.URL(), "data", data, "durability", string(b.cfg.Durability))
+	return nil
+}
+
+// openAccess opens the tokens, the certificates and the audit log, as far as they are set.
+func (b *Broker) openAccess() (err error) {
+	if b.cfg.Open {
+		b.logger.Warn("everybody who can reach this address may do everything: set DQ_TOKENS", "addr", b.cfg.Addr)
+	}
 	if b.cfg.Tokens != "" {
-		if b.tokens, err = access.Open(b.cfg.Tokens, logger); err != nil {
+		if b.tokens, err = access.Open(b.cfg.Tokens, b.logger); err != nil {
 			return fmt.Errorf("DQ_TOKENS=%s: %w", b.cfg.Tokens, err)
 		}
-	} else if !b.cfg.local() {
-		logger.Warn("everybody who can reach this address may do everything: set DQ_TOKENS", "addr", b.cfg.Addr)
 	}
+
 	if b.cfg.TLSCert != "" {
 		files := access.TLSFiles{Cert: b.cfg.TLSCert, Key: b.cfg.TLSKey, ClientCA: b.cfg.TLSClientCA}
-		if b.tls, err = access.OpenTLS(files, logger); err != nil {
-			return fmt.Errorf("DQ_TLS_CERT: %w", err)
+		if b.tls, err = access.OpenTLS(files, b.logger); err != nil {
+			return fmt.Errorf("DQ_TLS_CERT=%s: %w", b.cfg.TLSCert, err)
 		}
 	}
+
 	if b.cfg.AuditLog != "" {
-		if b.audit, err = access.OpenAudit(b.cfg.AuditLog, logger); err != nil {
+		if b.audit, err = access.OpenAudit(b.cfg.AuditLog, b.logger); err != nil {
 			return fmt.Errorf("DQ_AUDIT_LOG=%s: %w", b.cfg.AuditLog, err)
 		}
 	}
 	return nil
 }
 
-// connect connects to the engine, and starts it unless it is another process.
-// Store is where it keeps its data, in words.
-func (b *Broker) connect(logger *slog.Logger) (store string, err error) {
+// openEngine connects to the engine of DQ_NATS_URL or, without it, to one that it starts in this process. It returns
+// where the engine keeps its data, for the log.
+func (b *Broker) openEngine() (data string, err error) {
 	if b.cfg.NATSURL != "" {
 		b.conn, err = engine.Connect(b.cfg.NATSURL, nats.UserInfo(b.cfg.NATSUser, b.cfg.NATSPassword))
 		if err != nil {
@@ -126,12 +110,10 @@ func (b *Broker) connect(logger *slog.Logger) (store string, err error) {
 		}
 		return b.conn.ConnectedUrlRedacted(), nil
 	}
-	store, dir := "memory", ""
+
+	data, dir := "memory", ""
 	if b.cfg.Persist {
-		if dir, err = filepath.Abs(b.cfg.DataDir); err != nil {
-			return "", fmt.Errorf("DQ_DATA_DIR=%s: %w", b.cfg.DataDir, err)
-		}
-		store = dir
+		data, dir = b.cfg.DataDir, b.cfg.DataDir
 	}
 	b.engine, err = engine.Start(engine.Options{
 		Dir:             dir,
@@ -141,33 +123,19 @@ func (b *Broker) connect(logger *slog.Logger) (store string, err error) {
 		Addr:            b.cfg.NATSAddr,
 		User:            b.cfg.NATSUser,
 		Password:        b.cfg.NATSPassword,
-		Logger:          logger,
+		Logger:          b.logger,
 	})
 	if err != nil {
 		return "", err
 	}
+
 	b.conn, err = b.engine.Connect()
-	return store, err
+	return data, err
 }
 
-// open opens what a facade serves.
-func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*service.Service, error) {
-	store := jetstream.StoreOptions{
-		Storage:  jetstream.Memory,
-		Replicas: b.cfg.Replicas,
-		Sync:     b.sync(),
-
-		CallTimeout: b.cfg.RequestTimeout,
-	}
-	if b.engine != nil {
-		store.CheckSpace = b.engine.CheckSpace
-		store.Flush = b.engine.Flush
-		store.RemoveDeletedFiles = b.engine.RemoveDeletedFiles
-		store.Alone = b.cfg.NATSAddr == ""
-	}
-	if b.cfg.Persist {
-		store.Storage = jetstream.File
-	}
+// openService opens what the engine stores and returns the operations on it.
+func (b *Broker) openService(ctx context.Context) (*service.Service, error) {
+	store := b.storeOptions()
 	topics, err := jetstream.NewTopics(b.conn, store)
 	if err != nil {
 		return nil, err
@@ -179,35 +147,47 @@ func (b *Broker) open(ctx context.Context, logger *slog.Logger) (*service.Servic
 	if b.registry, err = registry.Open(ctx, b.conn, store.Storage, store.Replicas); err != nil {
 		return nil, err
 	}
+
+	// Nobody else may store messages before the consumers are rewound.
 	if store.Alone {
-		if err := b.rewind(ctx, consumers, logger); err != nil {
+		if err := b.rewind(ctx, consumers); err != nil {
 			return nil, err
 		}
 	}
-	if b.delayer, err = jetstream.StartDelayer(ctx, topics, logger); err != nil {
+
+	if b.delayer, err = jetstream.StartDelayer(ctx, topics, b.logger); err != nil {
 		return nil, err
 	}
-	return &service.Service{Topics: topics, Delayer: b.delayer, Consumers: consumers, Registry: b.registry}, nil
+	return &service.Service{
+		Topics:          topics,
+		Delayer:         b.delayer,
+		Consumers:       consumers,
+		Registry:        b.registry,
+		MaxMessageBytes: b.cfg.MaxMessageBytes,
+	}, nil
 }
 
-// rewind has no consumer stand behind messages that a power cut took.
-func (b *Broker) rewind(ctx context.Context, consumers *jetstream.Consumers, logger *slog.Logger) error {
-	var all []jetstream.Consumer
-	err := b.registry.EachConsumer(ctx, func(topic string, id int64, start uint64) {
-		all = append(all, jetstream.Consumer{ID: id, Topic: topic, Start: start})
-	})
-	if err != nil {
-		return err
+func (b *Broker) storeOptions() jetstream.StoreOptions {
+	store := jetstream.StoreOptions{
+		Storage:     jetstream.Memory,
+		Replicas:    b.cfg.Replicas,
+		Sync:        b.sync(),
+		CallTimeout: b.cfg.RequestTimeout,
 	}
-	rewound, err := consumers.Rewind(ctx, all)
-	if rewound > 0 {
-		logger.Warn("the newest messages of a topic are gone, as a power cut may take those of the last DQ_SYNC_INTERVAL; its consumers go on behind what is left", "consumers", rewound)
+	if b.cfg.Persist {
+		store.Storage = jetstream.File
 	}
-	return err
+
+	if b.engine != nil {
+		store.CheckSpace = b.engine.CheckSpace
+		store.Flush = b.engine.Flush
+		store.RemoveDeletedFiles = b.engine.RemoveDeletedFiles
+		store.Alone = b.cfg.NATSAddr == ""
+	}
+	return store
 }
 
-// sync brings what was stored to the disk; nil if that is not for this process
-// to do.
+// sync returns the function that syncs everything stored so far to disk, or nil if no answer has to wait for a sync.
 func (b *Broker) sync() func(context.Context) error {
 	if b.engine == nil || b.cfg.Durability != SyncAlways {
 		return nil
@@ -215,7 +195,51 @@ func (b *Broker) sync() func(context.Context) error {
 	return b.engine.Sync
 }
 
-// URL is where the broker answers.
+// rewind moves consumers back that are past the last message of their topic, because a power cut took the newest
+// messages: the next messages get the lost sequences, and would be skipped.
+func (b *Broker) rewind(ctx context.Context, consumers *jetstream.Consumers) error {
+	var all []jetstream.Consumer
+	err := b.registry.EachConsumer(ctx, func(topic string, id int64, start uint64) {
+		all = append(all, jetstream.Consumer{ID: id, Topic: topic, Start: start})
+	})
+	if err != nil {
+		return err
+	}
+
+	rewound, err := consumers.Rewind(ctx, all)
+	if rewound > 0 {
+		b.logger.Warn("lost the newest messages of a topic, most likely in a power cut, which can take those of the "+
+			"last DQ_SYNC_INTERVAL; its consumers continue after the last message that is left", "consumers", rewound)
+	}
+	return err
+}
+
+// serve starts the HTTP server in the background.
+func (b *Broker) serve(queue *service.Service) {
+	listener := b.listener
+	if b.tls != nil {
+		listener = tls.NewListener(listener, b.tls.Config())
+	}
+	b.facade = facade.New(queue, listener, facade.Options{
+		CORSOrigins:    string(b.cfg.CORSOrigins),
+		DrainDelay:     b.cfg.DrainDelay,
+		Tokens:         b.tokens,
+		Audit:          b.audit,
+		RequestTimeout: b.cfg.RequestTimeout,
+		Heartbeat:      b.cfg.Heartbeat,
+		Sync:           b.sync(),
+		Ready:          b.ready,
+		Logger:         b.logger,
+	})
+
+	b.serving.Go(func() {
+		if err := b.facade.Serve(); err != nil {
+			b.failed <- err
+		}
+	})
+}
+
+// URL returns the address at which the broker answers, such as http://127.0.0.1:5000.
 func (b *Broker) URL() string {
 	scheme := "http://"
 	if b.tls != nil {
@@ -224,12 +248,11 @@ func (b *Broker) URL() string {
 	return scheme + b.listener.Addr().String()
 }
 
-// Failed gets an error if the broker stops serving by itself.
+// Failed returns a channel that receives an error if the broker stops serving by itself.
 func (b *Broker) Failed() <-chan error { return b.failed }
 
-// Stop finishes the requests under way, within the shutdown timeout, then stops
-// the engine. It returns an error if requests had to be cut off. A further call
-// returns what the first one returned.
+// Stop lets requests in progress finish, within the shutdown timeout, and stops the engine. It returns an error if
+// requests had to be cut off. Later calls return what the first one returned.
 func (b *Broker) Stop(ctx context.Context) error {
 	b.stop.Do(func() {
 		ctx, cancel := context.WithTimeout(ctx, b.cfg.DrainDelay+b.cfg.ShutdownTimeout)
@@ -237,17 +260,20 @@ func (b *Broker) Stop(ctx context.Context) error {
 		if err := b.facade.Shutdown(ctx); err != nil {
 			b.stopErr = fmt.Errorf("requests were cut off after DQ_SHUTDOWN_TIMEOUT=%s: %w", b.cfg.ShutdownTimeout, err)
 		}
+
 		b.release()
 		b.serving.Wait()
 	})
 	return b.stopErr
 }
 
-// release frees what Start took, as far as it got.
+// release closes what Start opened, also after a start that failed halfway.
 func (b *Broker) release() {
 	if b.listener != nil {
 		_ = b.listener.Close()
 	}
+
+	// The delayer and the registry use the connection, and that the engine.
 	if b.delayer != nil {
 		b.delayer.Stop()
 	}
@@ -260,6 +286,7 @@ func (b *Broker) release() {
 	if b.engine != nil {
 		b.engine.Shutdown()
 	}
+
 	if b.tokens != nil {
 		b.tokens.Close()
 	}
@@ -271,7 +298,7 @@ func (b *Broker) release() {
 	}
 }
 
-// ready says whether the engine answers.
+// ready returns an error if the engine does not answer or has no room for new messages.
 func (b *Broker) ready(ctx context.Context) error {
 	if !b.conn.IsConnected() {
 		return errors.New("not connected to the storage engine")
@@ -281,16 +308,17 @@ func (b *Broker) ready(ctx context.Context) error {
 			return err
 		}
 	}
+
 	if err := b.conn.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("the storage engine does not answer: %w", err)
 	}
 	return nil
 }
 
-// NewLogger returns a logger that writes to w as cfg says.
+// NewLogger returns a logger that writes to w, in the format and from the level of cfg.
 func NewLogger(w io.Writer, cfg Config) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: cfg.LogLevel}
-	if cfg.LogFormat == "json" {
+	if cfg.LogFormat == LogJSON {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))

@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -19,37 +21,37 @@ import (
 	"dq/jetstream"
 )
 
-// envPrefix starts the name of every variable. PERSIST may stand without it.
+// envPrefix starts the name of every variable. PERSIST also works without it.
 const envPrefix = "DQ"
 
-// Config is everything that can be set. Each field is an environment variable.
+// Config holds the settings of a broker. Each field but the last is an environment variable.
 type Config struct {
 	Addr            string        `default:"127.0.0.1:5000" desc:"address to listen on, HOST:PORT; an empty HOST is every interface"`
 	Persist         YesNo         `envconfig:"PERSIST" default:"yes" desc:"yes: keep everything in files; no: in memory, until the broker stops"`
-	DataDir         string        `split_words:"true" default:"dq-data" desc:"directory of the files, made if it is not there"`
-	Durability      Durability    `default:"interval" desc:"interval: sync files to the disk every DQ_SYNC_INTERVAL; always: before each answer"`
-	SyncInterval    time.Duration `split_words:"true" default:"10s" desc:"time between syncs; what a power cut may take back"`
+	DataDir         string        `split_words:"true" default:"dq-data" desc:"directory of the files, created if it does not exist"`
+	Durability      Durability    `default:"interval" desc:"interval: sync files to disk every DQ_SYNC_INTERVAL; always: before each answer"`
+	SyncInterval    time.Duration `split_words:"true" default:"10s" desc:"time between syncs; a power cut can lose all since the last one"`
 	MaxMessageBytes int           `split_words:"true" default:"1048576" desc:"largest message in bytes, at most 33554432"`
-	Tokens          string        `desc:"file of the tokens that may use the broker (dq token new); none: everybody may"`
-	Open            YesNo         `default:"no" desc:"yes: listen beyond this machine without tokens, too"`
-	TLSCert         string        `envconfig:"TLS_CERT" desc:"file of the certificate to show, for https"`
-	TLSKey          string        `envconfig:"TLS_KEY" desc:"file of its key"`
-	TLSClientCA     string        `envconfig:"TLS_CLIENT_CA" desc:"file of the authorities whose client certificates count; one is asked for"`
+	Tokens          string        `desc:"file of the tokens that may use the broker (dq token new); empty: everybody may"`
+	Open            YesNo         `default:"no" desc:"yes: listen beyond this machine although DQ_TOKENS is empty"`
+	TLSCert         string        `envconfig:"TLS_CERT" desc:"certificate file; turns on HTTPS"`
+	TLSKey          string        `envconfig:"TLS_KEY" desc:"file of the certificate's private key"`
+	TLSClientCA     string        `envconfig:"TLS_CLIENT_CA" desc:"file of the authorities of client certificates; clients may present one"`
 	AuditLog        string        `split_words:"true" desc:"file to append administrative calls to"`
-	CORSOrigins     string        `split_words:"true" default:"*" desc:"origins that browsers may call from, with commas; * is any, none is none"`
-	RequestTimeout  time.Duration `split_words:"true" default:"5s" desc:"how long the broker may work on one request"`
-	ShutdownTimeout time.Duration `split_words:"true" default:"8s" desc:"how long requests under way may take to finish on SIGTERM"`
-	DrainDelay      time.Duration `split_words:"true" default:"0s" desc:"on SIGTERM: how long to go on while /readyz says no, for load balancers"`
-	Replicas        int           `default:"1" desc:"servers of a NATS cluster that hold each topic, 1 to 5"`
-	NATSURL         string        `envconfig:"NATS_URL" desc:"servers of a NATS that runs elsewhere, to use in place of the own one"`
-	NATSAddr        string        `envconfig:"NATS_ADDR" desc:"address to listen on for NATS clients, HOST:PORT; no port is open without it"`
-	NATSUser        string        `envconfig:"NATS_USER" desc:"user of NATS, needed with DQ_NATS_ADDR"`
-	NATSPassword    string        `envconfig:"NATS_PASSWORD" desc:"password of that user"`
+	CORSOrigins     Origins       `split_words:"true" default:"*" desc:"comma-separated origins allowed by CORS; *: all, none: none"`
+	RequestTimeout  time.Duration `split_words:"true" default:"5s" desc:"longest time that the broker works on one request"`
+	ShutdownTimeout time.Duration `split_words:"true" default:"8s" desc:"on SIGTERM: longest time that requests in progress may take to finish"`
+	DrainDelay      time.Duration `split_words:"true" default:"0s" desc:"on SIGTERM: time to keep serving while /readyz says no, for load balancers"`
+	Replicas        int           `default:"1" desc:"servers of a NATS cluster that store each topic, 1 to 5"`
+	NATSURL         string        `envconfig:"NATS_URL" desc:"URLs of NATS servers that run elsewhere, to use instead of the built-in one"`
+	NATSAddr        string        `envconfig:"NATS_ADDR" desc:"address to listen on for NATS clients, HOST:PORT; empty: no port is open"`
+	NATSUser        string        `envconfig:"NATS_USER" desc:"NATS user; required with DQ_NATS_ADDR"`
+	NATSPassword    string        `envconfig:"NATS_PASSWORD" desc:"password of the NATS user"`
 	LogLevel        slog.Level    `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 	LogFormat       LogFormat     `split_words:"true" default:"text" desc:"text or json"`
 
-	// Heartbeat is how long streams and sockets stay silent; 0 is the facade's own
-	// default. It is for tests, which cannot wait for that.
+	// Heartbeat is how long streams and sockets stay silent before they send a sign of life; 0 is the facade's
+	// default. Tests shorten it.
 	Heartbeat time.Duration `ignored:"true"`
 }
 
@@ -63,9 +65,10 @@ func (y *YesNo) Decode(value string) error {
 	return err
 }
 
-// Durability is when data is synced to the disk.
+// Durability says when stored data is synced to disk.
 type Durability string
 
+// The durabilities.
 const (
 	SyncInterval Durability = "interval" // in the background
 	SyncAlways   Durability = "always"   // before the answer
@@ -78,12 +81,49 @@ func (d *Durability) Decode(value string) error {
 	return err
 }
 
-// LogFormat is how log lines are written.
+// Origins lists the origins whose pages may call the broker, separated by commas; "*" allows all, "" none.
+type Origins string
+
+// Decode implements [envconfig.Decoder]. It takes "none" for no origins.
+func (o *Origins) Decode(value string) error {
+	*o = Origins(value)
+	switch value {
+	case "none":
+		*o = ""
+		return nil
+	case "", "*":
+		return nil
+	}
+
+	for origin := range strings.SplitSeq(value, ",") {
+		if !isOrigin(strings.TrimSpace(origin)) {
+			return errors.New(`want *, none, or origins such as ` +
+				`"https://example.com,https://*.example.com,http://localhost:3000"`)
+		}
+	}
+	return nil
+}
+
+// isOrigin reports whether text is a scheme and a host, which may start with "*.", and nothing else.
+func isOrigin(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Scheme != "" && u.Host != "" &&
+		!strings.Contains(strings.TrimPrefix(u.Host, "*."), "*") &&
+		strings.TrimSuffix(u.String(), "/") == u.Scheme+"://"+u.Host
+}
+
+// LogFormat says how log lines are written.
 type LogFormat string
+
+// The log formats.
+const (
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
 
 // Decode implements [envconfig.Decoder].
 func (l *LogFormat) Decode(value string) error {
-	choice, err := oneOf(value, "text", "json")
+	choice, err := oneOf(value, string(LogText), string(LogJSON))
 	*l = LogFormat(choice)
 	return err
 }
@@ -97,8 +137,8 @@ func oneOf(value string, choices ...string) (string, error) {
 	return "", fmt.Errorf("want %s", strings.Join(choices, " or "))
 }
 
-// LoadConfig reads the configuration from the environment. An error names the
-// variable. Unknown lists the variables that look like ours and are not.
+// LoadConfig reads the configuration from the environment. An error names the variable. Unknown lists the variables
+// that start with DQ_ and set nothing.
 func LoadConfig() (cfg Config, unknown []string, err error) {
 	err = envconfig.Process(envPrefix, &cfg)
 	var parse *envconfig.ParseError
@@ -112,78 +152,59 @@ func LoadConfig() (cfg Config, unknown []string, err error) {
 	if err != nil {
 		return cfg, nil, err
 	}
-	return cfg, unknownVariables(), cfg.check()
+
+	if err := cfg.check(); err != nil {
+		return cfg, nil, err
+	}
+	return cfg, unknownVariables(), cfg.resolve()
 }
 
 // check refuses values that have the right type and make no sense.
 func (c *Config) check() error {
-	refuse := func(name string, value any, want string) error {
-		return fmt.Errorf("%s_%s=%v: want %s", envPrefix, name, value, want)
+	for _, check := range []func() error{c.checkStorage, c.checkTimes, c.checkNATS, c.checkTLS, c.checkAddress} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
-	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
-		return refuse("ADDR", c.Addr, "HOST:PORT")
-	}
+	return nil
+}
+
+// refuse returns the error for a variable, named without its prefix.
+func refuse(name, value, want string) error {
+	return fmt.Errorf("%s_%s=%s: want %s", envPrefix, name, value, want)
+}
+
+func (c *Config) checkStorage() error {
 	if bool(c.Persist) && c.DataDir == "" {
 		return refuse("DATA_DIR", c.DataDir, "a directory")
 	}
 	if c.MaxMessageBytes < 1 || c.MaxMessageBytes > jetstream.MaxMessageBytes {
-		return refuse("MAX_MESSAGE_BYTES", c.MaxMessageBytes, fmt.Sprintf("1 to %d", jetstream.MaxMessageBytes))
-	}
-	if c.DrainDelay < 0 {
-		return refuse("DRAIN_DELAY", c.DrainDelay, "0s or more")
-	}
-	if err := c.checkOrigins(refuse); err != nil {
-		return err
+		return refuse("MAX_MESSAGE_BYTES", strconv.Itoa(c.MaxMessageBytes), fmt.Sprintf("1 to %d", jetstream.MaxMessageBytes))
 	}
 	if c.Replicas < 1 || c.Replicas > jetstream.MaxReplicas {
-		return refuse("REPLICAS", c.Replicas, fmt.Sprintf("1 to %d", jetstream.MaxReplicas))
+		return refuse("REPLICAS", strconv.Itoa(c.Replicas), fmt.Sprintf("1 to %d", jetstream.MaxReplicas))
 	}
-	if err := c.checkNATS(refuse); err != nil {
-		return err
-	}
-	if (c.TLSCert == "") != (c.TLSKey == "") {
-		return refuse("TLS_CERT", c.TLSCert, "DQ_TLS_KEY with it, and neither without the other")
-	}
-	if c.TLSClientCA != "" && c.TLSCert == "" {
-		return refuse("TLS_CLIENT_CA", c.TLSClientCA, "DQ_TLS_CERT and DQ_TLS_KEY with it")
-	}
-	if !c.local() && c.Tokens == "" && !bool(c.Open) {
-		return refuse("ADDR", c.Addr, "an address of this machine only, such as 127.0.0.1:5000, or DQ_TOKENS, or DQ_OPEN=yes to let everybody in who can reach it")
-	}
+	return nil
+}
+
+func (c *Config) checkTimes() error {
 	for name, d := range map[string]time.Duration{
 		"SYNC_INTERVAL":    c.SyncInterval,
 		"REQUEST_TIMEOUT":  c.RequestTimeout,
 		"SHUTDOWN_TIMEOUT": c.ShutdownTimeout,
 	} {
 		if d <= 0 {
-			return refuse(name, d, "a duration above zero, such as 10s")
+			return refuse(name, d.String(), "a duration above zero, such as 10s")
 		}
+	}
+
+	if c.DrainDelay < 0 {
+		return refuse("DRAIN_DELAY", c.DrainDelay.String(), "0s or more")
 	}
 	return nil
 }
 
-// local reports whether only this machine can reach the broker.
-func (c *Config) local() bool {
-	host, _, err := net.SplitHostPort(c.Addr)
-	ip := net.ParseIP(host)
-	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
-}
-
-func (c *Config) checkOrigins(refuse func(name string, value any, want string) error) error {
-	if c.CORSOrigins == "*" || c.CORSOrigins == "none" || c.CORSOrigins == "" {
-		return nil
-	}
-	for origin := range strings.SplitSeq(c.CORSOrigins, ",") {
-		u, err := url.Parse(strings.TrimSpace(origin))
-		if err != nil || u.Scheme == "" || u.Host == "" || strings.Contains(strings.TrimPrefix(u.Host, "*."), "*") ||
-			strings.TrimSuffix(u.String(), "/") != u.Scheme+"://"+u.Host {
-			return refuse("CORS_ORIGINS", c.CORSOrigins, `*, none, or origins such as "https://example.com,https://*.example.com,http://localhost:3000"`)
-		}
-	}
-	return nil
-}
-
-func (c *Config) checkNATS(refuse func(name string, value any, want string) error) error {
+func (c *Config) checkNATS() error {
 	if c.NATSAddr == "" {
 		return nil
 	}
@@ -191,20 +212,59 @@ func (c *Config) checkNATS(refuse func(name string, value any, want string) erro
 		return refuse("NATS_ADDR", c.NATSAddr, "HOST:PORT")
 	}
 	if c.NATSUser == "" || c.NATSPassword == "" {
-		return refuse("NATS_ADDR", c.NATSAddr, "DQ_NATS_USER and DQ_NATS_PASSWORD set too: the port is not opened to everybody")
+		return refuse("NATS_ADDR", c.NATSAddr,
+			"DQ_NATS_USER and DQ_NATS_PASSWORD set too: the port is not opened to everybody")
 	}
 	if c.NATSURL != "" {
-		return refuse("NATS_ADDR", c.NATSAddr, "not both of it and DQ_NATS_URL: NATS clients connect to that server itself")
+		return refuse("NATS_ADDR", c.NATSAddr,
+			"DQ_NATS_URL unset: NATS clients connect to the servers of DQ_NATS_URL themselves")
 	}
 	return nil
 }
 
-// clientVariables are those of the commands rather than of the broker.
+func (c *Config) checkTLS() error {
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return refuse("TLS_CERT", c.TLSCert, "DQ_TLS_CERT and DQ_TLS_KEY both set, or neither")
+	}
+	if c.TLSClientCA != "" && c.TLSCert == "" {
+		return refuse("TLS_CLIENT_CA", c.TLSClientCA, "DQ_TLS_CERT and DQ_TLS_KEY set too")
+	}
+	return nil
+}
+
+func (c *Config) checkAddress() error {
+	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+		return refuse("ADDR", c.Addr, "HOST:PORT")
+	}
+	if c.needsOpen() && !bool(c.Open) {
+		return refuse("ADDR", c.Addr, "an address of this machine only, such as 127.0.0.1:5000, or DQ_TOKENS, "+
+			"or DQ_OPEN=yes to let everybody in who can reach it")
+	}
+	return nil
+}
+
+// needsOpen reports whether other machines can reach the address and no token protects it.
+func (c *Config) needsOpen() bool {
+	host, _, _ := net.SplitHostPort(c.Addr)
+	loopback := host == "localhost" || net.ParseIP(host).IsLoopback()
+	return !loopback && c.Tokens == ""
+}
+
+// resolve fills in what follows from other settings or from this machine.
+func (c *Config) resolve() (err error) {
+	c.Open = YesNo(c.needsOpen()) // without effect elsewhere
+
+	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
+		return fmt.Errorf("DQ_DATA_DIR=%s: %w", c.DataDir, err)
+	}
+	return nil
+}
+
+// clientVariables are the variables that the commands read, not the broker.
 var clientVariables = []string{BrokerVariable, TokenVariable}
 
-// unknownVariables are the variables with our prefix that set nothing, most
-// likely misspelt. They are no error: a cluster manager sets some for every
-// service, and dq may be one's name.
+// unknownVariables returns the variables with our prefix that set nothing and are most likely misspelt. They are no
+// error: Kubernetes sets variables named after each service, and a service may be called dq.
 func unknownVariables() []string {
 	known := make(map[string]bool)
 	var names bytes.Buffer
@@ -212,6 +272,7 @@ func unknownVariables() []string {
 	for name := range strings.Lines(names.String()) {
 		known[strings.TrimSpace(name)] = true
 	}
+
 	var unknown []string
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
@@ -222,15 +283,13 @@ func unknownVariables() []string {
 	return unknown
 }
 
-// BrokerVariable names the variable that tells the commands which broker to
-// talk to.
+// BrokerVariable names the variable that tells the commands which broker to talk to.
 const BrokerVariable = "DQ_BROKER"
 
-// TokenVariable names the variable with the token that the commands show it.
+// TokenVariable names the variable that holds the token which the commands show to the broker.
 const TokenVariable = "DQ_TOKEN"
 
-// Usage writes the table of all variables in Markdown, which also reads well on
-// a terminal.
+// Usage writes the table of all variables in Markdown, which also reads well on a terminal.
 func Usage(w io.Writer) error {
 	const table = "| variable\t| default\t| meaning\t|\n| ---\t| ---\t| ---\t|\n" +
 		"{{range .}}| {{usage_key .}}\t| {{usage_default .}}\t| {{usage_description .}}\t|\n{{end}}"

@@ -1,4 +1,3 @@
-// Package broker wires a whole broker together in one process: its
-// configuration from the environment, the engine, the registry and the facade.
-// It is the one place that starts and stops things.
+// Package broker runs a whole broker in one process: it reads the configuration from the environment and starts and
+// stops the engine, the registry and the facade.
 package broker
