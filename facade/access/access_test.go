@@ -14,11 +14,11 @@ import (
 	"dq/facade/access"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+// timeout is how long a test waits for what must happen.
+const timeout = 20 * time.Second
 
-// journal is a logger whose lines a test can wait for.
-type journal struct {
+// testLog is a logger whose lines a test can wait for.
+type testLog struct {
 	*slog.Logger
 	lines chan string
 
@@ -26,39 +26,43 @@ type journal struct {
 	all bytes.Buffer
 }
 
-func newJournal() *journal {
-	j := &journal{lines: make(chan string, 1000)}
-	j.Logger = slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	return j
+func newTestLog() *testLog {
+	l := &testLog{lines: make(chan string, 1000)}
+	l.Logger = slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return l
 }
 
-func (j *journal) Write(line []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.all.Write(line)
-	j.lines <- string(line)
+// Write keeps a line of the log.
+func (l *testLog) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	l.all.Write(line)
+	l.lines <- string(line)
 	return len(line), nil
 }
 
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.all.String()
+// String returns all lines so far.
+func (l *testLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return l.all.String()
 }
 
 // next waits for a line.
-func (j *journal) next(t *testing.T) string {
+func (l *testLog) next(t *testing.T) string {
 	t.Helper()
 	select {
-	case line := <-j.lines:
+	case line := <-l.lines:
 		return line
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		require.FailNow(t, "nothing was logged")
 		return ""
 	}
 }
 
-// replace puts content at path as editors do, in one step.
+// replace replaces the file at path by a rename, as editors do.
 func replace(t *testing.T, path string, content []byte) {
 	t.Helper()
 	next := filepath.Join(filepath.Dir(path), ".next")
@@ -66,7 +70,7 @@ func replace(t *testing.T, path string, content []byte) {
 	require.NoError(t, os.Rename(next, path))
 }
 
-// entry makes a token and its entry.
+// entry makes a token and its entry with these grants.
 func entry(t *testing.T, name string, grants ...string) (token string, e access.Entry) {
 	t.Helper()
 	e.Name = name
@@ -81,12 +85,12 @@ func entry(t *testing.T, name string, grants ...string) (token string, e access.
 
 func encode(t *testing.T, entries ...access.Entry) []byte {
 	t.Helper()
-	data, err := access.Encode(access.File{Tokens: entries})
+	data, err := access.File{Tokens: entries}.Encode()
 	require.NoError(t, err)
 	return data
 }
 
-// open opens a new file of tokens.
+// open writes a file of tokens with these entries and opens it.
 func open(t *testing.T, logger *slog.Logger, entries ...access.Entry) (*access.Tokens, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tokens.json")

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Audit is the log of administrative calls: a file with a JSON object a line,
-// that only its owner may read. It may be renamed at any time to rotate it; the
-// next call makes a new one. All methods are safe for concurrent use.
+// Audit writes the log of administrative calls: a file with one JSON object a line,
+// which only its owner may read. To rotate it, rename it at any time; the next call
+// creates a new one. All methods are safe for concurrent use.
 type Audit struct {
 	path   string
 	logger *slog.Logger
@@ -20,17 +20,17 @@ type Audit struct {
 	file *os.File
 }
 
-// Call is an administrative call.
+// Call describes an administrative call and its result.
 type Call struct {
-	Principal string // the name of who called
-	Remote    string // the address of who called
-	Operation string // such as "delete_topic"
-	Topic     string // "" if it was on none
-	Code      string // what came of it: "ok", or the code of the error
+	Principal string // the name of the caller
+	Remote    string // the address of the caller, HOST:PORT
+	Operation string // the method and the route, such as "DELETE /v1/topics/:topic"
+	Topic     string // "" if the call was about no topic
+	Code      string // "ok", or the code of the error that was the answer
 }
 
-// OpenAudit opens the file at path, to append to it. Logger gets what could not
-// be written there.
+// OpenAudit opens the file at path, to append to it, and creates it if it does not
+// exist. Calls that cannot be written there go to logger.
 func OpenAudit(path string, logger *slog.Logger) (*Audit, error) {
 	a := &Audit{path: path, logger: logger}
 	if err := a.open(); err != nil {
@@ -47,41 +47,47 @@ func (a *Audit) open() (err error) {
 	return nil
 }
 
-// Record writes a call. One that cannot be written goes to the logger instead.
+// Record writes a call. If that fails, the call goes to the logger instead.
 func (a *Audit) Record(c Call) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+
 	record := slog.NewRecord(time.Now().UTC(), slog.LevelInfo, c.Operation, 0)
-	record.AddAttrs(slog.String("principal", c.Principal), slog.String("remote", c.Remote), slog.String("topic", c.Topic), slog.String("code", c.Code))
-	err := a.follow()
+	record.AddAttrs(
+		slog.String("principal", c.Principal), slog.String("remote", c.Remote),
+		slog.String("topic", c.Topic), slog.String("code", c.Code),
+	)
+	err := a.reopenIfMoved()
 	if err == nil {
 		err = slog.NewJSONHandler(a.file, auditFormat).Handle(context.Background(), record)
 	}
 	if err != nil {
-		a.logger.Error("a call could not be written to the audit log", "call", c, "error", err)
+		a.logger.Error("writing a call to the audit log failed", "call", c, "error", err)
 	}
 }
 
+// auditFormat leaves out the level and calls the message the operation.
 var auditFormat = &slog.HandlerOptions{ReplaceAttr: func(_ []string, attr slog.Attr) slog.Attr {
 	switch attr.Key {
 	case slog.LevelKey:
-		return slog.Attr{} // all are the same
+		return slog.Attr{} // the same in every record
 	case slog.MessageKey:
 		attr.Key = "operation"
 	}
 	return attr
 }}
 
-// follow makes a new file if the one that is open was renamed or removed. It
-// looks each time: administrative calls are rare.
-func (a *Audit) follow() error {
+// reopenIfMoved creates a new file if the open one was renamed or removed. It runs
+// before every record: administrative calls are rare.
+func (a *Audit) reopenIfMoved() error {
 	open, err := a.file.Stat()
 	if err == nil {
-		var there os.FileInfo
-		if there, err = os.Stat(a.path); err == nil && os.SameFile(open, there) {
+		var atPath os.FileInfo
+		if atPath, err = os.Stat(a.path); err == nil && os.SameFile(open, atPath) {
 			return nil
 		}
 	}
+
 	_ = a.file.Close()
 	return a.open()
 }
@@ -90,5 +96,6 @@ func (a *Audit) follow() error {
 func (a *Audit) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+
 	return a.file.Close()
 }

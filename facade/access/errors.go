@@ -6,17 +6,18 @@ import (
 	"time"
 )
 
-// Reason is why a request has no principal.
+// Reason says why a request has no principal.
 type Reason string
 
+// The reasons.
 const (
-	Missing   Reason = "missing"   // there is neither a token nor a client certificate
-	Malformed Reason = "malformed" // the header is none with a bearer token
-	Unknown   Reason = "unknown"   // no entry of the file is for it
-	Expired   Reason = "expired"   // its entry is, and ended
+	Missing   Reason = "missing"   // neither a token nor a client certificate came with it
+	Malformed Reason = "malformed" // the Authorization header has no bearer token
+	Unknown   Reason = "unknown"   // no entry of the file has this token or certificate
+	Expired   Reason = "expired"   // the entry of the token or certificate has expired
 )
 
-// UnauthenticatedError is a request of nobody known: HTTP 401, code
+// UnauthenticatedError reports a request whose sender is not known: HTTP 401, code
 // "unauthenticated". It never holds what the client sent.
 type UnauthenticatedError struct{ Reason Reason }
 
@@ -25,15 +26,17 @@ func (e *UnauthenticatedError) Error() string {
 	case Missing:
 		return "this broker asks for a token: send the header Authorization: Bearer TOKEN"
 	case Malformed:
-		return fmt.Sprintf("the Authorization header is not Bearer TOKEN with a token of %d to %d characters without spaces, as dq token new makes them", minToken, maxToken)
+		return fmt.Sprintf("the Authorization header is not Bearer TOKEN with a token of %d to %d characters "+
+			"without spaces, as dq token new makes them", minTokenLength, maxTokenLength)
 	case Expired:
 		return "the token or client certificate has expired: ask for a new one"
 	}
-	return "this broker does not know the token or client certificate: it is misspelt, was revoked, or is another broker's"
+	return "this broker does not know the token or client certificate: " +
+		"it is misspelt, was revoked, or is another broker's"
 }
 
-// Challenge is the value of the header WWW-Authenticate that has to go with the
-// answer (RFC 6750).
+// Challenge returns the value of the WWW-Authenticate header, which the answer must
+// have (RFC 6750).
 func (e *UnauthenticatedError) Challenge() string {
 	if e.Reason == Missing {
 		return `Bearer realm="dq"`
@@ -41,13 +44,13 @@ func (e *UnauthenticatedError) Challenge() string {
 	return `Bearer realm="dq", error="invalid_token"`
 }
 
-// HiddenError is a topic that no grant of the token names. The answer must be
-// that of a topic which is not there: HTTP 404, code "topic_not_found".
+// HiddenError reports a topic that no grant of the token names. The answer must be
+// that of a topic which does not exist: HTTP 404, code "topic_not_found".
 type HiddenError struct{ Topic string }
 
 func (e *HiddenError) Error() string { return fmt.Sprintf("Topic:%s does not exist", e.Topic) }
 
-// ForbiddenError is a call without the scope that it needs: HTTP 403, code
+// ForbiddenError reports a call without the scope that it needs: HTTP 403, code
 // "forbidden".
 type ForbiddenError struct {
 	Principal string
@@ -64,11 +67,13 @@ func (e *ForbiddenError) Error() string {
 	if e.Topic == "" {
 		on = `every topic, granted as "*"`
 	}
+
 	return fmt.Sprintf("%s may not do this: it needs the scope %s on %s", e.Principal, strings.Join(scopes, " or "), on)
 }
 
-// RateError is a request above a rate of its token: HTTP 429, code
-// "rate_limited", and RetryAfter as Retry-After, in whole seconds rounded up.
+// RateError reports a request above a rate of its token: HTTP 429, code
+// "rate_limited". The answer has RetryAfter in its Retry-After header, in whole
+// seconds rounded up.
 type RateError struct {
 	What       string // "requests" or "bytes"
 	PerSecond  float64
@@ -76,17 +81,19 @@ type RateError struct {
 }
 
 func (e *RateError) Error() string {
-	return fmt.Sprintf("the token may take %g %s a second, and has: try again in %s", e.PerSecond, e.What, e.RetryAfter.Round(time.Millisecond))
+	return fmt.Sprintf("the token may take %g %s a second, and has: try again in %s",
+		e.PerSecond, e.What, e.RetryAfter.Round(time.Millisecond))
 }
 
-// QuotaError is a topic or consumer more than the token may have: HTTP 429, code
-// "quota_exceeded". Only a deletion helps, so Retry-After may well be a minute.
+// QuotaError reports one topic or consumer more than the token may have: HTTP 429,
+// code "quota_exceeded". Only a deletion helps, so Retry-After can be a minute.
 type QuotaError struct {
 	What  string // "topics" or "consumers"
 	Limit int
-	Count int
+	Count int // how many exist
 }
 
 func (e *QuotaError) Error() string {
-	return fmt.Sprintf("the token may have %d %s on the topics of its grants, and there are %d: delete some first", e.Limit, e.What, e.Count)
+	return fmt.Sprintf("the token may have %d %s on the topics of its grants, and there are %d: delete some first",
+		e.Limit, e.What, e.Count)
 }

@@ -10,72 +10,75 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// minByteBurst is the least that a token may take at once after a pause, in
-// bytes: the bucket of a low rate would be filled by less than one message.
+// minByteBurst is the smallest burst of a limit on bytes. With a low rate, the
+// bytes of a second would be fewer than those of one message.
 const minByteBurst = 64 << 10
 
-// account is what a principal has taken. It outlives changes of the file.
+// account counts what a principal has used. It outlives changes of the file.
 type account struct {
 	limits            Limits
 	topics, consumers Quota
 
-	mu              sync.Mutex    // makes looking at both and taking from both one step
+	mu              sync.Mutex    // makes checking both limiters and taking from both one step
 	requests, bytes *rate.Limiter // nil: no limit
 }
 
 func newAccount(l Limits) *account {
 	return &account{
 		limits:    l,
-		topics:    Quota{what: "topics", most: l.MaxTopics, turn: semaphore.NewWeighted(1)},
-		consumers: Quota{what: "consumers", most: l.MaxConsumers, turn: semaphore.NewWeighted(1)},
+		topics:    Quota{what: "topics", limit: l.MaxTopics, turn: semaphore.NewWeighted(1)},
+		consumers: Quota{what: "consumers", limit: l.MaxConsumers, turn: semaphore.NewWeighted(1)},
 		requests:  newLimiter(l.RequestsPerSecond, 1),
 		bytes:     newLimiter(l.BytesPerSecond, minByteBurst),
 	}
 }
 
-// newLimiter lets a second's worth through at once, and burst at least.
-func newLimiter(perSecond *float64, burst int) *rate.Limiter {
+// newLimiter makes a limiter whose burst is one second's worth, but at least
+// minBurst.
+func newLimiter(perSecond *float64, minBurst int) *rate.Limiter {
 	if perSecond == nil {
 		return nil
 	}
-	return rate.NewLimiter(rate.Limit(*perSecond), max(burst, int(math.Ceil(*perSecond))))
+	return rate.NewLimiter(rate.Limit(*perSecond), max(minBurst, int(math.Ceil(*perSecond))))
 }
 
 func (a *account) take(now time.Time, size int) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+
 	if wait := untilOne(a.requests, now); wait > 0 {
 		return &RateError{"requests", *a.limits.RequestsPerSecond, wait}
 	}
 	if wait := untilOne(a.bytes, now); wait > 0 {
 		return &RateError{"bytes", *a.limits.BytesPerSecond, wait}
 	}
-	owe(a.requests, now, 1)
-	owe(a.bytes, now, size)
+
+	takeDebt(a.requests, now, 1)
+	takeDebt(a.bytes, now, size)
 	return nil
 }
 
 func (a *account) charge(now time.Time, size int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	owe(a.bytes, now, size)
+	takeDebt(a.bytes, now, size)
 }
 
-// untilOne is how long it takes until there is one for l to give.
+// untilOne returns how long it takes until l has one token.
 func untilOne(l *rate.Limiter, now time.Time) time.Duration {
 	if l == nil {
 		return 0
 	}
 	missing := 1 - l.TokensAt(now)
-	if missing <= 1e-9 { // what is left over of sums of fractions
+	if missing <= 1e-9 { // a rounding error
 		return 0
 	}
 	return max(1, time.Duration(missing/float64(l.Limit())*float64(time.Second)))
 }
 
-// owe takes n, more than there are if need be. A limiter lets at most a burst be
-// reserved at once.
-func owe(l *rate.Limiter, now time.Time, n int) {
+// takeDebt takes n tokens of l, even if it has fewer: later requests wait for the
+// rest. A limiter allows reservations of at most one burst, so it makes several.
+func takeDebt(l *rate.Limiter, now time.Time, n int) {
 	if l == nil {
 		return
 	}
@@ -84,32 +87,35 @@ func owe(l *rate.Limiter, now time.Time, n int) {
 	}
 }
 
-// A Quota bounds how many topics or consumers a token may have.
+// Quota limits how many topics or consumers a token may have.
 type Quota struct {
-	what string
-	most *int // nil: no limit
-	turn *semaphore.Weighted
+	what  string
+	limit *int // nil: no limit
+	turn  *semaphore.Weighted
 }
 
-// Do calls create if count returns less than the limit, and returns a
-// [*QuotaError] if it does not. Count is not called where there is no limit. Of
-// the calls with one token only one at a time is here, so that a broker never
-// makes more than the limit, however many come at once; several brokers
-// together may exceed it by one less than they are.
-func (q *Quota) Do(ctx context.Context, count func(context.Context) (int, error), create func(context.Context) error) error {
-	if q.most == nil {
+// Do calls create if count returns less than the limit. Without a limit it does not
+// call count. Calls for one token run one after the other, so that a broker never
+// creates more than the limit, however many calls come at once; n brokers together
+// may exceed it by n-1. Errors: [*QuotaError] if the limit is reached, that of ctx,
+// and those of count and create.
+func (q *Quota) Do(
+	ctx context.Context, count func(context.Context) (int, error), create func(context.Context) error,
+) error {
+	if q.limit == nil {
 		return create(ctx)
 	}
 	if err := q.turn.Acquire(ctx, 1); err != nil {
 		return err
 	}
 	defer q.turn.Release(1)
+
 	n, err := count(ctx)
 	if err != nil {
 		return err
 	}
-	if n >= *q.most {
-		return &QuotaError{q.what, *q.most, n}
+	if n >= *q.limit {
+		return &QuotaError{q.what, *q.limit, n}
 	}
 	return create(ctx)
 }

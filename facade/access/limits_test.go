@@ -22,7 +22,7 @@ func limited(t *testing.T, limits access.Limits) *access.Principal {
 	return authenticated(t, token, e)
 }
 
-// took counts the requests of size bytes that are let in until one is not.
+// took counts the requests of size bytes that are accepted until one is refused.
 func took(t *testing.T, p *access.Principal, size int) (n int, refused *access.RateError) {
 	t.Helper()
 	for {
@@ -35,7 +35,7 @@ func took(t *testing.T, p *access.Principal, size int) (n int, refused *access.R
 	}
 }
 
-func TestRequestsAreLimitedAndToldWhenToComeAgain(t *testing.T) {
+func TestLimits_RequestsAreRefusedUntilRetryAfter(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		rate  float64
@@ -47,17 +47,21 @@ func TestRequestsAreLimitedAndToldWhenToComeAgain(t *testing.T) {
 		{0.1, 1, 10 * time.Second},
 	} {
 		p := limited(t, access.Limits{RequestsPerSecond: &test.rate})
+
 		synctest.Test(t, func(t *testing.T) {
 			n, refused := took(t, p, 1<<30)
+
 			assert.Equal(t, test.burst, n)
 			assert.Equal(t, "requests", refused.What)
 			assert.Equal(t, test.wait, refused.RetryAfter.Round(time.Microsecond))
-			// Those that are refused cost nothing, and who waits as told gets in.
+
+			// A refused request costs nothing: after RetryAfter the next one is accepted.
 			_, refused = took(t, p, 0)
 			time.Sleep(refused.RetryAfter + time.Microsecond)
 			n, _ = took(t, p, 0)
 			assert.Equal(t, 1, n)
-			// In the long run the rate is kept.
+
+			// In the long run the rate holds.
 			n = 0
 			for range 100 {
 				time.Sleep(time.Duration(float64(time.Second) / test.rate))
@@ -69,49 +73,54 @@ func TestRequestsAreLimitedAndToldWhenToComeAgain(t *testing.T) {
 	}
 }
 
-func TestBytesAreLimitedAndALargeMessageIsPaidForAfterwards(t *testing.T) {
+func TestLimits_LargeMessageDelaysLaterOnes(t *testing.T) {
 	t.Parallel()
 	rate := 1e6
 	p := limited(t, access.Limits{BytesPerSecond: &rate})
+
 	synctest.Test(t, func(t *testing.T) {
 		require.NoError(t, p.Take(31e6), "no size is impossible")
 		_, refused := took(t, p, 0)
 		assert.Equal(t, "bytes", refused.What)
-		assert.InDelta(t, 30, refused.RetryAfter.Seconds(), 0.01, "a second's worth was there")
+		assert.InDelta(t, 30, refused.RetryAfter.Seconds(), 0.01, "the bytes of one second were free")
+
 		time.Sleep(29 * time.Second)
 		require.Error(t, p.Take(1))
 		time.Sleep(2 * time.Second)
 		require.NoError(t, p.Take(1e6))
+
 		p.Charge(5e6)
 		_, refused = took(t, p, 0)
 		assert.InDelta(t, 5, refused.RetryAfter.Seconds(), 0.01, "what is sent counts too")
 	})
 }
 
-func TestConcurrentRequestsAreCountedEachOnce(t *testing.T) {
+func TestLimits_ConcurrentRequestsCountOnceEach(t *testing.T) {
 	t.Parallel()
 	rate := 50.0
 	p := limited(t, access.Limits{RequestsPerSecond: &rate})
+
 	synctest.Test(t, func(t *testing.T) { // the clock stands still
-		var let atomic.Int64
+		var accepted atomic.Int64
 		var all sync.WaitGroup
 		for range 20 {
 			all.Go(func() {
 				for range 50 {
 					if p.Take(0) == nil {
-						let.Add(1)
+						accepted.Add(1)
 					}
 				}
 			})
 		}
 		all.Wait()
-		assert.EqualValues(t, 50, let.Load())
+
+		assert.EqualValues(t, 50, accepted.Load())
 	})
 }
 
-func TestAChangeOfTheFileGivesNobodyNewRequests(t *testing.T) {
+func TestLimits_ChangedFileGivesNoNewRequests(t *testing.T) {
 	t.Parallel()
-	log := newJournal()
+	log := newTestLog()
 	rate := 0.001
 	token, e := entry(t, "a", "x=consume")
 	e.Limits.RequestsPerSecond = &rate
@@ -122,23 +131,26 @@ func TestAChangeOfTheFileGivesNobodyNewRequests(t *testing.T) {
 		return p
 	}
 	require.NoError(t, authenticate().Take(0))
+
 	e.Grants[0].Topics = "y"
 	replace(t, path, encode(t, e))
 	log.next(t)
 	require.Error(t, authenticate().Take(0))
+
 	rate = 0.002
 	replace(t, path, encode(t, e))
 	log.next(t)
-	require.NoError(t, authenticate().Take(0), "other limits count anew")
+	require.NoError(t, authenticate().Take(0), "other limits start a new count")
 }
 
-func TestAQuotaHoldsHoweverManyComeAtOnce(t *testing.T) {
+func TestLimits_QuotaHoldsForConcurrentCalls(t *testing.T) {
 	t.Parallel()
 	most := 5
 	p := limited(t, access.Limits{MaxTopics: &most})
 	var topics, refusals atomic.Int64
 	count := func(context.Context) (int, error) { return int(topics.Load()), nil }
 	create := func(context.Context) error { topics.Add(1); return nil }
+
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
@@ -150,11 +162,12 @@ func TestAQuotaHoldsHoweverManyComeAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
+
 	assert.EqualValues(t, 5, topics.Load())
 	assert.EqualValues(t, 45, refusals.Load())
 }
 
-func TestAQuotaCountsOnlyWhereThereIsALimit(t *testing.T) {
+func TestLimits_QuotaCountsOnlyWithALimit(t *testing.T) {
 	t.Parallel()
 	none := 0
 	p := limited(t, access.Limits{MaxTopics: &none})
@@ -162,27 +175,29 @@ func TestAQuotaCountsOnlyWhereThereIsALimit(t *testing.T) {
 	count := func(context.Context) (int, error) { return 0, fail }
 	var created int
 	create := func(context.Context) error { created++; return nil }
+
 	require.NoError(t, p.Consumers().Do(t.Context(), count, create))
 	require.ErrorIs(t, p.Topics().Do(t.Context(), count, create), fail)
+
 	var over *access.QuotaError
-	require.ErrorAs(t, p.Topics().Do(t.Context(), func(context.Context) (int, error) { return 0, nil }, create), &over, "0 is none at all")
+	countNone := func(context.Context) (int, error) { return 0, nil }
+	require.ErrorAs(t, p.Topics().Do(t.Context(), countNone, create), &over, "a limit of 0 allows none")
 	assert.Equal(t, 1, created)
 }
 
-func TestWhoWaitsForAQuotaStopsWithItsRequest(t *testing.T) {
+func TestLimits_WaitForAQuotaEndsWithTheRequest(t *testing.T) {
 	t.Parallel()
 	most := 5
 	p := limited(t, access.Limits{MaxConsumers: &most})
-	none := func(context.Context) (int, error) { return 0, nil }
-	require.NoError(t, p.Consumers().Do(t.Context(), none, func(context.Context) error {
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		return assertCanceled(t, p.Consumers().Do(ctx, none, nil))
-	}))
-}
+	countNone := func(context.Context) (int, error) { return 0, nil }
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
 
-func assertCanceled(t *testing.T, err error) error {
-	t.Helper()
-	assert.ErrorIs(t, err, context.Canceled)
-	return nil
+	var waiting error
+	require.NoError(t, p.Consumers().Do(t.Context(), countNone, func(context.Context) error {
+		waiting = p.Consumers().Do(canceled, countNone, nil)
+		return nil
+	}))
+
+	assert.ErrorIs(t, waiting, context.Canceled)
 }

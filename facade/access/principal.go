@@ -2,11 +2,12 @@ package access
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
-// A Principal is somebody who makes requests: the holder of a token or of a
-// client certificate. It does not change; a change of the file makes others.
+// Principal makes requests: it holds a token or a client certificate. A principal
+// never changes; when the file of tokens changes, new ones take its place.
 type Principal struct {
 	name    string
 	hash    [hashSize]byte
@@ -16,8 +17,8 @@ type Principal struct {
 	account *account
 }
 
-// Anyone is who makes every request to a broker without access control. It may
-// do everything.
+// Anyone makes every request to a broker without access control. It may do
+// everything.
 var Anyone = &Principal{
 	name:    "anyone",
 	grants:  []Grant{{Topics: everything, Scopes: scopes}},
@@ -27,40 +28,63 @@ var Anyone = &Principal{
 // everything is the pattern of all topics.
 const everything = "*"
 
-// Name is that of the entry, for logs. It is no secret.
+// Name returns the name of the principal's entry, for logs. It is no secret.
 func (p *Principal) Name() string { return p.name }
 
-// String is the name, so that nothing else gets into a log.
+// String returns the name, so that nothing else gets into a log.
 func (p *Principal) String() string { return p.name }
 
 // Allows reports whether p has the scope on topic.
 func (p *Principal) Allows(scope Scope, topic string) bool {
-	return p.any(func(g Grant) bool { return slices.Contains(g.Scopes, scope) && Match(g.Topics, topic) })
+	return p.hasGrant(func(g Grant) bool { return slices.Contains(g.Scopes, scope) && Match(g.Topics, topic) })
 }
 
-// Sees reports whether any grant names topic, with whichever scope. Lists and
-// counts must be of such topics only.
+// Sees reports whether a grant names topic, with any scope. Lists and counts must
+// leave out all other topics.
 func (p *Principal) Sees(topic string) bool {
-	return p.any(func(g Grant) bool { return Match(g.Topics, topic) })
+	return p.hasGrant(func(g Grant) bool { return Match(g.Topics, topic) })
 }
 
-// AllowsAny reports whether p has the scope on some topics.
+// AllowsAny reports whether p has the scope on at least one pattern of topics.
 func (p *Principal) AllowsAny(scope Scope) bool {
-	return p.any(func(g Grant) bool { return slices.Contains(g.Scopes, scope) })
+	return p.hasGrant(func(g Grant) bool { return slices.Contains(g.Scopes, scope) })
 }
 
 // AllowsAll reports whether p has the scope on every topic, by a grant on "*".
-// Calls that tell of the whole broker, such as its metrics, need that.
+// Calls about the whole broker, such as its metrics, need that.
 func (p *Principal) AllowsAll(scope Scope) bool {
-	return p.any(func(g Grant) bool { return g.Topics == everything && slices.Contains(g.Scopes, scope) })
+	return p.hasGrant(func(g Grant) bool { return g.Topics == everything && slices.Contains(g.Scopes, scope) })
 }
 
-func (p *Principal) any(of func(Grant) bool) bool { return slices.ContainsFunc(p.grants, of) }
+func (p *Principal) hasGrant(matches func(Grant) bool) bool {
+	return slices.ContainsFunc(p.grants, matches)
+}
 
-// Require returns nil if p has one of the scopes on topic, or any at all if none
-// is given. Otherwise it returns a [*ForbiddenError] if p sees the topic for
-// another scope, and a [*HiddenError] if it does not. Both depend on the grants
-// alone: ask before looking anything up, and they tell nothing of the topic.
+// Match reports whether pattern names topic. A "*" stands for any number of any
+// characters; every other character stands for itself. There is no escape: a topic
+// with a "*" in its name can only be named by a pattern that names others as well.
+func Match(pattern, topic string) bool {
+	head, rest, wild := strings.Cut(pattern, "*")
+	if !wild {
+		return pattern == topic
+	}
+
+	topic, ok := strings.CutPrefix(topic, head)
+	for ok {
+		var part string
+		if part, rest, wild = strings.Cut(rest, "*"); !wild {
+			return strings.HasSuffix(topic, part)
+		}
+		// The first occurrence is as good as any other: the "*" after it takes the rest.
+		_, topic, ok = strings.Cut(topic, part)
+	}
+	return false
+}
+
+// Require checks that p has one of the scopes on topic, or any scope if none is
+// given. Errors: [*HiddenError] if p does not see the topic, [*ForbiddenError] if it
+// sees it with other scopes only. Both depend on the grants alone. Call Require
+// before looking anything up, so that its answer reveals nothing about the topic.
 func (p *Principal) Require(topic string, scopes ...Scope) error {
 	if !p.Sees(topic) {
 		return &HiddenError{topic}
@@ -68,8 +92,8 @@ func (p *Principal) Require(topic string, scopes ...Scope) error {
 	return p.RequireToCreate(topic, scopes...)
 }
 
-// RequireToCreate is Require for calls that make the topic: where there is none,
-// "not found" is no answer, so it is a [*ForbiddenError] in any case.
+// RequireToCreate checks the same for calls that create the topic. Errors:
+// [*ForbiddenError] in every case, because such a call cannot answer "not found".
 func (p *Principal) RequireToCreate(topic string, scopes ...Scope) error {
 	if len(scopes) == 0 || slices.ContainsFunc(scopes, func(s Scope) bool { return p.Allows(s, topic) }) {
 		return nil
@@ -77,7 +101,7 @@ func (p *Principal) RequireToCreate(topic string, scopes ...Scope) error {
 	return &ForbiddenError{p.name, slices.Clone(scopes), topic}
 }
 
-// RequireAll returns a [*ForbiddenError] unless p has the scope on every topic.
+// RequireAll checks that p has the scope on every topic. Errors: [*ForbiddenError].
 func (p *Principal) RequireAll(scope Scope) error {
 	if p.AllowsAll(scope) {
 		return nil
@@ -85,18 +109,17 @@ func (p *Principal) RequireAll(scope Scope) error {
 	return &ForbiddenError{Principal: p.name, Scopes: []Scope{scope}}
 }
 
-// Take counts a request with a body of that many bytes, or returns a
-// [*RateError]: p has no request left, or no byte. A request that comes while
-// one byte is left is let in whole, whatever its size, and those after it wait
-// until it is paid for, so that the mean is kept and no size is impossible.
+// Take counts a request with a body of that many bytes. Errors: [*RateError] if p
+// has no request or no byte left. A request that comes while one byte is left is
+// accepted whole, whatever its size; later ones are refused until the rate has made
+// up for it. So the mean rate holds, and no size is impossible.
 func (p *Principal) Take(bytes int) error { return p.account.take(time.Now(), bytes) }
 
-// Charge counts bytes that were sent to p, for later requests to wait for.
+// Charge counts bytes that were sent to p against the limit of its later requests.
 func (p *Principal) Charge(bytes int) { p.account.charge(time.Now(), bytes) }
 
-// Topics is how many topics p may see and still make one.
+// Topics returns the quota of topics that p may create.
 func (p *Principal) Topics() *Quota { return &p.account.topics }
 
-// Consumers is how many consumers there may be on the topics that p sees for it
-// to make one more.
+// Consumers returns the quota of consumers that p may register.
 func (p *Principal) Consumers() *Quota { return &p.account.consumers }

@@ -3,31 +3,32 @@ package access
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
 )
 
-// TLSFiles are PEM files.
+// TLSFiles names the PEM files that TLS needs.
 type TLSFiles struct {
 	Cert string // the broker's certificate, with those between it and the root
 	Key  string
-	// ClientCA, if it is not empty, has the authorities of client certificates.
-	// One that a client shows is verified then.
+	// ClientCA, if it is not empty, holds the authorities of client certificates.
+	// The certificate of a client that shows one is then verified.
 	ClientCA string
 	// RequireClientCert refuses connections without a client certificate.
 	RequireClientCert bool
 }
 
-// TLS is the broker's side of TLS 1.2 and later.
+// TLS holds the broker's side of TLS 1.2 and later.
 type TLS struct {
 	files   TLSFiles
 	current atomic.Pointer[tls.Config]
 	watcher *watcher
 }
 
-// OpenTLS reads the files and follows their changes until Close. A change that
-// is wrong, or half done, is logged, and new connections are made as before.
+// OpenTLS reads the files and follows their changes until Close. A later change that
+// is wrong or incomplete is logged, and new connections use the files as before.
 func OpenTLS(files TLSFiles, logger *slog.Logger) (_ *TLS, err error) {
 	t := &TLS{files: files}
 	paths := []string{files.Cert, files.Key}
@@ -35,8 +36,9 @@ func OpenTLS(files TLSFiles, logger *slog.Logger) (_ *TLS, err error) {
 	case files.ClientCA != "":
 		paths = append(paths, files.ClientCA)
 	case files.RequireClientCert:
-		return nil, fmt.Errorf("client certificates are required, and there is no file of authorities to verify them with")
+		return nil, errors.New("client certificates are required, but no file has the authorities that verify them")
 	}
+
 	if t.watcher, err = watch("TLS certificates", paths, t.load, logger); err != nil {
 		return nil, err
 	}
@@ -46,7 +48,8 @@ func OpenTLS(files TLSFiles, logger *slog.Logger) (_ *TLS, err error) {
 // Close stops following the files.
 func (t *TLS) Close() { t.watcher.close() }
 
-// Config is for [tls.NewListener]. It always uses the files as they are now.
+// Config returns a configuration for [tls.NewListener]. Each new connection uses the
+// files as they are then.
 func (t *TLS) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
@@ -54,29 +57,33 @@ func (t *TLS) Config() *tls.Config {
 	}
 }
 
+// load makes the configuration of new connections from the content of the files.
 func (t *TLS) load(contents [][]byte) error {
 	pair, err := tls.X509KeyPair(contents[0], contents[1])
 	if err != nil {
 		return fmt.Errorf("certificate %s with key %s: %w", t.files.Cert, t.files.Key, err)
 	}
+
 	config := &tls.Config{
 		MinVersion:   tls.VersionTLS12,
 		NextProtos:   []string{"http/1.1"},
 		Certificates: []tls.Certificate{pair},
 	}
+
 	if t.files.ClientCA != "" {
 		config.ClientCAs = x509.NewCertPool()
 		if !config.ClientCAs.AppendCertsFromPEM(contents[2]) {
-			return fmt.Errorf("authorities of clients %s: there is no certificate in PEM", t.files.ClientCA)
+			return fmt.Errorf("authorities of clients %s: the file has no certificate in PEM", t.files.ClientCA)
 		}
 		config.ClientAuth = tls.VerifyClientCertIfGiven
 		if t.files.RequireClientCert {
 			config.ClientAuth = tls.RequireAndVerifyClientCert
 		}
-		// A resumed session would vouch for a client by an authority that may be
-		// gone from the file by now.
+		// A resumed session would accept a client whose authority may have been
+		// removed from the file since.
 		config.SessionTicketsDisabled = true
 	}
+
 	t.current.Store(config)
 	return nil
 }

@@ -57,7 +57,8 @@ func (a *authority) issue(t *testing.T, name string) (cert, key []byte) {
 	require.NoError(t, err)
 	bytes, err := x509.MarshalPKCS8PrivateKey(private)
 	require.NoError(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: bytes})
+	cert = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: bytes})
 }
 
 func (a *authority) pair(t *testing.T, name string) tls.Certificate {
@@ -67,7 +68,7 @@ func (a *authority) pair(t *testing.T, name string) tls.Certificate {
 	return pair
 }
 
-// server is a listener that tells the state of each connection.
+// server accepts connections and reports the state of each.
 type server struct {
 	addr   string
 	states chan tls.ConnectionState
@@ -87,7 +88,7 @@ func serve(t *testing.T, config *tls.Config) *server {
 			if err != nil {
 				return
 			}
-			secured := conn.(*tls.Conn) //nolint:errcheck // it is one
+			secured := conn.(*tls.Conn)
 			if secured.Handshake() == nil {
 				s.states <- secured.ConnectionState()
 				_, _ = secured.Write([]byte("x"))
@@ -98,23 +99,23 @@ func serve(t *testing.T, config *tls.Config) *server {
 	return s
 }
 
-// dial connects and returns what the server and the client saw. An error may come
-// with the first read only: in TLS 1.3 a client is done before the server is.
+// dial connects and returns the state at the server and at the client. An error may
+// come only with the first read: in TLS 1.3 a client finishes before the server does.
 func (s *server) dial(t *testing.T, config *tls.Config) (at, from tls.ConnectionState, err error) {
 	t.Helper()
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", s.addr, config)
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: timeout}, "tcp", s.addr, config)
 	if err != nil {
 		return at, from, err
 	}
 	defer func() { _ = conn.Close() }()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(timeout)))
 	if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
 		return at, from, err
 	}
 	return <-s.states, conn.ConnectionState(), nil
 }
 
-// files are where a test keeps a broker's certificate.
+// files writes a certificate for name, and its key, to files.
 func files(t *testing.T, ca *authority, name string) access.TLSFiles {
 	t.Helper()
 	dir := t.TempDir()
@@ -131,26 +132,28 @@ func trust(ca *authority, name string) *tls.Config {
 	return &tls.Config{RootCAs: roots, ServerName: name}
 }
 
-func TestTLSUsesAChangedCertificateAndKeepsTheOldWhenItIsWrong(t *testing.T) {
+func TestTLS_ChangedCertificateIsUsedUnlessWrong(t *testing.T) {
 	t.Parallel()
-	log := newJournal()
+	log := newTestLog()
 	ca := newAuthority(t, "ca")
 	f := files(t, ca, "one")
 	secured, err := access.OpenTLS(f, log.Logger)
 	require.NoError(t, err)
 	defer secured.Close()
 	s := serve(t, secured.Config())
+
 	_, from, err := s.dial(t, trust(ca, "one"))
 	require.NoError(t, err)
 	assert.Equal(t, uint16(tls.VersionTLS13), from.Version)
 
 	cert, key := ca.issue(t, "two")
 	replace(t, f.Cert, cert) // the key is still that of the old one
-	assert.Contains(t, log.next(t), "a change was refused")
+	assert.Contains(t, log.next(t), "refused a change")
 	_, _, err = s.dial(t, trust(ca, "one"))
 	require.NoError(t, err, "what was loaded before stays in use")
+
 	replace(t, f.Key, key)
-	assert.Contains(t, log.next(t), "a change was loaded")
+	assert.Contains(t, log.next(t), "loaded a change")
 	_, _, err = s.dial(t, trust(ca, "two"))
 	require.NoError(t, err)
 	assert.NotContains(t, log.String(), "PRIVATE KEY")
@@ -161,13 +164,13 @@ func TestTLSUsesAChangedCertificateAndKeepsTheOldWhenItIsWrong(t *testing.T) {
 	require.Error(t, err, "no TLS before 1.2")
 }
 
-func TestACertificateNamesAPrincipal(t *testing.T) {
+func TestTLS_ClientCertificateNamesAPrincipal(t *testing.T) {
 	t.Parallel()
 	ca, other := newAuthority(t, "ca"), newAuthority(t, "other")
 	f := files(t, ca, "dq")
 	f.ClientCA = filepath.Join(t.TempDir(), "clients.pem")
 	require.NoError(t, os.WriteFile(f.ClientCA, ca.pem, 0o600))
-	secured, err := access.OpenTLS(f, newJournal().Logger)
+	secured, err := access.OpenTLS(f, newTestLog().Logger)
 	require.NoError(t, err)
 	defer secured.Close()
 	s := serve(t, secured.Config())
@@ -175,7 +178,7 @@ func TestACertificateNamesAPrincipal(t *testing.T) {
 	token, byToken := entry(t, "token", "x=consume")
 	_, byCert := entry(t, "cert", "x=consume")
 	byCert.SHA256, byCert.Cert = "", "machine"
-	tokens, _ := open(t, newJournal().Logger, byToken, byCert)
+	tokens, _ := open(t, newTestLog().Logger, byToken, byCert)
 	connect := func(certificates ...tls.Certificate) *tls.ConnectionState {
 		config := trust(ca, "dq")
 		config.Certificates = certificates
@@ -183,16 +186,19 @@ func TestACertificateNamesAPrincipal(t *testing.T) {
 		require.NoError(t, err)
 		return &at
 	}
+
 	p, err := tokens.Authenticate(nil, connect(ca.pair(t, "machine")))
 	require.NoError(t, err)
 	assert.Equal(t, "cert", p.Name())
 	_, err = tokens.Renew(p)
 	require.NoError(t, err)
+
 	p, err = tokens.Authenticate(header(token), connect(ca.pair(t, "machine")))
 	require.NoError(t, err)
 	assert.Equal(t, "token", p.Name(), "a token comes before a certificate")
 	_, err = tokens.Authenticate([]byte("Bearer x"), connect(ca.pair(t, "machine")))
-	assert.Equal(t, access.Malformed, reasonOf(t, err), "also a wrong one")
+	assert.Equal(t, access.Malformed, reasonOf(t, err), "even a wrong token")
+
 	_, err = tokens.Authenticate(nil, connect(ca.pair(t, "stranger")))
 	assert.Equal(t, access.Unknown, reasonOf(t, err))
 	_, err = tokens.Authenticate(nil, connect())
@@ -202,25 +208,27 @@ func TestACertificateNamesAPrincipal(t *testing.T) {
 	pair := other.pair(t, "machine")
 	forged.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	_, _, err = s.dial(t, forged)
-	require.Error(t, err, "another authority vouches for nobody")
+	require.Error(t, err, "a certificate of another authority is refused")
 }
 
-func TestACertificateMayBeRequired(t *testing.T) {
+func TestTLS_ClientCertificateCanBeRequired(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t, "ca")
 	f := files(t, ca, "dq")
 	f.RequireClientCert = true
-	_, err := access.OpenTLS(f, newJournal().Logger)
-	require.ErrorContains(t, err, "no file of authorities")
+	_, err := access.OpenTLS(f, newTestLog().Logger)
+	require.ErrorContains(t, err, "no file has the authorities")
 	f.ClientCA = f.Key
-	_, err = access.OpenTLS(f, newJournal().Logger)
-	require.ErrorContains(t, err, "there is no certificate in PEM")
+	_, err = access.OpenTLS(f, newTestLog().Logger)
+	require.ErrorContains(t, err, "no certificate in PEM")
+
 	f.ClientCA = filepath.Join(t.TempDir(), "clients.pem")
 	require.NoError(t, os.WriteFile(f.ClientCA, ca.pem, 0o600))
-	secured, err := access.OpenTLS(f, newJournal().Logger)
+	secured, err := access.OpenTLS(f, newTestLog().Logger)
 	require.NoError(t, err)
 	defer secured.Close()
 	s := serve(t, secured.Config())
+
 	_, _, err = s.dial(t, trust(ca, "dq"))
 	require.Error(t, err)
 	with := trust(ca, "dq")
@@ -229,18 +237,20 @@ func TestACertificateMayBeRequired(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestTLSDoesNotStartWithoutACertificate(t *testing.T) {
+func TestTLS_MissingOrWrongCertificateFailsTheStart(t *testing.T) {
 	t.Parallel()
 	f := files(t, newAuthority(t, "ca"), "dq")
-	_, err := access.OpenTLS(access.TLSFiles{Cert: f.Cert, Key: f.Cert + ".none"}, newJournal().Logger)
+
+	_, err := access.OpenTLS(access.TLSFiles{Cert: f.Cert, Key: f.Cert + ".none"}, newTestLog().Logger)
 	require.ErrorIs(t, err, os.ErrNotExist)
-	_, err = access.OpenTLS(access.TLSFiles{Cert: f.Key, Key: f.Key}, newJournal().Logger)
+
+	_, err = access.OpenTLS(access.TLSFiles{Cert: f.Key, Key: f.Key}, newTestLog().Logger)
 	require.ErrorContains(t, err, f.Key)
 }
 
-func TestAnAuthorityThatWasRemovedVouchesForNobodyAnyMore(t *testing.T) {
+func TestTLS_RemovedAuthorityIsNoLongerAccepted(t *testing.T) {
 	t.Parallel()
-	log := newJournal()
+	log := newTestLog()
 	ca, next := newAuthority(t, "ca"), newAuthority(t, "next")
 	f := files(t, ca, "dq")
 	f.RequireClientCert = true
@@ -252,14 +262,15 @@ func TestAnAuthorityThatWasRemovedVouchesForNobodyAnyMore(t *testing.T) {
 	s := serve(t, secured.Config())
 	client := trust(ca, "dq")
 	client.Certificates = []tls.Certificate{ca.pair(t, "machine")}
-	client.ClientSessionCache = tls.NewLRUClientSessionCache(10) // it tries to go on with an old session
+	client.ClientSessionCache = tls.NewLRUClientSessionCache(10) // it tries to resume a session
 	for range 2 {
 		_, from, err := s.dial(t, client)
 		require.NoError(t, err)
 		assert.False(t, from.DidResume)
 	}
+
 	replace(t, f.ClientCA, next.pem)
-	assert.Contains(t, log.next(t), "a change was loaded")
+	assert.Contains(t, log.next(t), "loaded a change")
 	_, _, err = s.dial(t, client)
 	require.Error(t, err)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Events come for every file of a directory, and the poll comes without any.
-func TestOnlyWhatChangedIsLoadedAndAMistakeIsToldOnce(t *testing.T) {
+// Events come for every file of a directory, and the poll comes without an event.
+func TestWatch_OnlyAChangeIsLoadedAndAMistakeReportedOnce(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "f")
 	write := func(content string) { require.NoError(t, os.WriteFile(path, []byte(content), 0o600)) }
@@ -25,7 +25,8 @@ func TestOnlyWhatChangedIsLoadedAndAMistakeIsToldOnce(t *testing.T) {
 		return nil
 	}, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	w.close() // the test looks itself
+	w.close() // the test calls check itself
+
 	for _, step := range []struct {
 		do      func()
 		changed bool
@@ -40,7 +41,8 @@ func TestOnlyWhatChangedIsLoadedAndAMistakeIsToldOnce(t *testing.T) {
 		{func() { write("good") }, true, 3},
 	} {
 		step.do()
-		changed, _ := w.look()
+		changed, _ := w.check()
+
 		assert.Equal(t, step.changed, changed)
 		assert.Equal(t, step.loads, loads)
 	}

@@ -46,7 +46,7 @@ func (g *guarded) revoke(name string) {
 	file, err := access.Parse(g.file, data)
 	require.NoError(g.t, err)
 	file.Tokens = slices.DeleteFunc(file.Tokens, func(e access.Entry) bool { return e.Name == name })
-	data, err = access.Encode(file)
+	data, err = file.Encode()
 	require.NoError(g.t, err)
 	require.NoError(g.t, os.WriteFile(g.file+".new", data, 0o600))
 	require.NoError(g.t, os.Rename(g.file+".new", g.file))

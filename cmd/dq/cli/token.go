@@ -75,7 +75,7 @@ func newToken(cmd *cobra.Command, entry access.Entry, file string) error {
 			return err
 		}
 	} else {
-		text, err := access.Encode(entry)
+		text, err := entry.Encode()
 		if err != nil {
 			return err
 		}

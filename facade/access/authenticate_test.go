@@ -17,21 +17,31 @@ import (
 	"dq/facade/access"
 )
 
-func TestATokenIsKnownByItsHash(t *testing.T) {
+func TestTokens_AuthenticateByHash(t *testing.T) {
 	t.Parallel()
 	first, billing := entry(t, "billing", "orders=consume")
 	second, audit := entry(t, "audit", "orders=consume")
-	stranger, _ := access.NewToken()
-	tokens, _ := open(t, newJournal().Logger, billing, audit)
+	tokens, _ := open(t, newTestLog().Logger, billing, audit)
+
 	for _, test := range []struct{ header, name string }{
 		{"Bearer " + first, "billing"},
 		{"bearer  " + first + " ", "billing"},
 		{"BEARER " + second, "audit"},
 	} {
 		p, err := tokens.Authenticate([]byte(test.header), nil)
+
 		require.NoError(t, err, "%q", test.header)
 		assert.Equal(t, test.name, p.Name())
 	}
+}
+
+func TestTokens_RefusalSaysWhy(t *testing.T) {
+	t.Parallel()
+	first, billing := entry(t, "billing", "orders=consume")
+	second, audit := entry(t, "audit", "orders=consume")
+	stranger, _ := access.NewToken()
+	tokens, _ := open(t, newTestLog().Logger, billing, audit)
+
 	for name, test := range map[string]struct {
 		header string
 		reason access.Reason
@@ -51,16 +61,18 @@ func TestATokenIsKnownByItsHash(t *testing.T) {
 		"another case":   {"Bearer " + strings.ToUpper(first), access.Unknown},
 	} {
 		p, err := tokens.Authenticate([]byte(test.header), nil)
+
 		assert.Equal(t, test.reason, reasonOf(t, err), name)
 		assert.Nil(t, p, name)
 	}
 }
 
-func TestANewTokenIsLongRandomAndHashed(t *testing.T) {
+func TestTokens_NewTokenIsLongRandomAndHashed(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]bool)
 	for range 1000 {
 		token, hash := access.NewToken()
+
 		require.Regexp(t, `^dq_[A-Za-z0-9_-]{43}$`, token)
 		sum := sha256.Sum256([]byte(token))
 		require.Equal(t, hex.EncodeToString(sum[:]), hash)
@@ -69,20 +81,22 @@ func TestANewTokenIsLongRandomAndHashed(t *testing.T) {
 	}
 }
 
-func TestAWrongFileFailsTheStart(t *testing.T) {
+func TestTokens_MissingOrWrongFileFailsTheStart(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tokens.json")
-	_, err := access.Open(path, newJournal().Logger)
+
+	_, err := access.Open(path, newTestLog().Logger)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	assert.ErrorContains(t, err, path)
+
 	require.NoError(t, os.WriteFile(path, []byte(`{"tokens":[{}]}`), 0o600))
-	_, err = access.Open(path, newJournal().Logger)
+	_, err = access.Open(path, newTestLog().Logger)
 	assert.ErrorContains(t, err, path+":1: /tokens/0/name")
 }
 
-func TestAChangeOfTheFileIsLoadedAndAWrongOneIsNot(t *testing.T) {
+func TestTokens_ChangedFileIsLoadedUnlessWrong(t *testing.T) {
 	t.Parallel()
-	log := newJournal()
+	log := newTestLog()
 	first, a := entry(t, "a", "x=consume")
 	second, b := entry(t, "b", "x=consume")
 	tokens, path := open(t, log.Logger, a)
@@ -90,32 +104,36 @@ func TestAChangeOfTheFileIsLoadedAndAWrongOneIsNot(t *testing.T) {
 		_, err := tokens.Authenticate(header(token), nil)
 		return err == nil
 	}
-	for name, test := range map[string]func(content []byte){
+
+	for name, write := range map[string]func(content []byte){
 		"renamed over":       func(content []byte) { replace(t, path, content) },
 		"written in place":   func(content []byte) { require.NoError(t, os.WriteFile(path, content, 0o600)) },
 		"removed and remade": func(content []byte) { require.NoError(t, os.Remove(path)); replace(t, path, content) },
 	} {
-		settled := func(content []byte, word string) {
-			test(content)
-			// Steps on the way, such as a file half written, may be logged too.
+		change := func(content []byte, word string) {
+			write(content)
+			// Intermediate states, such as a half-written file, may be logged too.
 			for line := ""; !strings.Contains(line, word); {
 				line = log.next(t)
 			}
 		}
-		settled(encode(t, b), "a change was loaded")
+
+		change(encode(t, b), "loaded a change")
 		assert.True(t, known(second), name)
 		assert.False(t, known(first), name)
-		settled([]byte(`{"tokens":[{"name":"a"}]}`), path+`:1: token`)
+
+		change([]byte(`{"tokens":[{"name":"a"}]}`), path+`:1: token`)
 		assert.True(t, known(second), "%s: what was loaded before stays in use", name)
-		settled(encode(t, a), "a change was loaded")
+
+		change(encode(t, a), "loaded a change")
 		assert.True(t, known(first), name)
 		assert.False(t, known(second), name)
 	}
 }
 
-// Kubernetes keeps the files of a volume in a directory that a link leads to,
-// and renames another link over that one.
-func TestAChangeBehindASymbolicLinkIsLoaded(t *testing.T) {
+// Kubernetes keeps the files of a volume in a directory that a symbolic link points
+// to, and changes them by renaming another link over that one.
+func TestTokens_FileChangedThroughASymbolicLinkIsLoaded(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	volume := func(version int, content []byte) {
@@ -130,27 +148,32 @@ func TestAChangeBehindASymbolicLinkIsLoaded(t *testing.T) {
 	volume(1, encode(t, before))
 	path := filepath.Join(dir, "tokens.json")
 	require.NoError(t, os.Symlink("..data/tokens.json", path))
-	log := newJournal()
+	log := newTestLog()
 	tokens, err := access.Open(path, log.Logger)
 	require.NoError(t, err)
 	defer tokens.Close()
+
 	volume(2, encode(t, after))
-	require.Contains(t, log.next(t), "a change was loaded")
+
+	require.Contains(t, log.next(t), "loaded a change")
 	_, err = tokens.Authenticate(header(token), nil)
 	assert.NoError(t, err)
 }
 
-func TestATokenEndsWhenItExpires(t *testing.T) {
+func TestTokens_ExpiredTokenIsRefused(t *testing.T) {
 	t.Parallel()
 	token, e := entry(t, "a", "x=consume")
-	e.Expires = time.Date(2000, 1, 1, 0, 0, 10, 0, time.UTC) // the clock below starts ten seconds before
-	tokens, _ := open(t, newJournal().Logger, e)
+	e.Expires = time.Date(2000, 1, 1, 0, 0, 10, 0, time.UTC) // ten seconds after the fake clock starts
+	tokens, _ := open(t, newTestLog().Logger, e)
+
 	synctest.Test(t, func(t *testing.T) {
 		p, err := tokens.Authenticate(header(token), nil)
 		require.NoError(t, err)
+
 		time.Sleep(10*time.Second - 1)
 		_, err = tokens.Renew(p)
 		require.NoError(t, err)
+
 		time.Sleep(time.Nanosecond)
 		_, err = tokens.Authenticate(header(token), nil)
 		assert.Equal(t, access.Expired, reasonOf(t, err))
@@ -159,9 +182,9 @@ func TestATokenEndsWhenItExpires(t *testing.T) {
 	})
 }
 
-func TestWorkUnderWayLearnsOfAChange(t *testing.T) {
+func TestTokens_RenewReturnsTheChangedPrincipal(t *testing.T) {
 	t.Parallel()
-	log := newJournal()
+	log := newTestLog()
 	token, e := entry(t, "a", "x=consume")
 	tokens, path := open(t, log.Logger, e)
 	p, err := tokens.Authenticate(header(token), nil)
@@ -183,14 +206,15 @@ func TestWorkUnderWayLearnsOfAChange(t *testing.T) {
 	assert.Equal(t, access.Unknown, reasonOf(t, err), "the name is another token's")
 }
 
-func TestNoSecretIsEverLoggedOrTold(t *testing.T) {
+func TestTokens_NoSecretIsLoggedOrReported(t *testing.T) {
 	t.Parallel()
-	log := newJournal()
+	log := newTestLog()
 	token, e := entry(t, "a", "x=consume")
 	tokens, path := open(t, log.Logger, e)
 	p, err := tokens.Authenticate(header(token), nil)
 	require.NoError(t, err)
-	log.Info("somebody logs all there is", "principal", p, "text", fmt.Sprintf("%v %+v %s", p, p, p))
+
+	log.Info("somebody logs the principal", "principal", p, "text", fmt.Sprintf("%v %+v %s", p, p, p))
 	for _, wrong := range []string{token + "x", "Basic " + token, token + " " + token} {
 		_, err := tokens.Authenticate(header(wrong), nil)
 		log.Error("refused", "error", err)
@@ -198,8 +222,8 @@ func TestNoSecretIsEverLoggedOrTold(t *testing.T) {
 	audit, err := access.OpenAudit(filepath.Join(filepath.Dir(path), "audit"), log.Logger)
 	require.NoError(t, err)
 	require.NoError(t, audit.Close())
-	audit.Record(access.Call{Principal: p.Name(), Operation: "delete_topic"}) // fails, and is logged
-	// A token where its hash belongs, in another field, and as a field.
+	audit.Record(access.Call{Principal: p.Name(), Operation: "DELETE /v1/topics/:topic"}) // fails, and is logged
+	// A token in the place of its hash, in another field, and as the value of a field of its own.
 	for _, mistake := range []string{
 		`"sha256":"` + token + `"`,
 		`"sha256":["` + token + `"]`,
@@ -208,10 +232,12 @@ func TestNoSecretIsEverLoggedOrTold(t *testing.T) {
 		`"token":"` + token + `"`,
 		`"sha256":"` + token,
 	} {
-		replace(t, path, []byte(`{"tokens":[{"name":"a","grants":[{"topics":"*","scopes":["admin"]}],`+mistake+`}]}`))
-		for !strings.Contains(log.next(t), "a change was refused") {
+		entry := `{"name":"a","grants":[{"topics":"*","scopes":["admin"]}],` + mistake + `}`
+		replace(t, path, []byte(`{"tokens":[`+entry+`]}`))
+		for !strings.Contains(log.next(t), "refused a change") {
 		}
 	}
+
 	for _, secret := range []string{token, token[3:20], e.SHA256} {
 		assert.NotContains(t, log.String(), secret)
 	}
@@ -220,12 +246,13 @@ func TestNoSecretIsEverLoggedOrTold(t *testing.T) {
 
 func BenchmarkAuthenticate(b *testing.B) {
 	token, hash := access.NewToken()
-	file := access.File{Tokens: []access.Entry{{Name: "a", SHA256: hash, Grants: []access.Grant{{Topics: "*", Scopes: []access.Scope{access.Consume}}}}}}
-	data, err := access.Encode(file)
+	grant := access.Grant{Topics: "*", Scopes: []access.Scope{access.Consume}}
+	file := access.File{Tokens: []access.Entry{{Name: "a", SHA256: hash, Grants: []access.Grant{grant}}}}
+	data, err := file.Encode()
 	require.NoError(b, err)
 	path := filepath.Join(b.TempDir(), "tokens.json")
 	require.NoError(b, os.WriteFile(path, data, 0o600))
-	tokens, err := access.Open(path, newJournal().Logger)
+	tokens, err := access.Open(path, newTestLog().Logger)
 	require.NoError(b, err)
 	defer tokens.Close()
 	authorization := header(token)
