@@ -106,7 +106,7 @@ func permit(c *fiber.Ctx, topic string, n need) error {
 func visible(err error) error {
 	var hidden *access.HiddenError
 	if errors.As(err, &hidden) {
-		return &jetstream.NotFoundError{Topic: hidden.Topic}
+		return &jetstream.TopicNotFoundError{Topic: hidden.Topic}
 	}
 	return err
 }
@@ -141,14 +141,24 @@ func (f *Facade) audit(c *fiber.Ctx, r route, err error) {
 
 // hide takes out of err what its message tells of topics that p may not see.
 func hide(p *access.Principal, err error) error {
-	var other *service.NotRegisteredError
-	if errors.As(err, &other) && !p.Sees(other.Of) {
-		return &registry.NotFoundError{Kind: other.Kind, ID: other.ID}
+	var otherConsumer *service.ConsumerNotRegisteredError
+	if errors.As(err, &otherConsumer) && !p.Sees(otherConsumer.OtherTopic) {
+		return &jetstream.ConsumerNotFoundError{Consumer: otherConsumer.Consumer}
 	}
-	var gone *registry.NotFoundError
-	if errors.As(err, &gone) && gone.Gone && !p.Sees(gone.Topic) {
-		return &registry.NotFoundError{Kind: gone.Kind, ID: gone.ID}
+	var otherProducer *service.ProducerNotRegisteredError
+	if errors.As(err, &otherProducer) && !p.Sees(otherProducer.OtherTopic) {
+		return &registry.ProducerNotFoundError{Producer: otherProducer.Producer}
 	}
+
+	var consumer *jetstream.ConsumerNotFoundError
+	if errors.As(err, &consumer) && consumer.Deleted && consumer.Topic != "" && !p.Sees(consumer.Topic) {
+		return &jetstream.ConsumerNotFoundError{Consumer: consumer.Consumer}
+	}
+	var producer *registry.ProducerNotFoundError
+	if errors.As(err, &producer) && producer.Deleted && !p.Sees(producer.Topic) {
+		return &registry.ProducerNotFoundError{Producer: producer.Producer}
+	}
+
 	var letter *jetstream.DeadLetterError
 	if errors.As(err, &letter) && !p.Sees(letter.Topic) {
 		return &jetstream.DeadLetterError{Sequence: letter.Sequence}

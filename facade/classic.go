@@ -32,7 +32,7 @@ func (f *Facade) createTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 }
 
 func (f *Facade) listTopics(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topics, err := f.queue.ListTopics(ctx)
+	topics, err := f.queue.Topics.List(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -122,7 +122,7 @@ type consumerView struct {
 
 // viewConsumer is consumer with how far it is.
 func (f *Facade) viewConsumer(ctx context.Context, p *access.Principal, c jetstream.Consumer) (consumerView, error) {
-	state, err := f.queue.ConsumerState(ctx, c)
+	state, err := f.queue.Consumers.State(ctx, c)
 	if err != nil {
 		return consumerView{}, err
 	}
@@ -187,7 +187,7 @@ func (f *Facade) prepareDeadLetters(ctx context.Context, c *fiber.Ctx, spec jets
 	if topic == "" {
 		return nil
 	}
-	if _, err := f.queue.Locate(ctx, spec.Topic, service.Start{New: true}); err != nil {
+	if _, err := f.queue.FirstSequence(ctx, spec.Topic, service.Start{New: true}); err != nil {
 		return err
 	}
 	if err := p.RequireToCreate(topic, access.Produce); err != nil {
@@ -196,7 +196,7 @@ func (f *Facade) prepareDeadLetters(ctx context.Context, c *fiber.Ctx, spec jets
 	if may, err := f.mayMake(ctx, c, topic); !may || err != nil {
 		return err
 	}
-	return f.createWithinQuota(ctx, c, topic, func(ctx context.Context) error { return f.queue.HaveTopic(ctx, topic) })
+	return f.createWithinQuota(ctx, c, topic, func(ctx context.Context) error { return f.queue.CreateTopicIfMissing(ctx, topic) })
 }
 
 func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (any, error) {
@@ -302,7 +302,7 @@ func (f *Facade) v1Pause(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if pause <= 0 || pause > jetstream.Duration(maxPause) {
 		return nil, &decode.FieldError{Field: "for", Problem: fmt.Sprintf("want a duration above 0s and up to %s", maxPause)}
 	}
-	if err := f.queue.Pause(ctx, consumer, time.Now().Add(time.Duration(pause))); err != nil {
+	if err := f.queue.Consumers.Pause(ctx, consumer, time.Now().Add(time.Duration(pause))); err != nil {
 		return nil, err
 	}
 	return f.answerConsumer(ctx, c, fiber.StatusOK, consumer)
@@ -313,7 +313,7 @@ func (f *Facade) v1Resume(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.queue.Pause(ctx, consumer, time.Time{}); err != nil {
+	if err := f.queue.Consumers.Pause(ctx, consumer, time.Time{}); err != nil {
 		return nil, err
 	}
 	return f.answerConsumer(ctx, c, fiber.StatusOK, consumer)

@@ -42,13 +42,13 @@ func (f *Facade) streamTopic(c *fiber.Ctx, topic string, from service.Start, key
 	if last != nil {
 		from = service.Start{Sequence: max(*last, *last+1)} // of the largest there is no next
 	}
-	next, err := f.queue.Locate(ctx, topic, from)
+	next, err := f.queue.FirstSequence(ctx, topic, from)
 	if err != nil {
 		return err
 	}
 	r := jetstream.Range{From: next, Key: key, Max: streamMessages, MaxBytes: streamBytes}
 	return f.stream(c, topic, func(ctx context.Context) ([]messageView, error) {
-		msgs, err := f.queue.FollowMessages(ctx, topic, r)
+		msgs, err := f.queue.Topics.ReadWait(ctx, topic, r)
 		views := make([]messageView, len(msgs))
 		for i, m := range msgs {
 			views[i] = viewMessage(m)

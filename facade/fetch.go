@@ -32,7 +32,7 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err := session.check(); err != nil { // now that a change of the tokens ends the wait
 		return nil, err
 	}
-	deliveries, err := f.queue.Fetch(ctx, consumer, limits)
+	deliveries, err := f.queue.Consumers.FetchWait(ctx, consumer, limits)
 	if len(deliveries) == 0 && err == nil { // what was taken would be lost
 		err = session.check()
 	}
@@ -56,7 +56,7 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (any, error) {
 
 // fetchSome fetches for a stream or a socket.
 func (f *Facade) fetchSome(ctx context.Context, consumer jetstream.Consumer, limits jetstream.Limits) ([]jetstream.Delivery, error) {
-	deliveries, err := f.queue.Fetch(ctx, consumer, limits)
+	deliveries, err := f.queue.Consumers.FetchWait(ctx, consumer, limits)
 	if len(deliveries) > 0 && err == nil {
 		err = f.sync(context.WithoutCancel(ctx))
 	}

@@ -58,17 +58,17 @@ func (f *Facade) settle(ctx context.Context, consumer jetstream.Consumer, op str
 	}
 	switch {
 	case op == opAck && s.UpTo != "":
-		return f.queue.AckUpTo(ctx, consumer, s.UpTo)
+		return f.queue.Consumers.AckUpTo(ctx, consumer, s.UpTo)
 	case op == opAck:
-		return f.queue.Ack(ctx, consumer, s.Tokens)
+		return f.queue.Consumers.Ack(ctx, consumer, s.Tokens)
 	case op == opNack:
-		return f.queue.Nack(ctx, consumer, s.Tokens, time.Duration(s.Delay))
+		return f.queue.Consumers.Nack(ctx, consumer, s.Tokens, time.Duration(s.Delay))
 	}
 	lease := consumer.Lease
 	if s.Lease != nil {
 		lease = time.Duration(*s.Lease)
 	}
-	return f.queue.Extend(ctx, consumer, s.Tokens, lease)
+	return f.queue.Consumers.Extend(ctx, consumer, s.Tokens, lease)
 }
 
 // v1Settle is the handler of ack, nack or extend.

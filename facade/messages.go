@@ -116,7 +116,7 @@ func (f *Facade) v1GetMessage(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if q.Err != nil {
 		return nil, q.Err
 	}
-	m, err := f.queue.GetMessage(ctx, topic, sequence)
+	m, err := f.queue.Topics.Get(ctx, topic, sequence)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if stream {
 		return nil, f.streamTopic(c, topic, from, r.Key)
 	}
-	if r.From, err = f.queue.Locate(ctx, topic, from); err != nil {
+	if r.From, err = f.queue.FirstSequence(ctx, topic, from); err != nil {
 		return nil, err
 	}
 	ctx, stop, err := f.waiting(c, wait)
@@ -177,7 +177,7 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (any, error) {
 // nothing it waits for a message until ctx ends; stop ends that.
 func (f *Facade) browse(ctx context.Context, stop func(), topic string, r jetstream.Range) (out []jetstream.Message, err error) {
 	for {
-		msgs, err := f.queue.FollowMessages(ctx, topic, r)
+		msgs, err := f.queue.Topics.ReadWait(ctx, topic, r)
 		if err != nil || len(msgs) == 0 {
 			return out, err
 		}

@@ -51,7 +51,7 @@ type problemRow struct {
 var problems = []problemRow{
 	refused[*jetstream.NameError]("invalid_topic_name", fiber.StatusUnprocessableEntity),
 	refused[*jetstream.ExistsError]("topic_exists", fiber.StatusConflict),
-	refused[*jetstream.NotFoundError]("topic_not_found", fiber.StatusNotFound),
+	refused[*jetstream.TopicNotFoundError]("topic_not_found", fiber.StatusNotFound),
 	refused[*jetstream.EmptyError]("empty", fiber.StatusNotFound),
 	refused[*jetstream.NoMessageError]("message_not_found", fiber.StatusNotFound),
 	refused[*jetstream.SettingError]("invalid_setting", fiber.StatusUnprocessableEntity),
@@ -59,7 +59,10 @@ var problems = []problemRow{
 	refused[*BatchTooLargeError]("batch_too_large", fiber.StatusRequestEntityTooLarge),
 	refused[*jetstream.DuplicateError]("duplicate_batch", fiber.StatusConflict),
 	refused[*jetstream.SupersededError]("superseded", fiber.StatusConflict),
-	refused[*jetstream.ConsumerGoneError]("consumer_not_found", fiber.StatusNotFound),
+	refused[*jetstream.ConsumerNotFoundError]("consumer_not_found", fiber.StatusNotFound),
+	refused[*registry.ProducerNotFoundError]("producer_not_found", fiber.StatusNotFound),
+	refused[*service.ConsumerNotRegisteredError]("consumer_not_registered", fiber.StatusConflict),
+	refused[*service.ProducerNotRegisteredError]("producer_not_registered", fiber.StatusConflict),
 	refused[*jetstream.MessageTooLargeError]("message_too_large", fiber.StatusRequestEntityTooLarge),
 	refused[*jetstream.SequenceError]("wrong_last_sequence", fiber.StatusConflict),
 	refused[*jetstream.FullError]("topic_full", fiber.StatusTooManyRequests),
@@ -71,14 +74,7 @@ var problems = []problemRow{
 	refused[*decode.MissingFieldError]("missing_field", fiber.StatusBadRequest),
 	refused[*transport.EncodingError]("unsupported_encoding", fiber.StatusUnsupportedMediaType),
 	refused[*decode.FieldError]("invalid_field", fiber.StatusBadRequest),
-	refused[*service.TooLargeError]("message_too_large", fiber.StatusRequestEntityTooLarge),
 	refused[*transport.BodyTooLargeError]("body_too_large", fiber.StatusRequestEntityTooLarge),
-	when(func(e *registry.NotFoundError) problem {
-		return problem{string(e.Kind) + "_not_found", fiber.StatusNotFound, fiber.StatusBadRequest}
-	}),
-	when(func(e *service.NotRegisteredError) problem {
-		return problem{string(e.Kind) + "_not_registered", fiber.StatusConflict, fiber.StatusBadRequest}
-	}),
 	// Old clients cannot show a token, and are to stop rather than to go on: these
 	// have their own status on the classic calls, too.
 	denied[*access.UnauthenticatedError]("unauthenticated", fiber.StatusUnauthorized),
@@ -89,7 +85,6 @@ var problems = []problemRow{
 	failed[*jetstream.StorageFullError](codeStorageFull),
 	failed[*jetstream.UnavailableError]("unavailable"),
 	failed[*jetstream.DeadLetterError]("dead_letter_refused"), // of one that the caller may not see
-	failed[*registry.UnavailableError]("unavailable"),
 	when(transportProblem),
 }
 

@@ -14,7 +14,7 @@ import (
 func (f *Facade) createWithinQuota(ctx context.Context, c *fiber.Ctx, topic string, create func(context.Context) error) error {
 	p := callerOf(c).principal
 	return p.Topics().Do(ctx, func(ctx context.Context) (int, error) {
-		topics, err := f.queue.ListTopics(ctx)
+		topics, err := f.queue.Topics.List(ctx)
 		n := 0
 		for _, t := range topics {
 			if t.Name == topic {
@@ -34,7 +34,7 @@ func (f *Facade) mayMake(ctx context.Context, c *fiber.Ctx, topic string) (bool,
 	if callerOf(c).principal.Allows(access.Admin, topic) {
 		return true, nil
 	}
-	_, err := f.queue.Locate(ctx, topic, service.Start{New: true})
+	_, err := f.queue.FirstSequence(ctx, topic, service.Start{New: true})
 	return false, err
 }
 
@@ -42,6 +42,6 @@ func (f *Facade) mayMake(ctx context.Context, c *fiber.Ctx, topic string) (bool,
 func (f *Facade) registerWithinQuota(ctx context.Context, c *fiber.Ctx, register func(context.Context) error) error {
 	p := callerOf(c).principal
 	return p.Consumers().Do(ctx, func(ctx context.Context) (int, error) {
-		return f.queue.CountConsumers(ctx, p.Sees)
+		return f.queue.Registry.CountConsumers(ctx, p.Sees)
 	}, register)
 }

@@ -52,7 +52,7 @@ func (f *Facade) v1ListTopics(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if q.Err != nil {
 		return nil, q.Err
 	}
-	topics, err := f.queue.ListTopics(ctx)
+	topics, err := f.queue.Topics.List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -163,6 +163,6 @@ func (f *Facade) v1Purge(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if upTo == nil {
 		upTo = new(uint64)
 	}
-	out.Purged, err = f.queue.PurgeTopic(ctx, topic, *upTo)
+	out.Purged, err = f.queue.Topics.Purge(ctx, topic, *upTo)
 	return ok(out), err
 }

@@ -19,24 +19,31 @@ const (
 
 // A Consumer is one independent subscriber of one topic. Any number of workers
 // may share it, through any number of processes.
+//
+// The registry stores it as JSON: the names of the fields stay, as older versions
+// of dq wrote them.
 type Consumer struct {
-	ID    int64
-	Name  string // "" if it has none
-	Topic string
-	Start uint64 // the sequence before its first message
-	Key   string // if not "", it sees only messages with that key
+	ID    int64  `json:"-"` // the registry gives it out, and stores the consumer under it
+	Topic string `json:"topic"`
+	// Start is the sequence before the consumer's first message.
+	Start uint64 `json:"start,omitempty"`
+	// TopicCreated is when the topic was created, in nanoseconds of Unix time: a
+	// topic that is created later may have the same name. Old consumers have 0.
+	TopicCreated int64  `json:"born,omitempty"`
+	Name         string `json:"name,omitempty"` // "" if it has none
+	Key          string `json:"key,omitempty"`  // if not "", it sees only messages with that key
 
 	// Lease is for how long a message is handed out before it is handed out
 	// again, unless it is acknowledged. 0 is mode auto: a message is consumed
 	// when it is handed out. What follows is for mode lease only.
-	Lease time.Duration
+	Lease time.Duration `json:"lease,omitempty"`
 	// MaxInFlight bounds how many messages may be handed out and not
 	// acknowledged.
-	MaxInFlight int
+	MaxInFlight int `json:"max_in_flight,omitempty"`
 	// MaxDeliveries is how often a message is handed out at most; 0 is no limit.
-	MaxDeliveries int
+	MaxDeliveries int `json:"max_deliveries,omitempty"`
 	// DeadLetterTopic gets the messages that were handed out so often.
-	DeadLetterTopic string
+	DeadLetterTopic string `json:"dead_letter_topic,omitempty"`
 }
 
 // Label is the consumer's name or, if it has none, its id.
@@ -121,7 +128,7 @@ type State struct {
 	PausedUntil time.Time
 }
 
-// State returns exactly how far consumer is. Errors: [*NotFoundError] if the
+// State returns exactly how far consumer is. Errors: [*TopicNotFoundError] if the
 // topic is gone, [*UnavailableError].
 func (c *Consumers) State(ctx context.Context, consumer Consumer) (State, error) {
 	cursor, err := c.cursors.load(ctx, consumer.ID, consumer.Start)
@@ -146,7 +153,7 @@ func (c *Consumers) Remove(ctx context.Context, consumer Consumer) error {
 		*next = Cursor{Position: next.Position, Gone: true, revision: next.revision}
 		return true, nil
 	})
-	var gone *ConsumerGoneError
+	var gone *ConsumerNotFoundError
 	if errors.As(err, &gone) {
 		return nil
 	}

@@ -119,7 +119,7 @@ func (c *cursors) load(ctx context.Context, consumer int64, start uint64) (Curso
 		cursor.revision = entry.Revision()
 	}
 	if cursor.Gone {
-		return Cursor{}, &ConsumerGoneError{ID: consumer}
+		return Cursor{}, &ConsumerNotFoundError{Consumer: strconv.FormatInt(consumer, 10), Deleted: true}
 	}
 	if c.journal != nil {
 		c.journal.apply(consumer, &cursor)
@@ -196,7 +196,7 @@ func (c *cursors) fold(ctx context.Context, topics *Topics) error {
 	}
 	for consumer, r := range last {
 		cursor, err := c.load(ctx, consumer, r.from)
-		var gone *ConsumerGoneError
+		var gone *ConsumerNotFoundError
 		switch {
 		case errors.As(err, &gone):
 			continue

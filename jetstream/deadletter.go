@@ -31,7 +31,7 @@ func (c *Consumers) bury(ctx context.Context, consumer Consumer, epoch uint64, m
 		ID: fmt.Sprintf("%sdead-%d-%d-%d", ReservedIDPrefix, consumer.ID, epoch, m.Sequence),
 	}
 	err := c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
-	var none *NotFoundError
+	var none *TopicNotFoundError
 	if errors.As(err, &none) {
 		var exists *ExistsError
 		if err := c.topics.Create(ctx, consumer.DeadLetterTopic, c.topics.DefaultSettings()); err != nil && !errors.As(err, &exists) {

@@ -92,7 +92,7 @@ func (d *Delayer) Stop() {
 // Delay stores drafts, each to be produced to topic at its time. They are stored
 // when it returns; a topic that is deleted meanwhile takes them with it.
 // The errors in the receipts: [*MessageTooLargeError], [*UnavailableError]; that
-// of all: [*NotFoundError], [*UnavailableError].
+// of all: [*TopicNotFoundError], [*UnavailableError].
 func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Receipt, error) {
 	stream, err := d.topics.stream(ctx, topic)
 	if err != nil {
@@ -171,7 +171,7 @@ func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 		draft.At = time.UnixMicro(until) // it may be there, since then
 	}
 	err = d.produce(ctx, topic, m.Headers().Get(delayTopic), draft)
-	var gone *NotFoundError
+	var gone *TopicNotFoundError
 	switch {
 	case errors.As(err, &gone):
 		d.log.Warn("a delayed message was dropped: its topic was deleted", "topic", topic)
@@ -220,7 +220,7 @@ func (d *Delayer) produce(ctx context.Context, topic, created string, draft Draf
 		return err
 	}
 	if creation(stream) != created {
-		return &NotFoundError{Topic: topic} // another of the same name
+		return &TopicNotFoundError{Topic: topic} // another of the same name
 	}
 	if !draft.At.IsZero() {
 		if moved, err := d.moved(ctx, topic, draft); moved || err != nil {

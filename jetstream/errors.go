@@ -22,21 +22,31 @@ func (e *NameError) Error() string {
 	return fmt.Sprintf("Topic:%.300s is not a valid topic name: %s", e.Name, e.Rule)
 }
 
-// NotFoundError is a topic that does not exist.
-type NotFoundError struct{ Topic string }
+// TopicNotFoundError is a topic that does not exist.
+type TopicNotFoundError struct{ Topic string }
 
-func (e *NotFoundError) Error() string { return fmt.Sprintf("Topic:%s does not exist", e.Topic) }
+func (e *TopicNotFoundError) Error() string { return fmt.Sprintf("Topic:%s does not exist", e.Topic) }
 
 // ExistsError is a topic that was to be created and is there already.
 type ExistsError struct{ Topic string }
 
 func (e *ExistsError) Error() string { return fmt.Sprintf("Topic:%s already exist", e.Topic) }
 
-// ConsumerGoneError is a consumer that was deleted.
-type ConsumerGoneError struct{ ID int64 }
+// ConsumerNotFoundError is a consumer that does not exist.
+type ConsumerNotFoundError struct {
+	Consumer string // its id or name, as the caller wrote it
+	Deleted  bool   // it existed, and was deleted by itself or with its topic
+	Topic    string // the topic of a deleted consumer; "" if that is not known
+}
 
-func (e *ConsumerGoneError) Error() string {
-	return fmt.Sprintf("Consumer:%d does not exist any more: it was deleted, or its topic was", e.ID)
+func (e *ConsumerNotFoundError) Error() string {
+	switch {
+	case !e.Deleted:
+		return fmt.Sprintf("Consumer:%.100s does not exist", e.Consumer)
+	case e.Topic == "":
+		return fmt.Sprintf("Consumer:%.100s does not exist any more: it was deleted, or its topic was", e.Consumer)
+	}
+	return fmt.Sprintf("Consumer:%.100s does not exist any more: it was deleted, or Topic:%s was", e.Consumer, e.Topic)
 }
 
 // SupersededError says that another stream of the consumer has taken over.
@@ -96,18 +106,22 @@ func (e *DeadLetterError) Error() string {
 
 func (e *DeadLetterError) Unwrap() error { return e.Err }
 
-// MessageTooLargeError is a message above the limit of its topic.
+// MessageTooLargeError is a message above the limit of its topic or of the broker.
 type MessageTooLargeError struct {
-	Topic string
-	Limit int // bytes of data and headers; 0 if it is not known
+	Topic string // "" if it is the broker's limit
+	Limit int    // bytes of data and, for a topic's limit, headers; 0 if it is not known
 }
 
 func (e *MessageTooLargeError) Error() string {
+	if e.Topic == "" {
+		return fmt.Sprintf("the message is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.Limit)
+	}
 	limit := ""
 	if e.Limit > 0 {
 		limit = fmt.Sprintf(", which are %d", e.Limit)
 	}
-	return fmt.Sprintf("the message is larger than Topic:%s takes%s: send less, or raise its max_message_bytes or max_bytes", e.Topic, limit)
+	return fmt.Sprintf("the message is larger than Topic:%s takes%s: send less, or raise its max_message_bytes or max_bytes",
+		e.Topic, limit)
 }
 
 // SequenceError is a publish that expected another last sequence.

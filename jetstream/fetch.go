@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strconv"
 	"sync"
 	"time"
 
@@ -67,7 +68,7 @@ type taker struct {
 // Next returns the consumer's next message. The consumer's new position is
 // stored when it returns, so the message is never returned again. Calls that
 // come while one is under way share one turn, and so one write.
-// Errors: [*EmptyError] if there is none, [*ModeError], [*NotFoundError] if the
+// Errors: [*EmptyError] if there is none, [*ModeError], [*TopicNotFoundError] if the
 // topic is gone, [*UnavailableError].
 func (c *Consumers) Next(ctx context.Context, consumer Consumer) (Message, error) {
 	if consumer.Lease > 0 {
@@ -114,7 +115,7 @@ func (c *Consumers) nextForAll(ctx context.Context, consumer Consumer, p *positi
 // Fetch hands out the consumer's next messages, none if there are none now. What
 // it hands out is stored when it returns: in mode auto it is never handed out
 // again, in mode lease not before the lease has run out.
-// Errors: [*NotFoundError] if the topic is gone, [*UnavailableError].
+// Errors: [*TopicNotFoundError] if the topic is gone, [*UnavailableError].
 func (c *Consumers) Fetch(ctx context.Context, consumer Consumer, limits Limits) ([]Delivery, error) {
 	p := c.position(consumer.ID)
 	if err := p.await(ctx); err != nil {
@@ -196,7 +197,7 @@ func (c *Consumers) know(ctx context.Context, consumer Consumer, p *position) (e
 		p.known, p.ahead = true, readAhead{}
 	}
 	if p.cursor.Gone { // since this process deleted it
-		return &ConsumerGoneError{ID: consumer.ID}
+		return &ConsumerNotFoundError{Consumer: strconv.FormatInt(consumer.ID, 10), Deleted: true}
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ func step(ctx context.Context, t *testing.T, p process, consumer Consumer, posit
 		}
 	}
 	if *gone {
-		var want *ConsumerGoneError
+		var want *ConsumerNotFoundError
 		assert.ErrorAs(t, err, &want)
 		return
 	}

@@ -20,7 +20,7 @@ import (
 const MaxAtomicBatch = 1000
 
 // Publish appends data, which must not be changed any more, to topic and returns
-// once the engine has stored it. Errors: [*NotFoundError], [*FullError],
+// once the engine has stored it. Errors: [*TopicNotFoundError], [*FullError],
 // [*MessageTooLargeError], [*UnavailableError].
 func (t *Topics) Publish(ctx context.Context, topic string, data []byte) error {
 	if err := t.opts.checkSpace(Draft{Data: data}); err != nil {

@@ -46,7 +46,7 @@ const (
 
 // Read returns the messages of topic in r, in order; it may be fewer than there
 // are, but not none. No message is no error.
-// Errors: [*NotFoundError], [*UnavailableError].
+// Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) Read(ctx context.Context, topic string, r Range) ([]Message, error) {
 	msgs, broken, err := t.readGood(ctx, topic, r)
 	if broken && len(msgs) == 0 && err == nil {
@@ -218,7 +218,7 @@ func (t *Topics) inMemory(ctx context.Context, topic string) (bool, error) {
 	return memory, nil
 }
 
-// Get returns the message of topic at sequence. Errors: [*NotFoundError],
+// Get returns the message of topic at sequence. Errors: [*TopicNotFoundError],
 // [*NoMessageError], [*UnavailableError].
 func (t *Topics) Get(ctx context.Context, topic string, sequence uint64) (Message, error) {
 	msgs, err := t.Read(ctx, topic, Range{From: sequence, Max: 1, MaxBytes: 1})

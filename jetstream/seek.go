@@ -19,7 +19,7 @@ func (c *Consumers) Seek(ctx context.Context, consumer Consumer, position uint64
 // that there may be: what one of them was given and its reader did not get would
 // be lost otherwise. Unless last is nil the stream goes on behind that sequence,
 // which is the last that its reader got. It returns what Fetch knows the stream
-// by. Errors: [*ConsumerGoneError], [*UnavailableError].
+// by. Errors: [*ConsumerNotFoundError], [*UnavailableError].
 func (c *Consumers) TakeOver(ctx context.Context, consumer Consumer, last *uint64) (stream uint64, err error) {
 	err = c.update(ctx, consumer, func(next *Cursor) (bool, error) {
 		if last != nil {

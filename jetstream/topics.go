@@ -119,7 +119,7 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 	}
 }
 
-// Change gives topic other settings. Errors: [*NotFoundError],
+// Change gives topic other settings. Errors: [*TopicNotFoundError],
 // [*SettingError], [*UnavailableError].
 func (t *Topics) Change(ctx context.Context, topic string, settings Settings) error {
 	if err := settings.check(); err != nil {
@@ -140,16 +140,16 @@ func (t *Topics) Change(ctx context.Context, topic string, settings Settings) er
 	return nil
 }
 
-// Delete removes topic and all its messages. Errors: [*NotFoundError],
+// Delete removes topic and all its messages. Errors: [*TopicNotFoundError],
 // [*UnavailableError].
 func (t *Topics) Delete(ctx context.Context, topic string) error {
 	if CheckName(topic) != nil {
-		return &NotFoundError{Topic: topic}
+		return &TopicNotFoundError{Topic: topic}
 	}
 	err := t.deleteStream(ctx, StreamName(topic))
 	switch {
 	case missing(err):
-		return &NotFoundError{Topic: topic}
+		return &TopicNotFoundError{Topic: topic}
 	case err != nil:
 		return engine.Unavailable("delete the topic", err)
 	}
@@ -175,7 +175,7 @@ func (t *Topics) deleteStream(ctx context.Context, stream string) error {
 
 // Purge removes the messages of topic up to the sequence upTo, that one
 // included, or all if it is 0. It returns how many were removed.
-// Errors: [*NotFoundError], [*UnavailableError].
+// Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, error) {
 	stream, err := t.stream(ctx, topic)
 	if err != nil {
@@ -211,7 +211,7 @@ func (t *Topics) purges(topic string) *atomic.Uint64 {
 	return n.(*atomic.Uint64)
 }
 
-// Describe returns what there is to know of topic. Errors: [*NotFoundError],
+// Describe returns what there is to know of topic. Errors: [*TopicNotFoundError],
 // [*UnavailableError].
 func (t *Topics) Describe(ctx context.Context, topic string) (Topic, error) {
 	stream, err := t.stream(ctx, topic)
@@ -261,7 +261,7 @@ func topicOf(stream string) (topic string, ok bool) {
 }
 
 // LastSequence is the sequence of the last message that topic accepted, 0 if it
-// never had one. Errors: [*NotFoundError], [*UnavailableError].
+// never had one. Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) LastSequence(ctx context.Context, topic string) (uint64, error) {
 	stream, err := t.stream(ctx, topic)
 	if err != nil {
@@ -270,17 +270,17 @@ func (t *Topics) LastSequence(ctx context.Context, topic string) (uint64, error)
 	return stream.CachedInfo().State.LastSeq, nil
 }
 
-// stream looks the stream of topic up. Errors: [*NotFoundError],
+// stream looks the stream of topic up. Errors: [*TopicNotFoundError],
 // [*UnavailableError].
 func (t *Topics) stream(ctx context.Context, topic string) (jetstream.Stream, error) {
 	// A name that no topic can have may be one that the engine refuses.
 	if CheckName(topic) != nil {
-		return nil, &NotFoundError{Topic: topic}
+		return nil, &TopicNotFoundError{Topic: topic}
 	}
 	stream, err := t.js.Stream(ctx, StreamName(topic))
 	switch {
 	case missing(err):
-		return nil, &NotFoundError{Topic: topic}
+		return nil, &TopicNotFoundError{Topic: topic}
 	case err != nil:
 		return nil, engine.Unavailable("look up the topic", err)
 	}

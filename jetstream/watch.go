@@ -121,7 +121,7 @@ func (t *Topics) watchNew(ctx context.Context, topic string, arrived func()) (st
 		HeadersOnly:   true,
 	})
 	if missing(err) {
-		return nil, &NotFoundError{Topic: topic}
+		return nil, &TopicNotFoundError{Topic: topic}
 	}
 	if err != nil {
 		return nil, engine.Unavailable("watch the topic", err)

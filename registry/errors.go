@@ -1,32 +1,28 @@
 package registry
 
-import "fmt"
+import (
+	"fmt"
 
-// NotFoundError is an id that was never given out, or one that is gone.
-type NotFoundError struct {
-	Kind  Kind
-	ID    string // as the client wrote it
-	Gone  bool   // it was deleted, by itself or with Topic
-	Topic string
+	"dq/jetstream"
+)
+
+// ProducerNotFoundError is a producer that does not exist.
+type ProducerNotFoundError struct {
+	Producer string // its id, as the caller wrote it
+	Deleted  bool   // it existed, and was deleted with its topic
+	Topic    string // the topic of a deleted producer
 }
 
-func (e *NotFoundError) Error() string {
-	if e.Gone {
-		return fmt.Sprintf("%s:%.100s does not exist any more: it was deleted, or Topic:%s was", e.Kind.Title(), e.ID, e.Topic)
+func (e *ProducerNotFoundError) Error() string {
+	if e.Deleted {
+		return fmt.Sprintf("Producer:%.100s does not exist any more: it was deleted, or Topic:%s was", e.Producer, e.Topic)
 	}
-	return fmt.Sprintf("%s:%.100s does not exist", e.Kind.Title(), e.ID)
+	return fmt.Sprintf("Producer:%.100s does not exist", e.Producer)
 }
 
-// UnavailableError is an operation that the store could not do or did not
-// confirm in time. A registration may have taken effect all the same; the id
-// is then nobody's.
-type UnavailableError struct {
-	Operation string
-	Err       error
+// unavailable returns the error of an operation that the engine did not confirm.
+// A registration may have taken effect all the same: nobody was told its id then,
+// so trying again does no harm.
+func unavailable(operation string, err error) error {
+	return &jetstream.UnavailableError{Operation: operation, Harmless: true, Err: err}
 }
-
-func (e *UnavailableError) Error() string {
-	return fmt.Sprintf("cannot %s: the storage engine did not confirm it: %v", e.Operation, e.Err)
-}
-
-func (e *UnavailableError) Unwrap() error { return e.Err }

@@ -5,78 +5,73 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 )
 
-// An index knows which ids are registered for each topic, at some 50 bytes an id:
-// the bucket itself can only be asked for one id, or for all.
+// index knows which ids each topic has, at some 50 bytes an id: the bucket itself
+// can be asked only for one id, or for all.
 type index struct {
-	ended <-chan struct{} // closed when nothing is noted any more
+	ended <-chan struct{} // closed when nothing is applied any more
 
-	mu    sync.Mutex
-	ids   map[Kind]map[string]map[int64]uint64 // by topic, with their starts
-	upTo  uint64                               // the revision that was noted last
-	moved chan struct{}                        // closed when that has changed; nil if nobody waits for it
+	mu      sync.Mutex
+	starts  map[kind]map[string]map[int64]uint64 // the starts of all ids, by topic and id
+	applied uint64                               // the revision that was applied last
+	changed chan struct{}                        // closed when applied changes; nil if nobody waits for that
 }
 
 func newIndex(ended <-chan struct{}) *index {
-	return &index{ended: ended, ids: map[Kind]map[string]map[int64]uint64{
-		Producer: make(map[string]map[int64]uint64),
-		Consumer: make(map[string]map[int64]uint64),
+	return &index{ended: ended, starts: map[kind]map[string]map[int64]uint64{
+		producer: make(map[string]map[int64]uint64),
+		consumer: make(map[string]map[int64]uint64),
 	}}
 }
 
-// note takes down that the entry of key is reg.
-func (x *index) note(key string, reg Registration) {
-	word, number, _ := strings.Cut(key, ".")
-	id, err := strconv.ParseInt(number, 10, 64)
-	topics, ok := x.ids[Kind(word)]
-	if err != nil || !ok {
-		return
-	}
+// apply takes in that the entry of id is rec.
+func (x *index) apply(id entryID, rec record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	ids := topics[reg.Topic]
+
+	topics := x.starts[id.kind]
+	starts := topics[rec.Topic]
 	switch {
-	case !reg.Gone && ids == nil:
-		topics[reg.Topic] = map[int64]uint64{id: reg.Start}
-	case !reg.Gone:
-		ids[id] = reg.Start
-	case ids != nil:
-		if delete(ids, id); len(ids) == 0 {
-			delete(topics, reg.Topic)
+	case !rec.Deleted && starts == nil:
+		topics[rec.Topic] = map[int64]uint64{id.number: rec.Start}
+	case !rec.Deleted:
+		starts[id.number] = rec.Start
+	case starts != nil:
+		if delete(starts, id.number); len(starts) == 0 {
+			delete(topics, rec.Topic)
 		}
 	}
 }
 
-// noted says that all up to revision was noted.
-func (x *index) noted(revision uint64) {
+// setApplied says that all entries up to revision were applied.
+func (x *index) setApplied(revision uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.upTo = max(x.upTo, revision)
-	if x.moved != nil {
-		close(x.moved)
-		x.moved = nil
+	x.applied = max(x.applied, revision)
+	if x.changed != nil {
+		close(x.changed)
+		x.changed = nil
 	}
 }
 
-// await returns when all up to revision was noted.
-func (x *index) await(ctx context.Context, revision uint64) error {
+// wait returns when all entries up to revision were applied.
+func (x *index) wait(ctx context.Context, revision uint64) error {
 	for {
 		x.mu.Lock()
-		done := x.upTo >= revision
-		if x.moved == nil {
-			x.moved = make(chan struct{})
+		reached := x.applied >= revision
+		if x.changed == nil {
+			x.changed = make(chan struct{})
 		}
-		moved := x.moved
+		changed := x.changed
 		x.mu.Unlock()
-		if done {
+
+		if reached {
 			return nil
 		}
 		select {
-		case <-moved:
+		case <-changed:
 		case <-x.ended:
 			return errors.New("the registry is closed")
 		case <-ctx.Done():
@@ -85,37 +80,38 @@ func (x *index) await(ctx context.Context, revision uint64) error {
 	}
 }
 
-// of is the ids that are registered for topic, in their order.
-func (x *index) of(kind Kind, topic string) []int64 {
+// list returns the ids of a kind that topic has, in their order.
+func (x *index) list(k kind, topic string) []int64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return slices.Sorted(maps.Keys(x.ids[kind][topic]))
+	return slices.Sorted(maps.Keys(x.starts[k][topic]))
 }
 
 // each calls f with every id of a kind.
-func (x *index) each(kind Kind, f func(topic string, id int64, start uint64)) {
+func (x *index) each(k kind, f func(topic string, id int64, start uint64)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for topic, ids := range x.ids[kind] {
-		for id, start := range ids {
+	for topic, starts := range x.starts[k] {
+		for id, start := range starts {
 			f(topic, id, start)
 		}
 	}
 }
 
-func (x *index) count(kind Kind, topic string) int {
+// count returns how many ids of a kind topic has.
+func (x *index) count(k kind, topic string) int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return len(x.ids[kind][topic])
+	return len(x.starts[k][topic])
 }
 
-// countAll is how many ids are registered for the topics for which of is true.
-func (x *index) countAll(kind Kind, of func(topic string) bool) (n int) {
+// countAll returns how many ids of a kind the topics have for which include is true.
+func (x *index) countAll(k kind, include func(topic string) bool) (n int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for topic, ids := range x.ids[kind] {
-		if of(topic) {
-			n += len(ids)
+	for topic, starts := range x.starts[k] {
+		if include(topic) {
+			n += len(starts)
 		}
 	}
 	return n

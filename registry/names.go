@@ -2,101 +2,115 @@ package registry
 
 import (
 	"context"
+	"encoding/base32"
 	"errors"
 	"strconv"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"dq/jetstream"
 )
 
-// RegisterName stores reg, a consumer with a name, under a new id, unless its
-// topic has a consumer of that name already: then created is false, and the
-// entry is that one. Errors: [*UnavailableError].
-func (r *Registry) RegisterName(ctx context.Context, reg Registration) (_ Entry, created bool, err error) {
-	own := Entry{ID: -1, Registration: reg} // no id yet
+// namePrefix is what the keys of names start with. The entry of a name has the id
+// of its consumer.
+const namePrefix = "name."
+
+// nameKey returns the key of a name. Base32 makes of any text a word that may
+// stand in a key.
+func nameKey(topic, name string) string {
+	encode := base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString
+	return namePrefix + encode([]byte(topic)) + "." + encode([]byte(name))
+}
+
+// registerName stores c, a consumer with a name, under a new id, unless its topic
+// has a consumer of that name: then it returns that one, and created is false.
+func (r *Registry) registerName(ctx context.Context, c jetstream.Consumer) (_ jetstream.Consumer, created bool, err error) {
+	registered := false // c has an id, and is stored under it
 	for {
-		there, revision, err := r.named(ctx, reg.Topic, reg.Name)
-		var none *NotFoundError
+		owner, revision, err := r.readName(ctx, c.Topic, c.Name)
+		var none *jetstream.ConsumerNotFoundError
 		if !errors.As(err, &none) {
-			if err == nil && own.ID >= 0 { // somebody was faster
-				if err := r.Remove(ctx, Consumer, own.ID); err != nil && !errors.As(err, &none) {
-					return Entry{}, false, err
+			if err == nil && registered { // another caller was faster: give the new id up
+				if err := r.RemoveConsumer(ctx, c.ID); err != nil && !errors.As(err, &none) {
+					return jetstream.Consumer{}, false, err
 				}
 			}
-			return there, false, err
+			return owner, false, err
 		}
-		if own.ID < 0 {
-			if own.ID, err = r.Register(ctx, Consumer, reg); err != nil {
-				return Entry{}, false, err
+
+		if !registered {
+			if c.ID, err = r.create(ctx, consumer, record{Consumer: c}); err != nil {
+				return jetstream.Consumer{}, false, err
 			}
+			registered = true
 		}
-		key, value := nameKey(reg.Topic, reg.Name), strconv.AppendInt(nil, own.ID, 10)
+
+		key, value := nameKey(c.Topic, c.Name), strconv.AppendInt(nil, c.ID, 10)
 		if revision == 0 {
 			_, err = r.kv.Create(ctx, key, value)
-		} else { // of a consumer that is gone
+		} else { // the name of a consumer that was deleted
 			_, err = r.kv.Update(ctx, key, value, revision)
 		}
 		switch {
 		case err == nil:
-			return own, true, nil
+			return c, true, nil
 		case !conflict(err):
-			return Entry{}, false, &UnavailableError{"register a name", err}
+			return jetstream.Consumer{}, false, unavailable("register a name", err)
 		}
 	}
 }
 
-// LookupName returns the consumer of topic with that name.
-// Errors: [*NotFoundError], [*UnavailableError].
-func (r *Registry) LookupName(ctx context.Context, topic, name string) (Entry, error) {
+// ConsumerByName returns the consumer of topic that has a name.
+// Errors: [*jetstream.ConsumerNotFoundError], [*jetstream.UnavailableError].
+func (r *Registry) ConsumerByName(ctx context.Context, topic, name string) (jetstream.Consumer, error) {
 	if id, ok := r.names.Get(nameKey(topic, name)); ok {
-		// A name may have been given anew a moment ago; its old id is gone then.
-		if reg, err := r.Lookup(ctx, Consumer, id); err == nil {
-			return Entry{id, reg}, nil
+		// Another process may have deleted the consumer and registered one of the same
+		// name a moment ago: the remembered id is that of the deleted one then.
+		if c, err := r.Consumer(ctx, id); err == nil {
+			return c, nil
 		}
 	}
-	entry, _, err := r.named(ctx, topic, name)
-	return entry, err
+	c, _, err := r.readName(ctx, topic, name)
+	return c, err
 }
 
-// named is LookupName from the store. It returns the revision of the name, 0 if
-// it was not given to anybody, too.
-func (r *Registry) named(ctx context.Context, topic, name string) (_ Entry, revision uint64, err error) {
+// readName reads the consumer that has a name from the store, and the revision of
+// the name's entry: 0 if no consumer ever had the name. The revision is right even
+// if the error says that the consumer was deleted.
+func (r *Registry) readName(ctx context.Context, topic, name string) (_ jetstream.Consumer, revision uint64, err error) {
 	key := nameKey(topic, name)
 	entry, err := r.kv.Get(ctx, key)
 	switch {
-	case errors.Is(err, jetstream.ErrKeyNotFound):
-		return Entry{}, 0, &NotFoundError{Kind: Consumer, ID: name}
+	case errors.Is(err, natsjs.ErrKeyNotFound):
+		return jetstream.Consumer{}, 0, &jetstream.ConsumerNotFoundError{Consumer: name}
 	case err != nil:
-		return Entry{}, 0, &UnavailableError{"look up a name", err}
+		return jetstream.Consumer{}, 0, unavailable("look up a name", err)
 	}
 	id, err := strconv.ParseInt(string(entry.Value()), 10, 64)
 	if err != nil {
-		return Entry{}, 0, &UnavailableError{"look up a name", err}
+		return jetstream.Consumer{}, 0, unavailable("look up a name", err)
 	}
-	reg, err := r.Lookup(ctx, Consumer, id)
+
+	c, err := r.Consumer(ctx, id)
 	if err == nil {
 		r.names.Add(key, id)
 	}
-	return Entry{id, reg}, entry.Revision(), err
+	return c, entry.Revision(), err
 }
 
-// removeName takes the name away from the consumer with that id, if it has it.
-func (r *Registry) removeName(ctx context.Context, topic, name string, id int64) error {
-	owner, revision, err := r.named(ctx, topic, name)
-	var none *NotFoundError
+// removeName takes the name away from c, if c has it.
+func (r *Registry) removeName(ctx context.Context, c jetstream.Consumer) error {
+	owner, revision, err := r.readName(ctx, c.Topic, c.Name)
+	var none *jetstream.ConsumerNotFoundError
 	switch {
-	case errors.As(err, &none) || err == nil && owner.ID != id:
+	case errors.As(err, &none) || err == nil && owner.ID != c.ID:
 		return nil
 	case err != nil:
 		return err
 	}
-	if err := r.kv.Purge(ctx, nameKey(topic, name), jetstream.LastRevision(revision)); err != nil && !conflict(err) {
-		return &UnavailableError{"remove a name", err}
+	err = r.kv.Purge(ctx, nameKey(c.Topic, c.Name), natsjs.LastRevision(revision))
+	if err != nil && !conflict(err) {
+		return unavailable("remove a name", err)
 	}
 	return nil
-}
-
-const namePrefix = "name."
-
-func nameKey(topic, name string) string {
-	return namePrefix + encode(topic) + "." + encode(name)
 }

@@ -1,32 +1,35 @@
 package service
 
-import (
-	"fmt"
+import "fmt"
 
-	"dq/registry"
-)
-
-// NotRegisteredError is an id that was given out for another topic.
-type NotRegisteredError struct {
-	Kind  registry.Kind
-	ID    string
-	Topic string
-	Of    string // the topic that it was given out for, which not everybody may see
+// ConsumerNotRegisteredError is a consumer id that was given out for another topic.
+type ConsumerNotRegisteredError struct {
+	Consumer   string // the id as the client wrote it
+	Topic      string // the topic that the client named
+	OtherTopic string // the topic of the consumer, which not every client may see
 }
 
-func (e *NotRegisteredError) Error() string {
-	return fmt.Sprintf("%s:%s is not registered with Topic:%s", e.Kind.Title(), e.ID, e.Topic)
+func (e *ConsumerNotRegisteredError) Error() string {
+	return fmt.Sprintf("Consumer:%s is not registered with Topic:%s", e.Consumer, e.Topic)
 }
 
-// TooLargeError is a message above the broker's limit.
-type TooLargeError struct{ Limit int } // bytes
-
-func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("the message is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.Limit)
+// ProducerNotRegisteredError is a producer id that was given out for another topic.
+type ProducerNotRegisteredError struct {
+	Producer   string // the id as the client wrote it
+	Topic      string // the topic that the client named
+	OtherTopic string // the topic of the producer, which not every client may see
 }
 
-// OtherSettingsError is a topic or consumer that is there with other settings.
-type OtherSettingsError struct{ What, Remedy string }
+func (e *ProducerNotRegisteredError) Error() string {
+	return fmt.Sprintf("Producer:%s is not registered with Topic:%s", e.Producer, e.Topic)
+}
+
+// OtherSettingsError is a topic or consumer that exists with other settings than
+// those it was to be created with.
+type OtherSettingsError struct {
+	What   string // such as "Topic:T"
+	Remedy string // what the client can do
+}
 
 func (e *OtherSettingsError) Error() string {
 	return fmt.Sprintf("%s exists with other settings: %s", e.What, e.Remedy)

@@ -9,18 +9,18 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// ID is a producer or consumer id as a client wrote it: a JSON number or a
+// An ID is a producer or consumer id as a client wrote it: a JSON number or a
 // string of digits.
 type ID struct {
 	Number int64
 	Text   string
 }
 
-// possible reports whether an id could have been given out at all.
+// Possible reports whether an id could have been given out at all.
 func (id ID) Possible() bool { return id.Number >= 0 }
 
-// ParseID reads an id. One that is negative or too large for 64 bits is an id
-// that does not exist rather than a mistake.
+// ParseID reads an id. A number that is negative or too large for 64 bits is no
+// mistake but an id that does not exist.
 func ParseID(text string) (ID, error) {
 	number, err := strconv.ParseInt(text, 10, 64)
 	if errors.Is(err, strconv.ErrRange) {
@@ -33,15 +33,14 @@ func ParseID(text string) (ID, error) {
 }
 
 // UnmarshalJSONFrom implements [json.UnmarshalerFrom].
-func (id *ID) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
+func (id *ID) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	token, err := dec.ReadToken()
 	if err != nil {
 		return err
 	}
-	switch token.Kind() {
-	case '0', '"':
-		*id, err = ParseID(token.String())
-		return err
+	if kind := token.Kind(); kind != '0' && kind != '"' {
+		return errors.New("want an integer or a string of digits")
 	}
-	return errors.New("want an integer or a string of digits")
+	*id, err = ParseID(token.String())
+	return err
 }

@@ -8,24 +8,44 @@ import (
 	"dq/registry"
 )
 
-// RegisterProducer gives out a producer id for topic, and makes the topic if it
-// is not there.
-func (q *Service) RegisterProducer(ctx context.Context, topic string) (int64, error) {
-	if err := q.HaveTopic(ctx, topic); err != nil {
+// RegisterProducer registers a producer of topic and returns its id. It creates
+// the topic, with the default settings, if that does not exist.
+// Errors: [*jetstream.NameError], [*jetstream.UnavailableError].
+func (s *Service) RegisterProducer(ctx context.Context, topic string) (int64, error) {
+	if err := s.CreateTopicIfMissing(ctx, topic); err != nil {
 		return 0, err
 	}
-	return q.Registry.Register(ctx, registry.Producer, registry.Registration{Topic: topic})
+	p, err := s.Registry.RegisterProducer(ctx, topic)
+	return p.ID, err
 }
 
-// Produce appends message to topic. The message is stored when it returns.
-func (q *Service) Produce(ctx context.Context, topic string, producer ID, message []byte) error {
-	if _, err := q.registration(ctx, registry.Producer, producer, topic); err != nil {
+// Produce appends message to topic. The message is stored when Produce returns.
+// Errors: [*registry.ProducerNotFoundError], [*ProducerNotRegisteredError], and
+// those of [jetstream.Topics.Publish].
+func (s *Service) Produce(ctx context.Context, topic string, producer ID, message []byte) error {
+	if err := s.checkProducer(ctx, topic, producer); err != nil {
 		return err
 	}
-	if len(message) > q.MaxMessageBytes {
-		return &TooLargeError{Limit: q.MaxMessageBytes}
+	if len(message) > s.MaxMessageBytes {
+		return &jetstream.MessageTooLargeError{Limit: s.MaxMessageBytes}
 	}
-	return q.Topics.Publish(ctx, topic, message)
+	return s.Topics.Publish(ctx, topic, message)
+}
+
+// checkProducer checks, in this order, that id was given out, that topic exists,
+// and that id was given out for it.
+func (s *Service) checkProducer(ctx context.Context, topic string, id ID) error {
+	if !id.Possible() {
+		return &registry.ProducerNotFoundError{Producer: id.Text}
+	}
+	p, err := s.Registry.Producer(ctx, id.Number)
+	if err != nil || p.Topic == topic {
+		return err
+	}
+	if _, err := s.Topics.LastSequence(ctx, topic); err != nil {
+		return err
+	}
+	return &ProducerNotRegisteredError{Producer: id.Text, Topic: topic, OtherTopic: p.Topic}
 }
 
 // A Batch is messages to produce.
@@ -37,66 +57,91 @@ type Batch struct {
 	ExpectedLast *uint64
 }
 
-// ProduceBatch appends messages to topic and returns a receipt for each. Each
-// that has no error in its receipt is stored. An error is that of all: none is
-// stored, unless it says that this is unknown.
-func (q *Service) ProduceBatch(ctx context.Context, topic string, batch Batch) ([]jetstream.Receipt, error) {
+// ProduceBatch appends messages to topic and returns a receipt for each. A message
+// is stored if its receipt has no error. If ProduceBatch returns an error, no
+// message is stored, unless it is a [*jetstream.UnavailableError], which says what
+// is known. Other errors: [*jetstream.BatchError], [*jetstream.MessageTooLargeError]
+// in an [*ItemError] if there are several messages, and those of
+// [jetstream.Topics.PublishAtomically] and [jetstream.Delayer.Delay].
+func (s *Service) ProduceBatch(ctx context.Context, topic string, batch Batch) ([]jetstream.Receipt, error) {
 	if len(batch.Drafts) == 0 {
 		return nil, &jetstream.BatchError{Problem: "there is no message to produce"}
 	}
+	if err := s.checkSizes(batch.Drafts); err != nil {
+		return nil, err
+	}
+
 	now := time.Now()
-	delayed := 0
-	for i, draft := range batch.Drafts {
-		if len(draft.Data) > q.MaxMessageBytes {
-			err := &TooLargeError{Limit: q.MaxMessageBytes}
-			if len(batch.Drafts) == 1 {
-				return nil, err
-			}
-			return nil, &ItemError{"message", i, err}
+	conditional := batch.Atomic || batch.ExpectedLast != nil
+	switch delayed := anyDelayed(batch.Drafts, now); {
+	case delayed && conditional:
+		return nil, &jetstream.BatchError{
+			Problem: "a delayed message can be neither in an atomic batch nor have an expected last sequence",
 		}
-		if draft.At.After(now) {
-			delayed++
-		}
+	case delayed:
+		return s.produceDelayed(ctx, topic, batch.Drafts, now)
+	case conditional && len(batch.Drafts) > 1 && !batch.Atomic:
+		return nil, &jetstream.BatchError{Problem: "an expected last sequence needs one message, or an atomic batch"}
+	case conditional:
+		return s.Topics.PublishAtomically(ctx, topic, batch.Drafts, batch.ExpectedLast)
 	}
-	switch {
-	case delayed > 0 && (batch.Atomic || batch.ExpectedLast != nil):
-		return nil, &jetstream.BatchError{Problem: "a delayed message can be neither in an atomic batch nor have an expected last sequence"}
-	case delayed > 0:
-		return q.produceDelayed(ctx, topic, batch.Drafts, now)
-	case batch.Atomic || batch.ExpectedLast != nil:
-		if len(batch.Drafts) > 1 && !batch.Atomic {
-			return nil, &jetstream.BatchError{Problem: "an expected last sequence needs one message, or an atomic batch"}
-		}
-		return q.Topics.PublishAtomically(ctx, topic, batch.Drafts, batch.ExpectedLast)
-	}
-	return q.Topics.PublishAll(ctx, topic, batch.Drafts), nil
+	return s.Topics.PublishAll(ctx, topic, batch.Drafts), nil
 }
 
-// produceDelayed produces what is to be stored now and later, in order.
-func (q *Service) produceDelayed(ctx context.Context, topic string, drafts []jetstream.Draft, now time.Time) ([]jetstream.Receipt, error) {
-	var soon, late []jetstream.Draft
+// checkSizes refuses a message above the broker's limit.
+func (s *Service) checkSizes(drafts []jetstream.Draft) error {
+	for i, draft := range drafts {
+		if len(draft.Data) <= s.MaxMessageBytes {
+			continue
+		}
+		err := &jetstream.MessageTooLargeError{Limit: s.MaxMessageBytes}
+		if len(drafts) == 1 {
+			return err
+		}
+		return &ItemError{What: "message", Index: i, Err: err}
+	}
+	return nil
+}
+
+// anyDelayed reports whether a message is to be stored later than now.
+func anyDelayed(drafts []jetstream.Draft, now time.Time) bool {
 	for _, draft := range drafts {
 		if draft.At.After(now) {
-			late = append(late, draft)
-		} else {
-			soon = append(soon, draft)
+			return true
 		}
 	}
-	later, err := q.Delayer.Delay(ctx, topic, late)
+	return false
+}
+
+// produceDelayed produces drafts of which some are to be stored now and some
+// later. The receipts are in the order of the drafts.
+func (s *Service) produceDelayed(ctx context.Context, topic string, drafts []jetstream.Draft, now time.Time) ([]jetstream.Receipt, error) {
+	var immediate, delayed []jetstream.Draft
+	for _, draft := range drafts {
+		if draft.At.After(now) {
+			delayed = append(delayed, draft)
+		} else {
+			immediate = append(immediate, draft)
+		}
+	}
+
+	// The delayed ones first: if they fail as a whole, nothing was stored.
+	waiting, err := s.Delayer.Delay(ctx, topic, delayed)
 	if err != nil {
 		return nil, err
 	}
 	var stored []jetstream.Receipt
-	if len(soon) > 0 {
-		stored = q.Topics.PublishAll(ctx, topic, soon)
+	if len(immediate) > 0 {
+		stored = s.Topics.PublishAll(ctx, topic, immediate)
 	}
+
 	receipts := make([]jetstream.Receipt, len(drafts))
 	for i, draft := range drafts {
-		from := &stored
 		if draft.At.After(now) {
-			from = &later
+			receipts[i], waiting = waiting[0], waiting[1:]
+		} else {
+			receipts[i], stored = stored[0], stored[1:]
 		}
-		receipts[i], *from = (*from)[0], (*from)[1:]
 	}
 	return receipts, nil
 }

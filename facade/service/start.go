@@ -1,23 +1,26 @@
 package service
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"dq/jetstream"
 )
 
-// A Place is where to start in a topic: at the first message there is unless
-// one of the fields says otherwise.
+// A Start is where in a topic to begin: at the first message, unless one of the
+// fields says otherwise.
 type Start struct {
-	New      bool      // behind the last message
-	Sequence uint64    // at that sequence, or the first behind it
+	New      bool      // after the last message
+	Sequence uint64    // at the message with that sequence, or the first after it
 	Time     time.Time // at the first message of that time or later
 }
 
-// ParsePlace reads a place: "first", "new", a sequence, or a time.
+// ParseStart reads a start: "first", "new", a sequence, or a time as RFC 3339 has it.
 func ParseStart(text string) (Start, error) {
 	switch text {
 	case "first":
@@ -29,14 +32,14 @@ func ParseStart(text string) (Start, error) {
 		return Start{Sequence: n}, nil
 	}
 	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		return startOf(t), nil
+		return startAt(t), nil
 	}
-	return Start{}, fmt.Errorf(`%.100q is no place in a topic: want first, new, a sequence, or a time such as 2026-01-31T12:00:00Z`, text)
+	return Start{}, fmt.Errorf("want first, new, a sequence, or a time such as 2026-01-31T12:00:00Z, not %.100q", text)
 }
 
-// placeOf is the place of a time. The engine counts nanoseconds of Unix time, of
-// which there are not enough for all times.
-func startOf(t time.Time) Start {
+// startAt returns the start at a time. The engine counts nanoseconds of Unix time
+// in 64 bits, which do not reach all times.
+func startAt(t time.Time) Start {
 	switch {
 	case t.Before(time.Unix(0, 0)):
 		return Start{}
@@ -47,7 +50,7 @@ func startOf(t time.Time) Start {
 }
 
 // UnmarshalJSONFrom implements [json.UnmarshalerFrom].
-func (p *Start) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
+func (s *Start) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	token, err := dec.ReadToken()
 	if err != nil {
 		return err
@@ -55,6 +58,36 @@ func (p *Start) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
 	if kind := token.Kind(); kind != '0' && kind != '"' {
 		return fmt.Errorf("want first, new, a sequence, or a time, not %s", kind)
 	}
-	*p, err = ParseStart(token.String())
+	*s, err = ParseStart(token.String())
 	return err
+}
+
+// FirstSequence returns the sequence of the first message of topic from start on,
+// or the one that it is going to have.
+// Errors: [*jetstream.TopicNotFoundError], [*jetstream.UnavailableError].
+func (s *Service) FirstSequence(ctx context.Context, topic string, start Start) (uint64, error) {
+	t, err := s.Topics.Describe(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	before, err := s.sequenceBefore(ctx, t, start)
+	return before + 1, err
+}
+
+// sequenceBefore returns the sequence before that of the first message from start
+// on.
+func (s *Service) sequenceBefore(ctx context.Context, topic jetstream.Topic, start Start) (uint64, error) {
+	switch {
+	case start.New:
+		return topic.LastSequence, nil
+	case !start.Time.IsZero():
+		messages, err := s.Topics.Read(ctx, topic.Name, jetstream.Range{Since: start.Time, Max: 1, MaxBytes: 1})
+		if err != nil || len(messages) == 0 {
+			return topic.LastSequence, err
+		}
+		return messages[0].Sequence - 1, nil
+	case start.Sequence > 0:
+		return start.Sequence - 1, nil
+	}
+	return 0, nil
 }

@@ -10,139 +10,150 @@ import (
 	"dq/registry"
 )
 
-// CreateTopic makes a topic, with the default settings.
-func (q *Service) CreateTopic(ctx context.Context, topic string) error {
-	return q.Topics.Create(ctx, topic, q.Topics.DefaultSettings())
+// CreateTopic creates a topic with the default settings.
+// Errors: [*jetstream.ExistsError], and those of [jetstream.Topics.Create].
+func (s *Service) CreateTopic(ctx context.Context, topic string) error {
+	return s.Topics.Create(ctx, topic, s.Topics.DefaultSettings())
 }
 
-// EnsureTopic makes a topic with the default settings as change changes them, if
-// it is not there. If it is, change must have nothing to change.
-func (q *Service) EnsureTopic(ctx context.Context, topic string, change func(*jetstream.Settings) error) (created bool, err error) {
-	settings := q.Topics.DefaultSettings()
+// CreateTopicIfMissing creates a topic with the default settings if it does not
+// exist. Errors: those of [jetstream.Topics.Create].
+func (s *Service) CreateTopicIfMissing(ctx context.Context, topic string) error {
+	var exists *jetstream.ExistsError
+	if err := s.CreateTopic(ctx, topic); !errors.As(err, &exists) {
+		return err
+	}
+	return nil
+}
+
+// EnsureTopic creates a topic with the default settings as change changes them, if
+// it does not exist. If it exists, change must have nothing to change in its
+// settings. Errors: [*OtherSettingsError], those of change, and those of
+// [jetstream.Topics.Create].
+func (s *Service) EnsureTopic(ctx context.Context, topic string, change func(*jetstream.Settings) error) (created bool, err error) {
+	settings := s.Topics.DefaultSettings()
 	if err := change(&settings); err != nil {
 		return false, err
 	}
 	var exists *jetstream.ExistsError
-	if err := q.Topics.Create(ctx, topic, settings); !errors.As(err, &exists) {
+	if err := s.Topics.Create(ctx, topic, settings); !errors.As(err, &exists) {
 		return err == nil, err
 	}
-	there, err := q.Topics.Describe(ctx, topic)
+
+	existing, err := s.Topics.Describe(ctx, topic)
 	if err != nil {
 		return false, err
 	}
-	settings = there.Settings
+	settings = existing.Settings
 	if err := change(&settings); err != nil {
 		return false, err
 	}
-	if there.Settings != settings.Complete() {
+	if existing.Settings != settings.Complete() {
 		return false, &OtherSettingsError{What: "Topic:" + topic, Remedy: "change them with PATCH, or delete it first"}
 	}
 	return false, nil
 }
 
-// ChangeTopic gives topic the settings that change makes of its own.
-func (q *Service) ChangeTopic(ctx context.Context, topic string, change func(*jetstream.Settings) error) error {
-	there, err := q.Topics.Describe(ctx, topic)
+// ChangeTopic changes the settings of a topic as change says. Errors: those of
+// change, and those of [jetstream.Topics.Change].
+func (s *Service) ChangeTopic(ctx context.Context, topic string, change func(*jetstream.Settings) error) error {
+	existing, err := s.Topics.Describe(ctx, topic)
 	if err != nil {
 		return err
 	}
-	window, byDefault := there.Settings.DedupWindow, there.Settings
-	byDefault.DedupWindow = 0
-	if err := change(&there.Settings); err != nil {
+	settings := existing.Settings
+	if err := change(&settings); err != nil {
 		return err
 	}
-	if there.Settings.DedupWindow == window && byDefault.Complete().DedupWindow == window {
-		there.Settings.DedupWindow = 0 // the default goes with what else is changed
+
+	// The default of the dedup window depends on other settings. A topic that has the
+	// default keeps it, so the window changes with them.
+	unset := existing.Settings
+	unset.DedupWindow = 0
+	window := existing.Settings.DedupWindow
+	if settings.DedupWindow == window && unset.Complete().DedupWindow == window {
+		settings.DedupWindow = 0
 	}
-	return q.Topics.Change(ctx, topic, there.Settings)
+	return s.Topics.Change(ctx, topic, settings)
 }
 
-// ListTopics returns all topics in the order of their creation.
-func (q *Service) ListTopics(ctx context.Context) ([]jetstream.Topic, error) {
-	return q.Topics.List(ctx)
-}
-
-// A TopicDescription is a topic with how many are registered for it.
+// A TopicDescription is a topic and how many consumers and producers it has.
 type TopicDescription struct {
 	jetstream.Topic
 	Consumers, Producers int
 }
 
-// DescribeTopic returns what there is to know of a topic.
-func (q *Service) DescribeTopic(ctx context.Context, topic string) (d TopicDescription, err error) {
-	if d.Topic, err = q.Topics.Describe(ctx, topic); err != nil {
+// DescribeTopic returns all that is known of a topic.
+// Errors: [*jetstream.TopicNotFoundError], [*jetstream.UnavailableError].
+func (s *Service) DescribeTopic(ctx context.Context, topic string) (d TopicDescription, err error) {
+	if d.Topic, err = s.Topics.Describe(ctx, topic); err != nil {
 		return d, err
 	}
-	d.Consumers, d.Producers, err = q.Registry.Count(ctx, topic)
+	d.Consumers, d.Producers, err = s.Registry.Count(ctx, topic)
 	return d, err
 }
 
-// PurgeTopic removes the messages of a topic up to a sequence, or all if that
-// is 0.
-func (q *Service) PurgeTopic(ctx context.Context, topic string, upTo uint64) (purged uint64, err error) {
-	return q.Topics.Purge(ctx, topic, upTo)
-}
-
-// DeleteTopic removes a topic with all that is registered for it. The ids go
-// first: a topic of the same name that is made later is not theirs. Consumers that
-// are registered meanwhile go with it.
-func (q *Service) DeleteTopic(ctx context.Context, topic string) error {
-	there, err := q.Topics.Describe(ctx, topic)
+// DeleteTopic deletes a topic and all its producers and consumers.
+// Errors: [*jetstream.TopicNotFoundError], [*jetstream.UnavailableError].
+func (s *Service) DeleteTopic(ctx context.Context, topic string) error {
+	existing, err := s.Topics.Describe(ctx, topic)
 	if err != nil {
 		return err
 	}
-	if err := q.removeAll(ctx, registry.Producer, topic, 0); err != nil {
-		return err
-	}
-	if err := q.removeAll(ctx, registry.Consumer, topic, 0); err != nil {
-		return err
-	}
-	if err := q.Topics.Delete(ctx, topic); err != nil {
-		return err
-	}
-	return q.removeAll(ctx, registry.Consumer, topic, there.Created.UnixNano())
-}
 
-// removeAll removes what is registered for a topic or, unless born is 0, for the
-// topic of that name that was created then.
-func (q *Service) removeAll(ctx context.Context, kind registry.Kind, topic string, born int64) error {
-	entries, err := q.Registry.List(ctx, kind, topic)
+	// The ids first: they must not work for a later topic of the same name.
+	if err := s.removeProducers(ctx, topic); err != nil {
+		return err
+	}
+	consumers, err := s.Registry.ListConsumers(ctx, topic)
 	if err != nil {
 		return err
 	}
-	for _, entry := range entries {
-		if born != 0 && entry.Born != born {
-			continue
-		}
-		if err := q.remove(ctx, kind, entry); err != nil {
+	if err := s.removeConsumers(ctx, consumers); err != nil {
+		return err
+	}
+	if err := s.Topics.Delete(ctx, topic); err != nil {
+		return err
+	}
+
+	// Consumers that were registered meanwhile go too, but not those of a later topic.
+	if consumers, err = s.Registry.ListConsumers(ctx, topic); err != nil {
+		return err
+	}
+	created := existing.Created.UnixNano()
+	return s.removeConsumers(ctx, slices.DeleteFunc(consumers, func(c jetstream.Consumer) bool {
+		return c.TopicCreated != created
+	}))
+}
+
+// removeProducers removes the producers of topic.
+func (s *Service) removeProducers(ctx context.Context, topic string) error {
+	producers, err := s.Registry.ListProducers(ctx, topic)
+	if err != nil {
+		return err
+	}
+	for _, p := range producers {
+		var none *registry.ProducerNotFoundError
+		if err := s.Registry.RemoveProducer(ctx, p.ID); err != nil && !errors.As(err, &none) {
 			return err
 		}
 	}
 	return nil
 }
 
-func (q *Service) remove(ctx context.Context, kind registry.Kind, entry registry.Entry) error {
-	var none *registry.NotFoundError
-	if err := q.Registry.Remove(ctx, kind, entry.ID); err != nil && !errors.As(err, &none) {
-		return err
-	}
-	if kind == registry.Producer {
-		return nil
-	}
-	return q.Consumers.Remove(ctx, consumerOf(entry))
-}
-
-// haveTopic makes a topic, with the default settings, if it is not there.
-func (q *Service) HaveTopic(ctx context.Context, topic string) error {
-	var exists *jetstream.ExistsError
-	if err := q.CreateTopic(ctx, topic); !errors.As(err, &exists) {
-		return err
+// removeConsumers removes consumers.
+func (s *Service) removeConsumers(ctx context.Context, consumers []jetstream.Consumer) error {
+	for _, c := range consumers {
+		if err := s.DeleteConsumer(ctx, c); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// page returns the topics whose names start with prefix, by name, behind after,
-// and whether there are more than limit.
+// Page returns the first of the topics whose names start with prefix and come after
+// the name after, in the order of their names; limit is how many it returns at
+// most, and more says whether there are others. It changes the slice that it gets.
 func Page(topics []jetstream.Topic, prefix, after string, limit int) (_ []jetstream.Topic, more bool) {
 	slices.SortFunc(topics, func(a, b jetstream.Topic) int { return strings.Compare(a.Name, b.Name) })
 	topics = slices.DeleteFunc(topics, func(t jetstream.Topic) bool {

@@ -22,16 +22,20 @@ func (e *StorageFullError) Error() string {
 }
 
 // UnavailableError is an operation that the engine could not do or did not
-// confirm in time. Whether it took effect is unknown unless Refused is set.
+// confirm in time. Unless Refused is set, whether it took effect is unknown.
 type UnavailableError struct {
 	Operation string
 	Refused   bool // the engine said no: nothing was stored
+	Harmless  bool // whether it took effect does not matter: it may be done again
 	Err       error
 }
 
 func (e *UnavailableError) Error() string {
-	if e.Refused {
+	switch {
+	case e.Refused:
 		return fmt.Sprintf("cannot %s: the storage engine refused: %v", e.Operation, e.Err)
+	case e.Harmless:
+		return fmt.Sprintf("cannot %s: the storage engine did not confirm it: %v", e.Operation, e.Err)
 	}
 	return fmt.Sprintf("cannot %s: the storage engine did not confirm it, whether it took effect is unknown: %v", e.Operation, e.Err)
 }

@@ -1,0 +1,10 @@
+// Package service has the operations that clients may ask for, without HTTP: the
+// classic API and the API under /v1 are two mappings of them. Where an operation
+// is one call of package jetstream, a handler makes that call itself, through the
+// fields of [Service].
+//
+// The files: service.go has the Service, topics.go creates, changes and deletes
+// topics, produce.go produces, consumers.go registers, finds and deletes consumers,
+// consume.go has the calls of a registered consumer, start.go says where in a topic
+// to begin, id.go reads ids, errors.go has the errors.
+package service
