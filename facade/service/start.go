@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -56,7 +57,7 @@ func (s *Start) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return err
 	}
 	if kind := token.Kind(); kind != '0' && kind != '"' {
-		return fmt.Errorf("want first, new, a sequence, or a time, not %s", kind)
+		return errors.New("want first, new, a sequence, or a time such as 2026-01-31T12:00:00Z")
 	}
 	*s, err = ParseStart(token.String())
 	return err
