@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -17,10 +18,11 @@ const (
 	defaultBatchBytes    = 1 << 20
 	defaultLinger        = 5 * time.Millisecond
 
-	// By default, so many batches fit in the buffer.
+	// bufferedBatches is how many batches fit into the buffer by default.
 	bufferedBatches = 4
 
-	// messageCost is what a message counts for beside its data, in bytes.
+	// messageCost is how many bytes a message counts for besides its data: about
+	// what its key, headers and idempotency key take in memory.
 	messageCost = 256
 )
 
@@ -28,44 +30,48 @@ const (
 type AsyncResult struct {
 	Message NewMessage // with the idempotency key that it was sent with
 	Receipt Receipt
-	// Err is nil if the message is stored, or is going to be. If it is no
-	// refusal, whether the message is stored is unknown; it may be sent again
-	// with the same key.
+
+	// Err is nil if the message is stored or is going to be. An [*Error] says that
+	// it is not. After any other error it may be stored or not; it can be sent
+	// again with the same idempotency key.
 	Err error
 }
 
 // An AsyncOption changes how an [AsyncProducer] works.
 type AsyncOption func(*AsyncProducer)
 
-// WithBatch bounds a batch; 1000 messages and 1 MiB by default. 10,000 messages
-// are the most that a broker takes.
+// WithBatch bounds a batch; 1000 messages and 1 MiB by default. Each bound is at
+// least 1. A broker accepts at most 10,000 messages in a batch. A message larger
+// than bytes is sent alone.
 func WithBatch(messages, bytes int) AsyncOption {
 	return func(p *AsyncProducer) { p.batchMessages, p.batchBytes = max(messages, 1), max(bytes, 1) }
 }
 
-// WithBuffer bounds what is accepted and not reported yet, the batch under way
-// included; four batches by default. [AsyncProducer.Send] blocks at the bound.
+// WithBuffer bounds the messages that were accepted and are not reported yet,
+// those of the batch under way included; four batches by default. Each bound is at
+// least 1. [AsyncProducer.Send] blocks while the buffer is full.
 func WithBuffer(messages, bytes int) AsyncOption {
 	return func(p *AsyncProducer) { p.bufferMessages, p.bufferBytes = max(messages, 1), max(bytes, 1) }
 }
 
-// WithLinger sets how long the first message of a batch that is not full waits
-// for more; 5 milliseconds by default. 0 sends what there is.
+// WithLinger sets how long the first message of a batch that is not full waits for
+// more; 5 milliseconds by default. If it is 0, no message waits for more.
 func WithLinger(linger time.Duration) AsyncOption {
 	return func(p *AsyncProducer) { p.linger = linger }
 }
 
-// WithReport sets who is told what became of each message, in the order in which
-// they were sent. Report holds up the next batch, and must not use the producer.
+// WithReport sets the function that is called with the result of each message, in
+// the order in which they were sent. The next batch waits until report returns, so
+// report must not call the producer.
 func WithReport(report func(AsyncResult)) AsyncOption {
 	return func(p *AsyncProducer) { p.report = report }
 }
 
 // An AsyncProducer gathers messages for one topic and sends them in batches, one
-// at a time: they are stored in the order in which they were sent, unless some
-// are refused. Each message gets an idempotency key, if it has none, so that
-// batches can safely be repeated. It is safe for concurrent use, and has to be
-// closed.
+// batch at a time: messages are stored in the order in which they were sent, except
+// those that are refused. A message without an idempotency key gets one, so that
+// batches can be repeated safely. An AsyncProducer is safe for concurrent use, and
+// has to be closed.
 type AsyncProducer struct {
 	topic                       *Topic
 	batchMessages, batchBytes   int
@@ -73,7 +79,7 @@ type AsyncProducer struct {
 	linger                      time.Duration
 	report                      func(AsyncResult)
 
-	ctx    context.Context //nolint:containedctx // of the calls
+	ctx    context.Context // of the calls; ends when Close gives up
 	cancel context.CancelCauseFunc
 	ended  chan struct{} // closed when the last message was reported
 
@@ -83,44 +89,51 @@ type AsyncProducer struct {
 	prefix  string // of the idempotency keys
 	number  uint64 // of the next message
 	waiting []waiting
-	bytes   int // of those
-	urgent  int // how many of those are flushes
-	closed  bool
-	more    chan struct{} // tells that there is something to do
+	bytes   int           // what waiting costs
+	flushes int           // how many flushes are in waiting
+	closed  bool          // accept no more messages
+	more    chan struct{} // tells that waiting has more
 
+	// Only the goroutine of run uses these:
 	failures int   // messages that failed since the last flush
 	failure  error // of the first of them
 }
 
-// waiting is a message that is to be sent, or a flush.
+// waiting is a message to send, or a flush.
 type waiting struct {
 	message NewMessage
 	cost    int
-	flushed chan error // not nil: gets what became of all before it
+	flushed chan error // of a flush: receives its result; nil for a message
 }
 
-// NewAsyncProducer returns a producer for topic, which has to be there.
+// NewAsyncProducer returns a producer for topic, and makes no call yet. If the
+// topic does not exist, all messages fail with [ErrTopicNotFound].
 func NewAsyncProducer(topic *Topic, opts ...AsyncOption) *AsyncProducer {
 	p := &AsyncProducer{
-		topic: topic, batchMessages: defaultBatchMessages, batchBytes: defaultBatchBytes, linger: defaultLinger,
-		report: func(AsyncResult) {}, prefix: rand.Text() + "-", ended: make(chan struct{}), more: make(chan struct{}, 1),
+		topic:         topic,
+		batchMessages: defaultBatchMessages, batchBytes: defaultBatchBytes,
+		linger: defaultLinger, report: func(AsyncResult) {},
+		prefix: rand.Text() + "-",
+		ended:  make(chan struct{}), more: make(chan struct{}, 1),
 	}
 	for _, opt := range opts {
 		opt(p)
 	}
+
 	if p.bufferMessages == 0 {
 		p.bufferMessages, p.bufferBytes = bufferedBatches*p.batchMessages, bufferedBatches*p.batchBytes
 	}
 	p.roomForMessages = semaphore.NewWeighted(int64(p.bufferMessages))
 	p.roomForBytes = semaphore.NewWeighted(int64(p.bufferBytes))
+
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	go p.run()
 	return p
 }
 
-// Send accepts a message, which is not to be changed before it is reported. It
-// blocks while the buffer is full. It fails with [ErrClosed] or when ctx ends,
-// and then the message is not sent.
+// Send accepts a message, which must not be changed before its result is reported.
+// It blocks while the buffer is full. When it fails, the message is not sent.
+// Errors: [ErrClosed], the cause of ctx.
 func (p *AsyncProducer) Send(ctx context.Context, message NewMessage) error {
 	cost := min(messageCost+len(message.Data), p.bufferBytes)
 	if p.roomForMessages.Acquire(ctx, 1) != nil {
@@ -130,6 +143,7 @@ func (p *AsyncProducer) Send(ctx context.Context, message NewMessage) error {
 		p.roomForMessages.Release(1)
 		return context.Cause(ctx)
 	}
+
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -137,6 +151,7 @@ func (p *AsyncProducer) Send(ctx context.Context, message NewMessage) error {
 		p.roomForBytes.Release(int64(cost))
 		return ErrClosed
 	}
+
 	if message.IdempotencyKey == "" {
 		message.IdempotencyKey = p.prefix + strconv.FormatUint(p.number, 36)
 		p.number++
@@ -149,9 +164,10 @@ func (p *AsyncProducer) Send(ctx context.Context, message NewMessage) error {
 	return nil
 }
 
-// Flush sends what was accepted without further delay, and returns when all of
-// it is reported: with an error if some of the messages since the last flush are
-// not stored, or when ctx ends. It fails with [ErrClosed].
+// Flush sends the messages that were accepted without further delay, and waits
+// until all of them are reported. It fails if some of the messages since the last
+// flush are not stored; the error wraps that of the first one. Other errors:
+// [ErrClosed], the cause of ctx.
 func (p *AsyncProducer) Flush(ctx context.Context) error {
 	flushed := make(chan error, 1)
 	p.mu.Lock()
@@ -161,6 +177,7 @@ func (p *AsyncProducer) Flush(ctx context.Context) error {
 	}
 	p.flush(flushed)
 	p.mu.Unlock()
+
 	select {
 	case err := <-flushed:
 		return err
@@ -169,9 +186,10 @@ func (p *AsyncProducer) Flush(ctx context.Context) error {
 	}
 }
 
-// Close flushes, and ends the producer. If ctx ends first, what is under way is
-// given up and reported as failed, and Close fails with the error of ctx. The
-// client stays open.
+// Close flushes and ends the producer. If ctx ends first, Close gives up the
+// messages that are not stored yet, which are reported as failed, and fails with
+// the cause of ctx. The client stays open. Errors: those of [AsyncProducer.Flush]
+// but [ErrClosed].
 func (p *AsyncProducer) Close(ctx context.Context) error {
 	flushed := make(chan error, 1)
 	p.mu.Lock()
@@ -182,6 +200,7 @@ func (p *AsyncProducer) Close(ctx context.Context) error {
 		p.flush(flushed)
 	}
 	p.mu.Unlock()
+
 	defer p.cancel(ErrClosed)
 	select {
 	case <-p.ended:
@@ -196,7 +215,7 @@ func (p *AsyncProducer) Close(ctx context.Context) error {
 // flush queues a flush. The caller holds the lock.
 func (p *AsyncProducer) flush(flushed chan error) {
 	p.waiting = append(p.waiting, waiting{flushed: flushed})
-	p.urgent++
+	p.flushes++
 	p.wake()
 }
 
@@ -205,6 +224,7 @@ func (p *AsyncProducer) full() bool {
 	return len(p.waiting) >= p.batchMessages || p.bytes >= p.batchBytes
 }
 
+// wake tells run that waiting has more.
 func (p *AsyncProducer) wake() {
 	select {
 	case p.more <- struct{}{}:
@@ -212,23 +232,22 @@ func (p *AsyncProducer) wake() {
 	}
 }
 
-// failedSince is the error of a flush.
-func (p *AsyncProducer) failedSince() error {
+// flushResult returns the error of the messages that failed since the last flush,
+// or nil.
+func (p *AsyncProducer) flushResult() error {
 	if p.failures == 0 {
 		return nil
 	}
-	err := fmt.Errorf("%d messages were not stored, or that is unknown; the first: %w", p.failures, p.failure)
+	err := fmt.Errorf("%d messages were not stored, or may not have been; the first: %w", p.failures, p.failure)
 	p.failures, p.failure = 0, nil
 	return err
 }
 
-// splittable reports whether a batch may have been refused because of a single
-// message in it.
+// splittable reports whether a batch may have been refused with err because of a
+// single message in it, or because it is too large.
 func splittable(err error) bool {
-	for _, code := range []*Error{ErrInvalidField, ErrMissingField, ErrInvalidJSON, ErrInvalidBatch, ErrMessageTooLarge, ErrBodyTooLarge, ErrBatchTooLarge} {
-		if errors.Is(err, code) {
-			return true
-		}
-	}
-	return errors.Is(err, ErrInvalidText)
+	return slices.ContainsFunc([]error{
+		ErrInvalidField, ErrMissingField, ErrInvalidJSON, ErrInvalidBatch, ErrInvalidText,
+		ErrMessageTooLarge, ErrBodyTooLarge, ErrBatchTooLarge,
+	}, func(reason error) bool { return errors.Is(err, reason) })
 }

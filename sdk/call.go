@@ -13,25 +13,16 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxAnswer bounds what is read of an answer: the largest message that a broker
-// can be set to take, every byte of it escaped in JSON.
+// maxAnswer bounds what is read of an answer, in bytes: 32 MiB of messages, the
+// most that a broker puts into an answer, with every byte escaped in JSON as
+// \u00XX, and 64 KiB for the rest.
 const maxAnswer = 6*32<<20 + 64<<10
 
-// The pauses between the attempts of a call.
-const (
-	firstPause = 50 * time.Millisecond
-	maxPause   = 3 * time.Second
-
-	// A broker that asks for a longer pause than that is not waited for.
-	maxRetryAfter = time.Minute
-)
-
-// jsonOptions write durations as texts, such as "1h30m".
+// jsonOptions write and read durations as texts, such as "1h30m".
 var jsonOptions = json.JoinOptions(
 	json.WithMarshalers(json.MarshalToFunc(func(enc *jsontext.Encoder, d time.Duration) error {
 		return enc.WriteToken(jsontext.String(d.String()))
@@ -50,20 +41,23 @@ type call struct {
 	method, path string
 	query        url.Values
 	header       map[string]string
-	body         any           // nil: none
-	answer       any           // nil: of no interest
-	status       *int          // gets the status of a success, unless it is nil
+	body         any           // what to send as JSON; nil for no body
+	answer       any           // where to put the JSON of a success; nil if it does not matter
+	status       *int          // where to put the status of a success; nil if it does not matter
 	wait         time.Duration // how long the broker may wait for messages
-	repeatable   bool          // making it twice is as good as once
-	// gone is how a repeated call is refused after an attempt that was not
-	// answered had done the work; nil: it is not.
+	repeatable   bool          // making it twice has the effect of making it once
+
+	// gone is the refusal that a repeated deletion gets if an earlier attempt
+	// did the work and its answer was lost; nil for calls that delete nothing.
 	gone *Error
 }
 
-// modern says that success is told by the status alone.
-func (c *call) modern() bool { return strings.HasPrefix(c.path, "/v1/") }
+// isClassic reports whether the call is one of the classic API or a check of the
+// broker, whose answers say in their body whether they are a success.
+func (c *call) isClassic() bool { return !strings.HasPrefix(c.path, "/v1/") }
 
-// check refuses what cannot be sent.
+// check refuses a call that cannot be sent: one with an empty name, or with text
+// that is not UTF-8.
 func (c *call) check() error {
 	if strings.Contains(c.path, "//") || strings.HasSuffix(c.path, "/") {
 		return &Error{Code: ErrInvalidTopicName.Code, Message: "the name of a topic or consumer may not be empty"}
@@ -79,11 +73,13 @@ func (c *call) check() error {
 	return nil
 }
 
-// encode is the body that is sent.
+// encode returns the JSON to send, or nil for no body. It fails with
+// [ErrInvalidText] if a text is not UTF-8.
 func (c *call) encode() ([]byte, error) {
 	if c.body == nil {
 		return nil, nil
 	}
+
 	body, err := json.Marshal(c.body, jsonOptions)
 	if _, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidText, err)
@@ -94,112 +90,18 @@ func (c *call) encode() ([]byte, error) {
 	return body, nil
 }
 
-// pauses grow from attempt to attempt, and are at least what the broker asked
-// for.
-type pauses struct {
-	*backoff.ExponentialBackOff
-	atLeast time.Duration
-}
-
-func newPauses(first, longest time.Duration) *pauses {
-	p := &pauses{ExponentialBackOff: backoff.NewExponentialBackOff()}
-	p.InitialInterval, p.MaxInterval = first, longest
-	return p
-}
-
-// NextBackOff implements [backoff.BackOff].
-func (p *pauses) NextBackOff() time.Duration {
-	next := max(p.ExponentialBackOff.NextBackOff(), p.atLeast)
-	p.atLeast = 0
-	return next
-}
-
-// failed takes note of a pause that the broker asked for.
-func (p *pauses) failed(err error) {
-	if refused, ok := errors.AsType[*Error](err); ok {
-		p.atLeast = refused.RetryAfter
-	}
-}
-
-// wait waits for the next pause, or until ctx ends, and says whether it did not.
-func (p *pauses) wait(ctx context.Context) bool {
-	timer := time.NewTimer(p.NextBackOff())
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// do makes a call, as often as it takes and is safe.
-func (c *Client) do(ctx context.Context, call call) error {
-	if err := call.check(); err != nil {
-		return err
-	}
-	body, err := call.encode()
-	if err != nil {
-		return err
-	}
-	pauses := newPauses(firstPause, maxPause)
-	var last error
-	reached := false // an attempt may have done the work
-	_, err = backoff.Retry(ctx, func() (struct{}, error) {
-		err := c.attempt(ctx, call, body)
-		switch {
-		case reached && call.gone != nil && errors.Is(err, call.gone):
-			err = nil
-		case err != nil && !mayRepeat(call, err):
-			return struct{}{}, backoff.Permanent(err)
-		}
-		pauses.failed(err)
-		reached = reached || !errors.Is(err, ErrUnreachable)
-		last = err
-		return struct{}{}, err
-	}, backoff.WithBackOff(pauses), backoff.WithMaxTries(c.retries+1), backoff.WithMaxElapsedTime(0))
-	if permanent, ok := errors.AsType[*backoff.PermanentError](err); ok {
-		err = permanent.Unwrap()
-	}
-	if err != nil && last != nil && !errors.Is(err, last) && context.Cause(ctx) == err {
-		err = fmt.Errorf("%w; the last attempt: %w", err, last)
-	}
-	return err
-}
-
-// mayRepeat reports whether a call that failed with err may be made again.
-func mayRepeat(call call, err error) bool {
-	if errors.Is(err, ErrUnreachable) {
-		return true // it had no effect
-	}
-	refused, ok := errors.AsType[*Error](err)
-	switch {
-	case !ok:
-		return call.repeatable
-	case refused.RetryAfter > maxRetryAfter:
-		return false
-	case turnedAway(refused):
-		return true
-	}
-	return call.repeatable && (refused.Status >= http.StatusInternalServerError || refused.Status == http.StatusTooManyRequests)
-}
-
-// turnedAway reports whether the broker has refused a call before it did any of
-// its work, because there are too many.
-func turnedAway(err *Error) bool {
-	return err.Code == ErrRateLimited.Code || err.Code == ErrOverloaded.Code
-}
-
-// request makes the HTTP request of a call.
+// request returns the HTTP request of a call.
 func (c *Client) request(ctx context.Context, call call, body []byte) (*http.Request, error) {
 	target := c.base + call.path
 	if len(call.query) > 0 {
 		target += "?" + call.query.Encode()
 	}
+
 	request, err := http.NewRequestWithContext(ctx, call.method, target, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("make the request: %w", err)
 	}
+
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
@@ -209,6 +111,7 @@ func (c *Client) request(ctx context.Context, call call, body []byte) (*http.Req
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
+
 	if !call.repeatable {
 		forbidReplay(request)
 	}
@@ -219,31 +122,39 @@ func (c *Client) request(ctx context.Context, call call, body []byte) (*http.Req
 func (c *Client) attempt(ctx context.Context, call call, body []byte) error {
 	attempt, cancel := context.WithTimeout(ctx, c.timeout+call.wait)
 	defer cancel()
+
 	request, err := c.request(attempt, call, body)
 	if err != nil {
 		return err
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return c.failed(ctx, call, err)
+		return c.unanswered(ctx, call, err)
 	}
 	defer response.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return c.failed(ctx, call, err)
+		return c.unanswered(ctx, call, err)
 	}
-	err = read(response, raw, call)
-	if refused, ok := errors.AsType[*Error](err); ok && refused.Status >= http.StatusInternalServerError && !call.repeatable && !turnedAway(refused) {
-		err = unknown(err)
+
+	err = call.read(response, raw)
+	if refused, ok := errors.AsType[*Error](err); ok && !call.repeatable && failedHalfway(refused) {
+		return unknown(err)
 	}
 	return err
+}
+
+// failedHalfway reports whether the broker may have done some of the work of a
+// call before it failed.
+func failedHalfway(err *Error) bool {
+	return err.Status >= http.StatusInternalServerError && !turnedAway(err)
 }
 
 // forbidReplay keeps net/http from sending a request again by itself when its
 // connection breaks: consume is a GET that changes something, and a batch may
 // have an idempotency key and still not be repeatable. net/http does not repeat
-// a request with a body that it cannot read twice, and sends none for one that
-// turns out to be empty.
+// a request whose body it cannot read twice. An empty body that it cannot read
+// twice has the same effect on a GET, and nothing is sent for it.
 func forbidReplay(request *http.Request) {
 	request.GetBody = nil
 	if request.Method == http.MethodGet {
@@ -251,12 +162,14 @@ func forbidReplay(request *http.Request) {
 	}
 }
 
-// failed is the error of a call that was not answered.
-func (c *Client) failed(ctx context.Context, call call, err error) error {
+// unanswered returns the error of a call that got no answer: [ErrUnreachable] if
+// it was not sent, [ErrOutcomeUnknown] if it was and may not be repeated.
+func (c *Client) unanswered(ctx context.Context, call call, err error) error {
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		return fmt.Errorf("%w at %s: %w", ErrUnreachable, c.base, err)
 	}
+
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -266,11 +179,12 @@ func (c *Client) failed(ctx context.Context, call call, err error) error {
 	return unknown(err)
 }
 
-// read reads the answer of a call.
-func read(response *http.Response, raw []byte, call call) error {
+// read reads the answer of a call. It fails with an [*Error] if that is not a
+// success.
+func (c *call) read(response *http.Response, raw []byte) error {
 	status := response.StatusCode
 	success := status >= 200 && status < 300
-	if success && !call.modern() {
+	if success && c.isClassic() {
 		var head struct {
 			Status string `json:"status"`
 		}
@@ -279,13 +193,14 @@ func read(response *http.Response, raw []byte, call call) error {
 	if !success {
 		return refusal(response, raw)
 	}
-	if call.status != nil {
-		*call.status = status
+
+	if c.status != nil {
+		*c.status = status
 	}
-	if call.answer == nil {
+	if c.answer == nil {
 		return nil
 	}
-	if err := json.Unmarshal(raw, call.answer, jsonOptions); err != nil {
+	if err := json.Unmarshal(raw, c.answer, jsonOptions); err != nil {
 		return fmt.Errorf("the answer is not as expected: %w", err)
 	}
 	return nil

@@ -12,13 +12,18 @@ import (
 
 const (
 	defaultTimeout = 15 * time.Second
-	defaultRetries = 8 // with the pauses between them, about ten seconds
 
-	// maxIdleConns is how many connections a client keeps open between calls.
+	// The pauses before so many retries add up to 1.2 to 3.7 seconds: 50ms, then
+	// half as long again each time, each of them plus or minus half.
+	defaultRetries = 8
+
+	// maxIdleConns is how many connections a client keeps open between calls: one
+	// for each goroutine of a busy program. net/http alone keeps two.
 	maxIdleConns = 256
 )
 
-// A Client makes calls to one broker, or to one of several behind one address.
+// A Client makes calls to one broker, or to a cluster of brokers at one address.
+// It is safe for concurrent use.
 type Client struct {
 	base    string
 	http    *http.Client
@@ -30,7 +35,9 @@ type Client struct {
 // An Option changes how a [Client] works.
 type Option func(*Client) error
 
-// WithTimeout bounds each attempt of a call; 15 seconds by default.
+// WithTimeout bounds each attempt of a call; 15 seconds by default. A call that
+// waits for messages gets the time that it may wait on top. New fails if timeout
+// is not more than zero.
 func WithTimeout(timeout time.Duration) Option {
 	return func(c *Client) error {
 		if timeout <= 0 {
@@ -42,7 +49,7 @@ func WithTimeout(timeout time.Duration) Option {
 }
 
 // WithRetries sets how often a call is repeated at most, where that is safe; 8
-// by default, which takes about ten seconds. 0 is never.
+// by default, with pauses of about 2.5 seconds in all. 0 means never.
 func WithRetries(retries uint) Option {
 	return func(c *Client) error {
 		c.retries = retries
@@ -50,8 +57,8 @@ func WithRetries(retries uint) Option {
 	}
 }
 
-// WithTransport makes the calls through transport. By default a client has a
-// transport of its own.
+// WithTransport makes the calls through transport. By default a client has an
+// [*http.Transport] of its own, which keeps up to 256 idle connections.
 func WithTransport(transport http.RoundTripper) Option {
 	return func(c *Client) error {
 		c.http.Transport = transport
@@ -59,9 +66,9 @@ func WithTransport(transport http.RoundTripper) Option {
 	}
 }
 
-// WithTLSConfig sets how a client connects to a broker at an https URL. It works
-// on the transport that the client has by then, and takes no effect on one that
-// is not an [*http.Transport].
+// WithTLSConfig sets how a client connects to a broker at an https URL. Give it
+// after [WithTransport]: it changes a copy of the transport that the client has
+// at that point, and has no effect on one that is not an [*http.Transport].
 func WithTLSConfig(config *tls.Config) Option {
 	return func(c *Client) error {
 		if transport, ok := c.http.Transport.(*http.Transport); ok {
@@ -73,7 +80,7 @@ func WithTLSConfig(config *tls.Config) Option {
 	}
 }
 
-// WithToken makes the client show that token to the broker.
+// WithToken sends the access token with every call, in the header Authorization.
 func WithToken(token string) Option {
 	return func(c *Client) error {
 		c.token = token
@@ -82,16 +89,19 @@ func WithToken(token string) Option {
 }
 
 // New returns a client of the broker at "HOST:PORT" or at an http or https URL.
-// It makes no call yet.
+// It makes no call yet. It fails if the address has another form, or if an option
+// has a value that is not valid.
 func New(broker string, opts ...Option) (*Client, error) {
 	base := broker
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
+
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("broker %q: want HOST:PORT or an http URL", broker)
+		return nil, fmt.Errorf("broker %q: want HOST:PORT, or an http or https URL", broker)
 	}
+
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = maxIdleConns, maxIdleConns
 	c := &Client{
@@ -103,6 +113,7 @@ func New(broker string, opts ...Option) (*Client, error) {
 		timeout: defaultTimeout,
 		retries: defaultRetries,
 	}
+
 	for _, opt := range opts {
 		if err := opt(c); err != nil {
 			return nil, err
@@ -114,12 +125,14 @@ func New(broker string, opts ...Option) (*Client, error) {
 // Close closes the connections that are not in use.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Ping succeeds if a broker answers.
+// Ping reports whether a broker answers: it returns nil if so. It fails with
+// [ErrUnreachable] if there is none at the address.
 func (c *Client) Ping(ctx context.Context) error {
 	return c.do(ctx, call{method: http.MethodGet, path: "/livez", repeatable: true})
 }
 
-// Ready succeeds if the broker can do its work.
+// Ready reports whether the broker can do its work: it returns nil if so. It
+// fails with [ErrUnavailable] if the broker cannot, and as [Client.Ping] does.
 func (c *Client) Ready(ctx context.Context) error {
 	return c.do(ctx, call{method: http.MethodGet, path: "/readyz", repeatable: true})
 }

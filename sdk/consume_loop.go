@@ -12,13 +12,17 @@ import (
 )
 
 const (
-	// How long a fetch waits for messages. In mode auto one that is given up may
-	// take messages with it, so that it is awaited when the loop stops.
+	// leaseWait is how long a fetch waits for messages in mode lease.
 	leaseWait = 20 * time.Second
-	autoWait  = time.Second
+
+	// autoWait is the same in mode auto. It is shorter because a fetch that is given
+	// up may lose messages there, so that a stop has to wait for it.
+	autoWait = time.Second
 )
 
-// loop is one call of Consume.
+// loop is one call of Consume. It runs under three contexts: fetching ends when
+// the loop is to stop, handling a grace period later, and keeping when the last
+// handler has returned.
 type loop struct {
 	subscription *Subscription
 	handler      Handler
@@ -28,88 +32,122 @@ type loop struct {
 	delay        func(deliveries int) time.Duration
 	report       func(error)
 
-	lease time.Duration       // 0: mode auto
+	lease time.Duration       // 0 in mode auto
 	slots *semaphore.Weighted // one for each message that may be held
-	queue chan *delivery      // holds all that may be held: sending never blocks
+	queue chan *heldMessage   // has room for all of them, so that sending never blocks
 
 	mu      sync.Mutex
-	held    map[string]*delivery       // by token, those whose lease is to be kept
-	acks    []string                   // tokens of what is done
-	nacks   map[time.Duration][]string // tokens of what is to come back, by delay
-	settled chan struct{}              // tells that there are more of them
+	held    map[string]*heldMessage    // by token, in mode lease
+	acks    []string                   // tokens to acknowledge
+	nacks   map[time.Duration][]string // tokens to give back, by delay
+	handled chan struct{}              // tells that acks or nacks has more
 }
 
-// delivery is a message that the loop holds.
-type delivery struct {
+// heldMessage is a message that the loop holds.
+type heldMessage struct {
 	Record
-	ctx  context.Context //nolint:containedctx // of its handler
+	ctx  context.Context // of its handler
 	end  context.CancelCauseFunc
-	done bool // its handler has returned
+	done bool // its token is in acks or nacks, or was
 }
 
-// run starts and awaits all goroutines.
-func (l *loop) run(ctx context.Context) (failed error) {
-	running, stop := context.WithCancel(ctx)
+// isLost reports whether the message's lease was lost.
+func (m *heldMessage) isLost() bool { return errors.Is(context.Cause(m.ctx), ErrLeaseLost) }
+
+// run starts all goroutines and waits for them. It returns the refusal of the
+// broker that made it stop, or nil.
+func (l *loop) run(ctx context.Context) error {
+	fetching, stop := context.WithCancel(ctx)
 	defer stop()
 	calls := context.WithoutCancel(ctx)
-	working, abandon := context.WithCancel(calls)
+	handling, abandon := context.WithCancel(calls)
 	defer abandon()
-	attending, finish := context.WithCancel(calls)
+	keeping, finish := context.WithCancel(calls)
 	defer finish()
-	var workers, attendants sync.WaitGroup
+
+	refused := make(chan error, 1)
+	var workers sync.WaitGroup
 	workers.Go(func() {
-		failed = l.fetchAll(running, working)
+		refused <- l.fetchAll(fetching, handling)
 		stop()
 	})
 	for range l.concurrency {
-		workers.Go(func() { l.work(running) })
+		workers.Go(func() { l.work(fetching) })
 	}
-	attendants.Go(func() { l.endGrace(running, attending, abandon) })
+
+	var keepers sync.WaitGroup
+	keepers.Go(func() { l.endGrace(fetching, keeping, abandon) })
 	if l.lease > 0 {
-		attendants.Go(func() { l.keep(attending) })
-		attendants.Go(func() { l.settle(calls, attending) })
+		keepers.Go(func() { l.keepLeases(keeping) })
+		keepers.Go(func() { l.sendAcks(calls, keeping) })
 	}
+
 	workers.Wait()
 	finish()
-	attendants.Wait()
-	return failed
+	keepers.Wait()
+	return <-refused
 }
 
-// fetchAll fetches messages until running ends or the broker refuses, and closes
-// the queue then.
-func (l *loop) fetchAll(running, working context.Context) error {
+// endGrace ends the contexts of handlers that still run when the grace period is
+// over.
+func (l *loop) endGrace(fetching, keeping context.Context, abandon func()) {
+	select {
+	case <-fetching.Done():
+	case <-keeping.Done():
+		return
+	}
+
+	timer := time.NewTimer(l.grace)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		abandon()
+	case <-keeping.Done():
+	}
+}
+
+// fetchAll fetches messages until fetching ends or the broker refuses, and then
+// closes the queue.
+func (l *loop) fetchAll(fetching, handling context.Context) error {
 	defer close(l.queue)
+
 	pauses := newPauses(firstPause, maxPause)
 	for {
-		n, ok := l.reserve(running)
+		n, ok := l.reserve(fetching)
 		if !ok {
 			return nil
 		}
+
 		started := time.Now()
-		records, wait, err := l.fetch(running, n)
+		records, err := l.fetch(fetching, n)
 		l.slots.Release(int64(n - len(records)))
 		for _, r := range records {
-			l.hold(r, working)
+			l.hold(r, handling)
 		}
+
+		waited := len(records) > 0 || time.Since(started) > l.wait()/2
 		switch {
-		case running.Err() != nil:
+		case fetching.Err() != nil:
 			return nil
-		case err == nil && (len(records) > 0 || time.Since(started) > wait/2):
-			pauses.Reset()
-			continue
-		case err != nil && !transient(err):
+		case err != nil && !isTransient(err):
 			return err
 		case err != nil:
 			l.report(fmt.Errorf("fetch: %w", err))
 			pauses.failed(err)
-		} // else the broker does not wait: it is about to stop
-		pauses.wait(running)
+		case waited:
+			pauses.reset()
+			continue
+		}
+
+		// The broker failed, or did not wait for messages because it is stopping.
+		pauses.wait(fetching)
 	}
 }
 
-// reserve takes the slots that are free. It waits for one or, where there are
-// enough for the workers to have something to do meanwhile, for half of all, so
-// that one fetch brings many.
+// reserve takes all slots that are free, and returns how many those are. It waits
+// until half of the slots are free, so that one fetch brings many messages, or
+// until one is, if half would leave workers idle. It returns false if ctx ends
+// first.
 func (l *loop) reserve(ctx context.Context) (n int, ok bool) {
 	n = 1
 	if l.prefetch >= 2*l.concurrency {
@@ -118,6 +156,7 @@ func (l *loop) reserve(ctx context.Context) (n int, ok bool) {
 	if l.slots.Acquire(ctx, int64(n)) != nil {
 		return 0, false
 	}
+
 	for l.slots.TryAcquire(1) {
 		n++
 	}
@@ -128,17 +167,24 @@ func (l *loop) reserve(ctx context.Context) (n int, ok bool) {
 	return n, true
 }
 
-func (l *loop) fetch(running context.Context, n int) (records []Record, wait time.Duration, err error) {
-	wait = leaseWait
+// fetch fetches at most n messages. In mode auto it goes on when fetching ends.
+func (l *loop) fetch(fetching context.Context, n int) ([]Record, error) {
 	if l.lease == 0 {
-		running, wait = context.WithoutCancel(running), autoWait
+		fetching = context.WithoutCancel(fetching)
 	}
-	records, err = l.subscription.Fetch(running, Limits{Messages: n, Wait: wait})
-	return records, wait, err
+	return l.subscription.Fetch(fetching, Limits{Messages: n, Wait: l.wait()})
 }
 
-// transient reports whether a fetch that failed may succeed later.
-func transient(err error) bool {
+// wait returns how long a fetch waits for messages.
+func (l *loop) wait() time.Duration {
+	if l.lease == 0 {
+		return autoWait
+	}
+	return leaseWait
+}
+
+// isTransient reports whether a fetch that failed with err may succeed later.
+func isTransient(err error) bool {
 	if errors.Is(err, ErrInvalidText) {
 		return false
 	}
@@ -147,76 +193,50 @@ func transient(err error) bool {
 		refused.Status == http.StatusTooManyRequests || refused.Status == http.StatusRequestTimeout
 }
 
-// hold queues a message.
-func (l *loop) hold(r Record, working context.Context) {
-	d := &delivery{Record: r}
-	d.ctx, d.end = context.WithCancelCause(working)
+// hold queues a message for the workers.
+func (l *loop) hold(r Record, handling context.Context) {
+	m := &heldMessage{Record: r}
+	m.ctx, m.end = context.WithCancelCause(handling)
+
 	if l.lease > 0 {
 		l.mu.Lock()
-		l.held[r.Token] = d
+		l.held[r.Token] = m
 		l.mu.Unlock()
 	}
-	l.queue <- d
+	l.queue <- m
 }
 
-// work handles messages. When running ends it gives back those that are left, if
-// it can.
-func (l *loop) work(running context.Context) {
-	for d := range l.queue {
+// work handles messages until the queue is closed and empty. When fetching ends,
+// it gives back the messages that are left, or handles them in mode auto.
+func (l *loop) work(fetching context.Context) {
+	for m := range l.queue {
 		switch {
-		case l.lease > 0 && running.Err() != nil:
-			l.leave(d, 0)
-		case context.Cause(d.ctx) == ErrLeaseLost: //nolint:errorlint // it was set as it is
-			l.drop(d.Token)
+		case l.lease > 0 && fetching.Err() != nil:
+			l.nack(m, 0)
+		case m.isLost():
+			l.forget(m.Token)
 		default:
-			l.handle(d)
+			l.handle(m)
 		}
-		d.end(nil)
+		m.end(nil)
 	}
 }
 
-func (l *loop) handle(d *delivery) {
-	err := l.handler(d.ctx, d.Record)
+// handle calls the handler with a message and acknowledges it or gives it back.
+func (l *loop) handle(m *heldMessage) {
+	err := l.handler(m.ctx, m.Record)
 	if err != nil {
-		l.report(fmt.Errorf("handle message %d: %w", d.Sequence, err))
+		l.report(fmt.Errorf("handle message %d: %w", m.Sequence, err))
 	}
+
 	switch {
 	case l.lease == 0:
 		l.slots.Release(1)
-	case context.Cause(d.ctx) == ErrLeaseLost: //nolint:errorlint // it was set as it is
-		l.drop(d.Token)
+	case m.isLost():
+		l.forget(m.Token)
 	case err != nil:
-		l.leave(d, l.delay(d.Deliveries))
+		l.nack(m, l.delay(m.Deliveries))
 	default:
-		l.leave(d, acknowledge)
+		l.ack(m)
 	}
-}
-
-// acknowledge is in place of a delay: the message is not to come back.
-const acknowledge = time.Duration(-1)
-
-// leave has a message acknowledged, or given back after a delay, by settle.
-func (l *loop) leave(d *delivery, delay time.Duration) {
-	l.mu.Lock()
-	d.done = true
-	if delay == acknowledge {
-		l.acks = append(l.acks, d.Token)
-	} else {
-		l.nacks[delay] = append(l.nacks[delay], d.Token)
-	}
-	l.mu.Unlock()
-	select {
-	case l.settled <- struct{}{}:
-	default:
-	}
-}
-
-// drop forgets messages that are settled, or whose lease is lost.
-func (l *loop) drop(tokens ...string) {
-	l.mu.Lock()
-	for _, token := range tokens {
-		delete(l.held, token)
-	}
-	l.mu.Unlock()
-	l.slots.Release(int64(len(tokens)))
 }

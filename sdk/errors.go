@@ -12,25 +12,26 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Error is a request that the broker refused or failed.
+// An Error is a refusal of the broker, or a failure that it reports.
 type Error struct {
-	Status  int    // the HTTP status
-	Code    string // stable, such as "topic_not_found"
+	Status  int    // the HTTP status; 0 if the client itself refused the call
+	Code    string // stable, such as "topic_not_found"; each has a variable below
 	Message string // for people: what was wrong, and what to do
 
-	// RetryAfter is the pause that the broker asks for; 0 if it does not.
+	// RetryAfter is the pause that the broker asks for; 0 if it asks for none.
 	RetryAfter time.Duration
-	// Tokens are those that hold no lease any more, with [ErrLeaseLost]. What
-	// was asked for the others is done.
+	// Tokens are those that hold no lease any more, with [ErrLeaseLost]. What the
+	// call asked for the other tokens is done.
 	Tokens []string
-	// Receipts say what became of each message of a batch, if some of it is
-	// stored.
+	// Receipts say what became of each message of a batch of which only some are
+	// stored; nil otherwise.
 	Receipts []Receipt
-	// LastSequence is what it is, with [ErrWrongLastSequence]; 0 if that is not
-	// known.
+	// LastSequence is the topic's last sequence, with [ErrWrongLastSequence]; 0 if
+	// the broker does not know it.
 	LastSequence uint64
 }
 
+// Error returns the message.
 func (e *Error) Error() string { return e.Message }
 
 // Is reports whether target is an [*Error] with the same code.
@@ -39,73 +40,94 @@ func (e *Error) Is(target error) bool {
 	return ok && other.Code == e.Code
 }
 
-// The refusals, for errors.Is.
+// All codes that a broker sends, as errors for errors.Is. The same codes are
+// listed in the broker's OpenAPI description.
 var (
-	ErrTopicExists           = &Error{Code: "topic_exists"}
-	ErrTopicNotFound         = &Error{Code: "topic_not_found"}
-	ErrInvalidTopicName      = &Error{Code: "invalid_topic_name"}
-	ErrTopicFull             = &Error{Code: "topic_full"} // and it refuses new messages
+	// About topics:
+	ErrTopicExists      = &Error{Code: "topic_exists"}
+	ErrTopicNotFound    = &Error{Code: "topic_not_found"}
+	ErrNoTopics         = &Error{Code: "no_topics"} // the classic list of topics is empty
+	ErrInvalidTopicName = &Error{Code: "invalid_topic_name"}
+	ErrInvalidSetting   = &Error{Code: "invalid_setting"}
+	ErrOtherSettings    = &Error{Code: "other_settings"} // the topic or consumer exists, with other settings
+	ErrTopicFull        = &Error{Code: "topic_full"}     // and it refuses new messages
+
+	// About producers and consumers:
 	ErrProducerNotFound      = &Error{Code: "producer_not_found"}
+	ErrProducerNotRegistered = &Error{Code: "producer_not_registered"} // it belongs to another topic
 	ErrConsumerNotFound      = &Error{Code: "consumer_not_found"}
-	ErrProducerNotRegistered = &Error{Code: "producer_not_registered"} // for this topic
-	ErrConsumerNotRegistered = &Error{Code: "consumer_not_registered"} // for this topic
-	ErrOtherSettings         = &Error{Code: "other_settings"}          // the topic or consumer is there, with others
-	ErrInvalidSetting        = &Error{Code: "invalid_setting"}
+	ErrConsumerNotRegistered = &Error{Code: "consumer_not_registered"} // it belongs to another topic
+	ErrWrongMode             = &Error{Code: "wrong_mode"}              // the call is not for a consumer of this mode
+	ErrSuperseded            = &Error{Code: "superseded"}              // another stream of the consumer has taken over
+	ErrLeaseLost             = &Error{Code: "lease_lost"}              // another worker may have the message by now
+	ErrDeadLetterRefused     = &Error{Code: "dead_letter_refused"}     // by a topic that the token may not see
 
-	ErrEmpty             = &Error{Code: "empty"}             // nothing left to consume
-	ErrMessageNotFound   = &Error{Code: "message_not_found"} // at this sequence
-	ErrMessageTooLarge   = &Error{Code: "message_too_large"}
-	ErrBodyTooLarge      = &Error{Code: "body_too_large"}
-	ErrBatchTooLarge     = &Error{Code: "batch_too_large"} // too many messages
-	ErrInvalidBatch      = &Error{Code: "invalid_batch"}
-	ErrWrongLastSequence = &Error{Code: "wrong_last_sequence"}
-	ErrWrongMode         = &Error{Code: "wrong_mode"} // not for a consumer of this mode
-	ErrLeaseLost         = &Error{Code: "lease_lost"} // another may have the message by now
+	// About messages:
+	ErrEmpty             = &Error{Code: "empty"}               // no message is left to consume
+	ErrMessageNotFound   = &Error{Code: "message_not_found"}   // the topic has none with this sequence
+	ErrMessageTooLarge   = &Error{Code: "message_too_large"}   // for the topic or the broker
+	ErrBodyTooLarge      = &Error{Code: "body_too_large"}      // too many bytes in one call
+	ErrBatchTooLarge     = &Error{Code: "batch_too_large"}     // too many messages in one call
+	ErrInvalidBatch      = &Error{Code: "invalid_batch"}       // it is empty, or what it asks for does not go together
+	ErrDuplicateBatch    = &Error{Code: "duplicate_batch"}     // atomic, and an idempotency key is used twice
+	ErrWrongLastSequence = &Error{Code: "wrong_last_sequence"} // the topic's last sequence is not the expected one
 
-	ErrDeadLetterRefused = &Error{Code: "dead_letter_refused"} // by a topic that the token does not see
+	// About requests that are not as the API wants them:
+	ErrBadRequest          = &Error{Code: "bad_request"} // it is not valid HTTP
+	ErrInvalidJSON         = &Error{Code: "invalid_json"}
+	ErrInvalidField        = &Error{Code: "invalid_field"}
+	ErrMissingField        = &Error{Code: "missing_field"}
+	ErrUnsupportedEncoding = &Error{Code: "unsupported_encoding"} // of a body, such as gzip
+	ErrPathNotFound        = &Error{Code: "path_not_found"}
+	ErrMethodNotAllowed    = &Error{Code: "method_not_allowed"}
+	ErrUpgradeRequired     = &Error{Code: "upgrade_required"} // the path is for WebSockets only
+	ErrHeadersTooLarge     = &Error{Code: "headers_too_large"}
+	ErrRequestTimeout      = &Error{Code: "request_timeout"} // the request came in too slowly
 
-	ErrInvalidField = &Error{Code: "invalid_field"}
-	ErrMissingField = &Error{Code: "missing_field"}
-	ErrInvalidJSON  = &Error{Code: "invalid_json"}
-
+	// About who calls, and how much:
 	ErrUnauthenticated = &Error{Code: "unauthenticated"} // no token, or one that is not valid
-	ErrForbidden       = &Error{Code: "forbidden"}       // the token does not allow it
-	ErrRateLimited     = &Error{Code: "rate_limited"}
-	ErrQuotaExceeded   = &Error{Code: "quota_exceeded"}
-	ErrOverloaded      = &Error{Code: "overloaded"}  // too much is under way
-	ErrUnavailable     = &Error{Code: "unavailable"} // the broker could not do its work
-	ErrInternal        = &Error{Code: "internal"}    // a bug in the broker
+	ErrForbidden       = &Error{Code: "forbidden"}       // the token does not allow the call
+	ErrRateLimited     = &Error{Code: "rate_limited"}    // too many calls with this token
+	ErrQuotaExceeded   = &Error{Code: "quota_exceeded"}  // the token may have no more topics or consumers
 
-	errNoTopics = &Error{Code: "no_topics"}
+	// About the broker:
+	ErrOverloaded  = &Error{Code: "overloaded"}   // too many calls are under way
+	ErrStorageFull = &Error{Code: "storage_full"} // the disk has no room for new data
+	ErrUnavailable = &Error{Code: "unavailable"}  // the broker could not do its work
+	ErrInternal    = &Error{Code: "internal"}     // a bug in the broker
 )
 
-// Other errors, for errors.Is.
+// codeUnknown is the code of an answer that has none, such as one of a proxy.
+const codeUnknown = "unknown"
+
+// Errors of the client itself, for errors.Is.
 var (
-	// ErrOutcomeUnknown is a call that was sent and not answered as it should.
-	// It may have taken effect: a message may be stored, a consumer may have
-	// moved past a message that nobody got, an id may be given to nobody.
+	// ErrOutcomeUnknown says that a call was sent, but its answer was lost or said
+	// that the broker failed halfway. The call may have taken effect: a message
+	// may be stored, a consumer may have moved past a message that nobody
+	// received, an id may be registered that nobody knows.
 	ErrOutcomeUnknown = errors.New("whether the call took effect is unknown")
 
-	// ErrUnreachable is a call that did not reach a broker, and has no effect.
+	// ErrUnreachable says that a call did not reach a broker. It has no effect.
 	ErrUnreachable = errors.New("no broker can be reached")
 
-	// ErrInvalidText is a name, key, header or text that is not valid UTF-8. It
-	// was not sent: JSON cannot carry it. Data may be any bytes.
+	// ErrInvalidText says that a name, key, header or text is not valid UTF-8. It
+	// was not sent: JSON cannot carry it. The data of a message may be any bytes.
 	ErrInvalidText = errors.New("not valid UTF-8")
 
-	// ErrClosed is a use of a producer or consumer after its Close.
+	// ErrClosed says that a producer or consumer was used after its Close.
 	ErrClosed = errors.New("already closed")
 )
 
-// unknown makes err an error whose outcome is unknown.
+// unknown adds [ErrOutcomeUnknown] to err.
 func unknown(err error) error { return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err) }
 
-// failure is the body of an answer that is no success: a classic one, or
-// problem details as RFC 9457 has them.
+// failure is the body of an answer that is no success: a failure of the classic
+// API, or problem details (RFC 9457).
 type failure struct {
 	Code         string         `json:"code"`
-	Message      jsontext.Value `json:"message"` // classic
-	Detail       string         `json:"detail"`
+	Message      jsontext.Value `json:"message"` // of the classic API
+	Detail       string         `json:"detail"`  // of problem details
 	Tokens       []string       `json:"tokens"`
 	Messages     []Receipt      `json:"messages"`
 	LastSequence uint64         `json:"last_sequence"`
@@ -115,6 +137,7 @@ type failure struct {
 func refusal(response *http.Response, raw []byte) *Error {
 	var f failure
 	err := json.Unmarshal(raw, &f, jsonOptions)
+
 	failed := f.error(response.StatusCode)
 	if err != nil || failed.Message == "" {
 		failed.Message = fmt.Sprintf("HTTP status %d: %.200s", response.StatusCode, raw)
@@ -126,21 +149,23 @@ func refusal(response *http.Response, raw []byte) *Error {
 	return failed
 }
 
+// error returns the failure as the client's users see it.
 func (f *failure) error(status int) *Error {
 	e := &Error{
 		Status: status, Code: f.Code, Message: f.Detail,
 		Tokens: f.Tokens, Receipts: f.Messages, LastSequence: f.LastSequence,
 	}
 	if e.Message == "" && f.Message != nil {
-		_ = json.Unmarshal(f.Message, &e.Message) // if it is no text, the whole body is shown
+		_ = json.Unmarshal(f.Message, &e.Message) // if it is not a text, refusal shows the body instead
 	}
 	return e
 }
 
-// retryAfter reads the header of that name: seconds, or a date.
+// retryAfter reads the header of that name: seconds, or a date. It returns 0 if
+// the value is neither, or a date that has passed.
 func retryAfter(value string) time.Duration {
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second //nolint:gosec // it has 31 bits
+		return time.Duration(seconds) * time.Second
 	}
 	if date, err := http.ParseTime(value); err == nil {
 		return max(time.Until(date), 0)
@@ -148,7 +173,8 @@ func retryAfter(value string) time.Duration {
 	return 0
 }
 
-// classicCode tells a refusal by its text, for brokers that send no code.
+// classicCode returns the code of a refusal of the classic API by its text, for
+// old brokers that send no code.
 func classicCode(message string) string {
 	for _, row := range []struct{ start, part, code string }{
 		{"Topic:", " already exist", "topic_exists"},
@@ -164,5 +190,5 @@ func classicCode(message string) string {
 			return row.code
 		}
 	}
-	return "unknown"
+	return codeUnknown
 }

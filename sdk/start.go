@@ -36,7 +36,8 @@ func ParseStart(text string) (Start, error) {
 	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
 		return AtTime(t), nil
 	}
-	return Start{}, fmt.Errorf("invalid start %q: want first, new, a sequence such as 42, or a time such as 2026-01-31T12:00:00Z", text)
+	const want = "want first, new, a sequence such as 42, or a time such as 2026-01-31T12:00:00Z"
+	return Start{}, fmt.Errorf("invalid start %q: %s", text, want)
 }
 
 // String returns the text that [ParseStart] reads; "" for the zero Start.

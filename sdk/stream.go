@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -16,20 +17,21 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// maxSilence is how long a stream may be silent before it is taken for broken.
-// The broker sends something every 15 seconds.
+// maxSilence is how long a stream may be silent before it counts as broken: the
+// broker sends something every 15 seconds, so two of these went missing.
 const maxSilence = 45 * time.Second
 
-// Stream yields messages of the topic without a consumer, those that are there
-// and those to come, until ctx ends. A stream that breaks goes on where it was.
-// Stream yields an error and ends if the broker refuses, if it cannot be reached
-// for as many tries as the client has, and when ctx ends.
+// Stream yields messages of the topic without a consumer: those that it holds and
+// those that are produced until ctx ends. When the connection breaks, the stream
+// connects again and goes on after the last message that it yielded. It yields an
+// error and ends if the broker refuses, if it yields no message for as many
+// attempts as the client makes, and when ctx ends. Errors: [ErrTopicNotFound],
+// [ErrInvalidField], [ErrUnreachable], the cause of ctx.
 func (t *Topic) Stream(ctx context.Context, what Selection) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		what := what
 		if what.From == AtNew || what.From == (Start{}) {
-			// What is new is decided here, once: the stream may break before its
-			// first message.
+			// Decide once what is new: the stream may break before its first message.
 			info, err := t.Describe(ctx)
 			if err != nil {
 				yield(Record{}, err)
@@ -37,17 +39,20 @@ func (t *Topic) Stream(ctx context.Context, what Selection) iter.Seq2[Record, er
 			}
 			what.From = AtSequence(info.LastSequence + 1)
 		}
+
 		call := t.call(http.MethodGet, "messages")
-		call.query = what.add(make(map[string][]string))
+		call.query = what.addTo(make(url.Values))
 		t.client.stream(ctx, call, yield)
 	}
 }
 
-// Stream yields the consumer's messages, those that are there and those to come,
-// until ctx ends. It ends as [Topic.Stream] does. In mode lease each message is
-// to be acknowledged. In mode auto the broker hands out messages before they are
-// yielded, and those that are on their way when the loop ends are consumed: Fetch
-// and Consume lose none.
+// Stream yields the consumer's messages: those that wait for it and those that are
+// produced until ctx ends. It connects again, and ends, as [Topic.Stream] does. In
+// mode lease acknowledge each message with [Subscription.Ack]. In mode auto the
+// broker consumes messages before they are yielded, so that those that are on
+// their way when the loop ends are lost; Fetch and Consume lose none. Errors:
+// those of [Topic.Stream], [ErrConsumerNotFound], and [ErrSuperseded] when another
+// stream of a consumer in mode auto takes over.
 func (s *Subscription) Stream(ctx context.Context) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		s.topic.client.stream(ctx, s.call(http.MethodGet, "stream"), yield)
@@ -58,83 +63,116 @@ func (s *Subscription) Stream(ctx context.Context) iter.Seq2[Record, error] {
 var errStopped = errors.New("the reader of the stream has stopped")
 
 // stream reads Server-Sent Events, over as many connections as it takes.
+type stream struct {
+	client   *Client
+	call     call
+	yield    func(Record, error) bool
+	failures uint // connections that broke since the last message
+}
+
+// stream yields the messages of a stream until it ends.
 func (c *Client) stream(ctx context.Context, call call, yield func(Record, error) bool) {
 	if err := call.check(); err != nil {
 		yield(Record{}, err)
 		return
 	}
-	pauses := newPauses(firstPause, maxPause)
-	failures := uint(0)
 	call.header = map[string]string{"Accept": "text/event-stream"}
-	for {
-		err := c.readStream(ctx, call, func(r Record) bool {
-			failures = 0
-			call.header["Last-Event-ID"] = strconv.FormatUint(r.Sequence, 10)
-			return yield(r, nil)
-		})
-		if errors.Is(err, errStopped) {
-			return
-		}
-		if failures == 0 {
-			pauses.Reset()
-		}
-		failures++
-		pauses.failed(err)
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		} else if mayRepeat(call, err) && failures <= c.retries && pauses.wait(ctx) {
-			continue
-		}
+
+	s := &stream{client: c, call: call, yield: yield}
+	if err := s.run(ctx); err != nil {
 		yield(Record{}, err)
-		return
 	}
 }
 
-// readStream reads a stream until it breaks.
-func (c *Client) readStream(ctx context.Context, call call, yield func(Record) bool) error {
+// run connects until the stream ends. It returns nil if the reader wants no more.
+func (s *stream) run(ctx context.Context) error {
+	pauses := newPauses(firstPause, maxPause)
+	for {
+		err := s.connect(ctx)
+		if errors.Is(err, errStopped) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+
+		if s.failures == 0 {
+			pauses.reset()
+		}
+		s.failures++
+		pauses.failed(err)
+		if !mayRepeat(s.call, err) || s.failures > s.client.retries || !pauses.wait(ctx) {
+			return err
+		}
+	}
+}
+
+// connect makes one connection and reads it until it breaks. It fails with
+// errStopped if the reader wants no more.
+func (s *stream) connect(ctx context.Context) error {
 	attempt, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silent := time.AfterFunc(c.timeout, func() { cancel(fmt.Errorf("the stream is silent: %w", context.DeadlineExceeded)) })
+	errSilent := fmt.Errorf("the stream is silent: %w", context.DeadlineExceeded)
+	silent := time.AfterFunc(s.client.timeout, func() { cancel(errSilent) })
 	defer silent.Stop()
-	request, err := c.request(attempt, call, nil)
+
+	request, err := s.client.request(attempt, s.call, nil)
 	if err != nil {
 		return err
 	}
-	response, err := c.http.Do(request)
+	response, err := s.client.http.Do(request)
 	if err != nil {
-		return c.failed(attempt, call, err)
+		return s.client.unanswered(attempt, s.call, err)
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream") {
+	if response.StatusCode != http.StatusOK || !isEventStream(response) {
 		raw, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 		return refusal(response, raw)
 	}
+
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, maxAnswer)
 	var e event
 	for attempt.Err() == nil && lines.Scan() {
 		silent.Reset(maxSilence)
-		record, err := e.read(lines.Bytes())
-		if err != nil {
+		if err := s.readLine(&e, lines.Bytes()); err != nil {
 			return err
-		}
-		if record != nil && !yield(*record) {
-			return errStopped
 		}
 	}
 	if lines.Err() != nil {
-		return c.failed(attempt, call, lines.Err())
+		return s.client.unanswered(attempt, s.call, lines.Err())
 	}
 	return fmt.Errorf("the stream has ended: %w", io.EOF)
 }
 
-// event is a Server-Sent Event of which some lines were read.
+func isEventStream(response *http.Response) bool {
+	return strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream")
+}
+
+// readLine adds a line to an event and, if it is the last, yields the event's
+// message.
+func (s *stream) readLine(e *event, line []byte) error {
+	record, err := e.read(line)
+	if err != nil || record == nil {
+		return err
+	}
+
+	s.failures = 0
+	s.call.header["Last-Event-ID"] = strconv.FormatUint(record.Sequence, 10)
+	if !s.yield(*record, nil) {
+		return errStopped
+	}
+	return nil
+}
+
+// event is a Server-Sent Event of which some lines have been read.
 type event struct {
 	name string
 	data []byte
 }
 
-// read reads the next line. It returns a record at the end of an event with one.
+// read reads the next line. At the end of an event it returns the event's message,
+// or its error; an event without data has neither.
 func (e *event) read(line []byte) (*Record, error) {
 	field, value, _ := bytes.Cut(line, []byte(":"))
 	value = bytes.TrimPrefix(value, []byte(" "))
@@ -146,15 +184,17 @@ func (e *event) read(line []byte) (*Record, error) {
 	case string(field) == "event":
 		e.name = string(value)
 	case string(field) == "data":
-		e.data = append(e.data, value...) // the broker writes one line of it
+		e.data = append(e.data, value...) // the broker writes it in one line
 	}
 	return nil, nil
 }
 
+// record returns the message of a complete event, nil if it has no data.
 func (e *event) record() (*Record, error) {
 	if len(e.data) == 0 {
 		return nil, nil
 	}
+
 	if e.name == "error" {
 		var f struct {
 			failure
@@ -165,6 +205,7 @@ func (e *event) record() (*Record, error) {
 		}
 		return nil, f.error(f.Status)
 	}
+
 	var wire wireRecord
 	if err := json.Unmarshal(e.data, &wire, jsonOptions); err != nil {
 		return nil, fmt.Errorf("the event is not as expected: %w", err)
