@@ -179,7 +179,8 @@ func (c *Config) checkStorage() error {
 		return refuse("DATA_DIR", c.DataDir, "a directory")
 	}
 	if c.MaxMessageBytes < 1 || c.MaxMessageBytes > jetstream.MaxMessageBytes {
-		return refuse("MAX_MESSAGE_BYTES", strconv.Itoa(c.MaxMessageBytes), fmt.Sprintf("1 to %d", jetstream.MaxMessageBytes))
+		want := fmt.Sprintf("1 to %d", jetstream.MaxMessageBytes)
+		return refuse("MAX_MESSAGE_BYTES", strconv.Itoa(c.MaxMessageBytes), want)
 	}
 	if c.Replicas < 1 || c.Replicas > jetstream.MaxReplicas {
 		return refuse("REPLICAS", strconv.Itoa(c.Replicas), fmt.Sprintf("1 to %d", jetstream.MaxReplicas))

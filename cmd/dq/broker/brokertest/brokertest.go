@@ -1,5 +1,4 @@
-// Package brokertest runs real brokers for tests, as net/http/httptest runs
-// real HTTP servers.
+// Package brokertest runs real brokers for tests, as net/http/httptest runs real HTTP servers.
 package brokertest
 
 import (
@@ -11,9 +10,8 @@ import (
 	"dq/cmd/dq/broker"
 )
 
-// Config is the configuration of a broker for tests: on a free port of the
-// loopback interface, in memory if dir is empty and with its files in dir
-// otherwise.
+// Config returns the configuration of a broker for tests: on a free port of the loopback interface, with its files in
+// dir or, if dir is empty, in memory.
 func Config(dir string) broker.Config {
 	return broker.Config{
 		Addr:            "127.0.0.1:0",
@@ -33,10 +31,12 @@ func Config(dir string) broker.Config {
 // Start starts a broker with cfg and stops it when the test ends.
 func Start(t testing.TB, cfg broker.Config) *broker.Broker {
 	t.Helper()
-	b, err := broker.Start(context.Background(), cfg, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	b, err := broker.Start(context.Background(), cfg, logger)
 	if err != nil {
 		t.Fatalf("start a broker: %v", err)
 	}
+
 	t.Cleanup(func() {
 		if err := b.Stop(context.Background()); err != nil {
 			t.Errorf("stop the broker: %v", err)
@@ -45,18 +45,15 @@ func Start(t testing.TB, cfg broker.Config) *broker.Broker {
 	return b
 }
 
-// Modes runs test as a parallel subtest in each storage mode, with the
-// configuration of a broker of that mode.
+// Modes runs test as a parallel subtest for each kind of storage, with the configuration of a broker that uses it.
 func Modes(t *testing.T, test func(t *testing.T, cfg broker.Config)) {
 	t.Helper()
-	for _, mode := range []string{"memory", "persistent"} {
-		t.Run(mode, func(t *testing.T) {
-			t.Parallel()
-			dir := ""
-			if mode == "persistent" {
-				dir = t.TempDir()
-			}
-			test(t, Config(dir))
-		})
-	}
+	t.Run("memory", func(t *testing.T) {
+		t.Parallel()
+		test(t, Config(""))
+	})
+	t.Run("persistent", func(t *testing.T) {
+		t.Parallel()
+		test(t, Config(t.TempDir()))
+	})
 }
