@@ -10,103 +10,117 @@ import (
 )
 
 const (
-	// maxRiders is the most that go together.
-	maxRiders = 1000
+	// maxBatch is the most items that a batcher publishes together.
+	maxBatch = 1000
 
-	// topicLeaders is how many groups of a topic are under way at once: others are
-	// sent while the engine works on the first.
-	topicLeaders = 3
+	// topicBatches is how many batches of a topic are under way at once: others
+	// are sent while the engine works on the first.
+	topicBatches = 3
 )
 
-// A lane gathers what is published to one stream at the same time. While the
-// engine works on some, those that come wait, and then go together: many cost
-// little more than one. One alone goes at once.
-type lane[T any] struct {
-	publish    func(ctx context.Context, cargo ...T) []publishAnswer // an answer each
-	timeout    time.Duration                                         // of a group
-	maxLeaders int                                                   // groups that are under way at once
+// A batcher gathers what is published to one stream at the same time. While the
+// engine works on earlier batches, new items wait and are then published
+// together: many cost little more than one. An item that comes alone is
+// published at once.
+type batcher[T any] struct {
+	publish    func(ctx context.Context, items ...T) []publishAnswer // one answer for each item
+	timeout    time.Duration                                         // of one batch
+	maxBatches int                                                   // under way at once
 
 	mu      sync.Mutex
-	leaders int // who send
-	waiting []*rider[T]
+	batches int // under way
+	waiting []*waiter[T]
 }
 
-// rider is somebody whose cargo waits in a lane.
-type rider[T any] struct {
-	cargo  T
-	woken  chan struct{} // gets one when answer is there, or it is to lead in place of who led
-	lead   bool
+// waiter is one call of submit.
+type waiter[T any] struct {
+	item   T
+	woken  chan struct{} // gets one value when answer is set, or lead is
+	lead   bool          // the waiter publishes the next batch itself
 	answer publishAnswer
 }
 
-// ride publishes cargo, which must not change any more.
-func (l *lane[T]) ride(ctx context.Context, cargo T) publishAnswer {
-	r := &rider[T]{cargo: cargo, woken: make(chan struct{}, 1)}
-	l.mu.Lock()
-	if l.leaders == l.maxLeaders {
-		l.waiting = append(l.waiting, r)
-		l.mu.Unlock()
-		<-r.woken // in bounded time: whoever leads has a deadline
-		if !r.lead {
-			return r.answer
+// submit publishes item, which must not change any more, and returns the
+// engine's answer. The caller publishes a batch itself if few enough are under
+// way; otherwise it waits until another caller has published its item, or has
+// left the next batch to it.
+func (b *batcher[T]) submit(ctx context.Context, item T) publishAnswer {
+	w := &waiter[T]{item: item, woken: make(chan struct{}, 1)}
+
+	b.mu.Lock()
+	if b.batches == b.maxBatches {
+		b.waiting = append(b.waiting, w)
+		b.mu.Unlock()
+
+		<-w.woken // in bounded time: each batch has a deadline
+		if !w.lead {
+			return w.answer
 		}
 	} else {
-		l.leaders++
-		l.mu.Unlock()
+		b.batches++
+		b.mu.Unlock()
 	}
-	runtime.Gosched() // those who are about to come may come along
-	l.mu.Lock()
-	riders := append([]*rider[T]{r}, l.take(maxRiders-1)...)
-	l.mu.Unlock()
-	l.lead(ctx, riders)
-	return r.answer
+
+	runtime.Gosched() // calls that are just arriving can still join the batch
+
+	b.mu.Lock()
+	batch := append([]*waiter[T]{w}, b.take(maxBatch-1)...)
+	b.mu.Unlock()
+
+	b.publishBatch(ctx, batch)
+	return w.answer
 }
 
-// take takes at most n of those who wait.
-func (l *lane[T]) take(n int) []*rider[T] {
-	n = min(n, len(l.waiting))
-	taken := l.waiting[:n:n]
-	l.waiting = l.waiting[n:]
-	if len(l.waiting) == 0 {
-		l.waiting = nil
+// take removes at most n waiters from the queue and returns them. The caller
+// holds the lock.
+func (b *batcher[T]) take(n int) []*waiter[T] {
+	n = min(n, len(b.waiting))
+	taken := b.waiting[:n:n]
+	b.waiting = b.waiting[n:]
+	if len(b.waiting) == 0 {
+		b.waiting = nil
 	}
 	return taken
 }
 
-// lead publishes the cargo of riders, the first of whom is the caller, and leaves
-// the lead to one who waits.
-func (l *lane[T]) lead(ctx context.Context, riders []*rider[T]) {
-	cargo := make([]T, len(riders))
-	for i, r := range riders {
-		cargo[i] = r.cargo
+// publishBatch publishes the items of batch, the first of which is the caller's
+// own, and leaves the next batch to one of those who wait.
+func (b *batcher[T]) publishBatch(ctx context.Context, batch []*waiter[T]) {
+	items := make([]T, len(batch))
+	for i, w := range batch {
+		items[i] = w.item
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
-	answers := l.publish(ctx, cargo...)
+
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.timeout)
+	answers := b.publish(ctx, items...)
 	cancel()
-	l.mu.Lock()
-	if next := l.take(1); len(next) == 1 {
+
+	// The next batch goes out before the waiters of this one are woken.
+	b.mu.Lock()
+	if next := b.take(1); len(next) == 1 {
 		next[0].lead = true
 		next[0].woken <- struct{}{}
 	} else {
-		l.leaders--
+		b.batches--
 	}
-	l.mu.Unlock()
-	riders[0].answer = answers[0]
-	for i, r := range riders[1:] {
-		r.answer = answers[i+1]
-		r.woken <- struct{}{}
+	b.mu.Unlock()
+
+	batch[0].answer = answers[0]
+	for i, w := range batch[1:] {
+		w.answer = answers[i+1]
+		w.woken <- struct{}{}
 	}
 }
 
-// lane is the lane of a topic.
-func (t *Topics) lane(topic string) *lane[*nats.Msg] {
-	if l, ok := t.lanes.Load(topic); ok {
-		return l.(*lane[*nats.Msg])
+// batcher returns the batcher of a topic.
+func (t *Topics) batcher(topic string) *batcher[*nats.Msg] {
+	if b, ok := t.batchers.Load(topic); ok {
+		return b.(*batcher[*nats.Msg])
 	}
-	l, _ := t.lanes.LoadOrStore(topic, t.newLane())
-	return l.(*lane[*nats.Msg])
+	b, _ := t.batchers.LoadOrStore(topic, t.newBatcher())
+	return b.(*batcher[*nats.Msg])
 }
 
-func (t *Topics) newLane() *lane[*nats.Msg] {
-	return &lane[*nats.Msg]{publish: t.publisher.publish, timeout: t.opts.CallTimeout, maxLeaders: topicLeaders}
+func (t *Topics) newBatcher() *batcher[*nats.Msg] {
+	return &batcher[*nats.Msg]{publish: t.publisher.publish, timeout: t.opts.CallTimeout, maxBatches: topicBatches}
 }

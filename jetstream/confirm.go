@@ -16,36 +16,36 @@ import (
 )
 
 // A publisher sends messages to streams and gathers the engine's confirmations.
-// It does what the library's asynchronous publishing does at half the price:
-// there is one wake-up for messages that go together, and the subjects of the
-// confirmations are used again, those last used first, as the engine remembers
-// the way to a few hundred subjects.
+// It does what the asynchronous publishing of nats.go does at half the cost:
+// messages that are sent together cause one wake-up, and the reply subjects are
+// reused, the last used first, because the engine caches the routes of a few
+// hundred subjects.
 type publisher struct {
 	nc    *nats.Conn
-	inbox string // confirmations come below it
+	inbox string // the prefix of all reply subjects
 
 	mu    sync.Mutex
 	slots []slot
-	free  []int // slots, the one freed last at the end
+	free  []int // indices in slots; the last freed is at the end
 }
 
-// slot is a subject for a confirmation.
+// slot is a reply subject for one confirmation.
 type slot struct {
 	subject string
-	call    *publishCall // that waits for it; nil if none does
+	call    *publishCall // waits for the confirmation; nil if the slot is free
 	index   int          // of the message in call
 }
 
-// publishCall is messages that were sent together.
+// publishCall is a group of messages that were sent together.
 type publishCall struct {
 	answers []publishAnswer // one for each message
 	left    int             // messages without an answer
-	done    chan struct{}   // closed when none is left
+	done    chan struct{}   // closed when left is 0
 }
 
 // publishAnswer is what the engine answered to one message.
 type publishAnswer struct {
-	known     bool
+	received  bool
 	sequence  uint64
 	duplicate bool
 	err       error
@@ -53,41 +53,45 @@ type publishAnswer struct {
 
 func newPublisher(nc *nats.Conn) (*publisher, error) {
 	p := &publisher{nc: nc, inbox: nats.InboxPrefix + nuid.Next() + "."}
-	sub, err := nc.Subscribe(p.inbox+"*", p.answered)
+	sub, err := nc.Subscribe(p.inbox+"*", p.receive)
 	if err != nil {
 		return nil, engine.Unavailable("listen for confirmations", err)
 	}
-	// What does not fit would be lost; how much there can be is bounded by what is
-	// published.
+
+	// A limit would lose confirmations. There are never more of them than messages
+	// under way.
 	return p, sub.SetPendingLimits(-1, -1)
 }
 
-// publish sends messages, in order, and returns the answers. Those that have not
-// come when ctx ends are its error.
+// publish sends msgs, in order, and returns an answer for each. One that has not
+// come when ctx ends has the error of ctx.
 func (p *publisher) publish(ctx context.Context, msgs ...*nats.Msg) []publishAnswer {
 	call := &publishCall{answers: make([]publishAnswer, len(msgs)), left: len(msgs), done: make(chan struct{})}
 	p.reserve(call, msgs)
+
 	for i, m := range msgs {
 		if err := p.nc.PublishMsg(m); err != nil {
 			p.mu.Lock()
-			call.note(i, publishAnswer{err: err})
+			call.record(i, publishAnswer{err: err})
 			p.mu.Unlock()
 		}
 	}
+
 	select {
 	case <-call.done:
 	case <-ctx.Done():
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for i := range call.answers {
-			call.note(i, publishAnswer{err: context.Cause(ctx)})
+			call.record(i, publishAnswer{err: context.Cause(ctx)})
 		}
 	}
 	return call.answers
 }
 
-// reserve gives each message a slot. It is free again when its answer has come,
-// and not before, lest that be taken for another's.
+// reserve gives each message a slot. A slot is freed only when its answer has
+// arrived, even if nobody waits any more: a late answer must not be taken for
+// that of the slot's next message.
 func (p *publisher) reserve(call *publishCall, msgs []*nats.Msg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,38 +104,41 @@ func (p *publisher) reserve(call *publishCall, msgs []*nats.Msg) {
 			n = len(p.slots)
 			p.slots = append(p.slots, slot{subject: p.inbox + strconv.Itoa(n)})
 		}
+
 		s := &p.slots[n]
 		s.call, s.index = call, i
 		m.Reply = s.subject
 	}
 }
 
-// note takes an answer down unless there is one. The publisher's lock is held.
-func (c *publishCall) note(i int, a publishAnswer) {
-	if c.answers[i].known {
+// record stores the answer to message i unless it has one already. The caller
+// holds the publisher's lock.
+func (c *publishCall) record(i int, a publishAnswer) {
+	if c.answers[i].received {
 		return
 	}
-	a.known = true
+	a.received = true
 	c.answers[i] = a
 	if c.left--; c.left == 0 {
 		close(c.done)
 	}
 }
 
-// answered is called with every answer of the engine.
-func (p *publisher) answered(m *nats.Msg) {
+// receive records an answer of the engine. The NATS connection calls it with each.
+func (p *publisher) receive(m *nats.Msg) {
 	n, err := strconv.Atoi(m.Subject[len(p.inbox):])
 	if err != nil {
 		return
 	}
 	answer := decodeAnswer(m)
+
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n < 0 || n >= len(p.slots) || p.slots[n].call == nil {
 		return
 	}
 	s := &p.slots[n]
-	s.call.note(s.index, answer)
+	s.call.record(s.index, answer)
 	s.call = nil
 	p.free = append(p.free, n)
 }
@@ -143,11 +150,11 @@ const (
 	batchCommitHeader   = "Nats-Batch-Commit"
 )
 
-// publishAtomically publishes all of msgs or none. The answer is that to the
+// publishAtomically publishes all of msgs or none, and returns the answer to the
 // last one.
 func (p *publisher) publishAtomically(ctx context.Context, msgs []*nats.Msg) publishAnswer {
 	last := len(msgs) - 1
-	if last > 0 { // one alone does not need the protocol
+	if last > 0 { // a single message does not need the protocol
 		id := nuid.Next()
 		for i, m := range msgs {
 			m.Header[batchIDHeader] = []string{id}
@@ -155,8 +162,8 @@ func (p *publisher) publishAtomically(ctx context.Context, msgs []*nats.Msg) pub
 		}
 		msgs[last].Header[batchCommitHeader] = []string{"1"}
 	}
-	for _, m := range msgs[:last] {
-		// What the engine has against them, it answers to the last.
+
+	for _, m := range msgs[:last] { // a refusal of these is answered to the last one
 		if err := p.nc.PublishMsg(m); err != nil {
 			return publishAnswer{err: err}
 		}
@@ -169,23 +176,26 @@ var (
 	sequenceField = []byte(`","seq":`)
 )
 
-// plainSuccess reads what nearly all answers are: {"stream":"dq_T1","seq":42}
-// and nothing else.
+// plainSuccess reads an answer of the form {"stream":"dq_T1","seq":42}, which
+// nearly all answers have, without the cost of a JSON decoder.
 func plainSuccess(data []byte) (sequence uint64, ok bool) {
 	rest, ok := bytes.CutPrefix(data, successStart)
 	if !ok {
 		return 0, false
 	}
+
 	name := bytes.IndexByte(rest, '"')
 	if name < 0 || bytes.IndexByte(rest[:name], '\\') >= 0 {
 		return 0, false
 	}
+
 	if rest, ok = bytes.CutPrefix(rest[name:], sequenceField); !ok {
 		return 0, false
 	}
 	if rest, ok = bytes.CutSuffix(rest, []byte("}")); !ok {
 		return 0, false
 	}
+
 	sequence, err := strconv.ParseUint(string(rest), 10, 64)
 	return sequence, err == nil
 }
@@ -195,9 +205,11 @@ func decodeAnswer(m *nats.Msg) publishAnswer {
 	if len(m.Data) == 0 && m.Header.Get(statusHeader) == statusNoResponders {
 		return publishAnswer{err: nats.ErrNoResponders}
 	}
+
 	if n, ok := plainSuccess(m.Data); ok {
 		return publishAnswer{sequence: n}
 	}
+
 	var out struct {
 		Error     *jetstream.APIError `json:"error"`
 		Sequence  uint64              `json:"seq"`

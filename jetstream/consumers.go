@@ -9,13 +9,11 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-const (
-	// activeConsumers is how many consumers' state a process remembers. The one
-	// that was used longest ago is forgotten first, and read again when it
-	// comes back. At most activeConsumers times readAheadBytes, and a message
-	// each, are held in memory.
-	activeConsumers = 4096
-)
+// activeConsumers is how many consumers' state a process remembers. The one that
+// was used longest ago is forgotten first, and read again when it is used again.
+// At most activeConsumers times readAheadBytes, and one message each, are held in
+// memory.
+const activeConsumers = 4096
 
 // A Consumer is one independent subscriber of one topic. Any number of workers
 // may share it, through any number of processes.
@@ -33,20 +31,21 @@ type Consumer struct {
 	Name         string `json:"name,omitempty"` // "" if it has none
 	Key          string `json:"key,omitempty"`  // if not "", it sees only messages with that key
 
-	// Lease is for how long a message is handed out before it is handed out
-	// again, unless it is acknowledged. 0 is mode auto: a message is consumed
-	// when it is handed out. What follows is for mode lease only.
+	// Lease is how long a worker has to acknowledge a message before it is
+	// delivered again. 0 is mode auto: a message is consumed when it is delivered.
+	// The fields below are for mode lease only.
 	Lease time.Duration `json:"lease,omitempty"`
-	// MaxInFlight bounds how many messages may be handed out and not
+	// MaxInFlight bounds how many messages may be delivered and not yet
 	// acknowledged.
 	MaxInFlight int `json:"max_in_flight,omitempty"`
-	// MaxDeliveries is how often a message is handed out at most; 0 is no limit.
+	// MaxDeliveries is how often a message is delivered at most; 0 is no limit.
 	MaxDeliveries int `json:"max_deliveries,omitempty"`
-	// DeadLetterTopic gets the messages that were handed out so often.
+	// DeadLetterTopic gets the messages that were delivered MaxDeliveries times
+	// and never acknowledged.
 	DeadLetterTopic string `json:"dead_letter_topic,omitempty"`
 }
 
-// Label is the consumer's name or, if it has none, its id.
+// Label returns the consumer's name or, if it has none, its id.
 func (c Consumer) Label() string {
 	if c.Name != "" {
 		return c.Name
@@ -54,24 +53,25 @@ func (c Consumer) Label() string {
 	return strconv.FormatInt(c.ID, 10)
 }
 
-// Consumers hand out messages, in order. The truth is the stored [Cursor]; what
-// is held here is a guess that the store confirms or refuses, so that any
-// number of processes may serve one consumer. All methods are safe for
-// concurrent use.
+// Consumers delivers messages to consumers, in order. The stored [Cursor] of a
+// consumer is the truth. A process remembers what it last read of it, and each
+// write is refused if the cursor has changed since, so that any number of
+// processes may serve one consumer. All methods are safe for concurrent use.
 type Consumers struct {
 	topics  *Topics
 	cursors *cursors
 	reads   *sharedReads
-	active  *lru.Cache[int64, *position]
+	active  *lru.Cache[int64, *consumerState]
 }
 
-// NewConsumers returns the consumers of topics.
+// NewConsumers opens the stored cursors and returns the consumers of topics.
+// Errors: [*UnavailableError].
 func NewConsumers(ctx context.Context, topics *Topics) (*Consumers, error) {
 	stored, err := openCursors(ctx, topics)
 	if err != nil {
 		return nil, err
 	}
-	active, err := lru.New[int64, *position](activeConsumers)
+	active, err := lru.New[int64, *consumerState](activeConsumers)
 	if err != nil {
 		return nil, err
 	}
@@ -82,54 +82,16 @@ func NewConsumers(ctx context.Context, topics *Topics) (*Consumers, error) {
 	return &Consumers{topics: topics, cursors: stored, reads: reads, active: active}, nil
 }
 
-// update changes a consumer's cursor. Change may be called several times, each
-// time with the latest cursor, and reports whether it is to be stored.
-func (c *Consumers) update(ctx context.Context, consumer Consumer, change func(next *Cursor) (bool, error)) error {
-	p := c.position(consumer.ID)
-	if err := p.await(ctx); err != nil {
-		return err
-	}
-	defer p.turn.Release(1)
-	for {
-		fresh := !p.known
-		if err := c.know(ctx, consumer, p); err != nil {
-			return err
-		}
-		next := p.cursor.clone()
-		changed, err := change(&next)
-		if err != nil {
-			return err
-		}
-		if !changed {
-			if fresh {
-				return nil
-			}
-			p.forget()
-			continue
-		}
-		if next.Position != p.cursor.Position {
-			p.ahead = readAhead{}
-		}
-		stored, err := c.store(ctx, consumer, p, next)
-		if stored {
-			c.topics.wake(consumer.Topic) // who waits may get something now
-		}
-		if stored || err != nil {
-			return err
-		}
-	}
-}
-
-// A State is how far a consumer is.
+// A State says how far a consumer is.
 type State struct {
-	Position    uint64 // the sequence handed out last
-	Lag         uint64 // messages that were never handed out
-	InFlight    uint64 // messages that were handed out and are not acknowledged
-	PausedUntil time.Time
+	Position    uint64    // the sequence delivered last
+	Lag         uint64    // messages that were never delivered
+	InFlight    uint64    // messages that were delivered and are not acknowledged
+	PausedUntil time.Time // zero if it is not paused
 }
 
-// State returns exactly how far consumer is. Errors: [*TopicNotFoundError] if the
-// topic is gone, [*UnavailableError].
+// State returns how far consumer is, as stored now. Errors: [*TopicNotFoundError] if
+// the topic does not exist any more, [*ConsumerNotFoundError], [*UnavailableError].
 func (c *Consumers) State(ctx context.Context, consumer Consumer) (State, error) {
 	cursor, err := c.cursors.load(ctx, consumer.ID, consumer.Start)
 	if err != nil {
@@ -139,6 +101,7 @@ func (c *Consumers) State(ctx context.Context, consumer Consumer) (State, error)
 	if err != nil {
 		return State{}, err
 	}
+
 	state := State{Position: cursor.Position, Lag: lag, InFlight: uint64(len(cursor.Leases))}
 	if cursor.paused(time.Now()) {
 		state.PausedUntil = cursor.PausedUntil
@@ -146,13 +109,14 @@ func (c *Consumers) State(ctx context.Context, consumer Consumer) (State, error)
 	return state, nil
 }
 
-// Remove ends consumer for ever. Calls of it that wait fail.
-// Errors: [*UnavailableError].
+// Remove deletes consumer for good. Calls of it that are waiting fail with
+// [*ConsumerNotFoundError]. Errors: [*UnavailableError].
 func (c *Consumers) Remove(ctx context.Context, consumer Consumer) error {
 	err := c.update(ctx, consumer, func(next *Cursor) (bool, error) {
 		*next = Cursor{Position: next.Position, Gone: true, revision: next.revision}
 		return true, nil
 	})
+
 	var gone *ConsumerNotFoundError
 	if errors.As(err, &gone) {
 		return nil

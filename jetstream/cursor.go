@@ -14,46 +14,48 @@ import (
 	"dq/jetstream/engine"
 )
 
-// cursorBucket is the key-value bucket with an entry for each consumer, under
-// its id: a [Cursor] in JSON or, for one that is nothing but a position, the
-// decimal sequence.
+// cursorBucket is the key-value bucket with an entry for each consumer that has
+// consumed, under its id: a [Cursor] in JSON or, if nothing but the position is set,
+// the position as a decimal number.
 const cursorBucket = "dq_cursors"
 
-// A Cursor is all that is stored of how far a consumer is.
+// A Cursor is the stored state of a consumer.
 type Cursor struct {
-	// Position is the sequence handed out last. All behind it is still to come.
+	// Position is the sequence delivered last. The messages after it were never
+	// delivered.
 	Position uint64 `json:"position"`
-	// Leases are the messages that were handed out and are not acknowledged yet,
-	// in the order of their sequences.
+	// Leases are the messages that were delivered and are not acknowledged yet, in
+	// the order of their sequences.
 	Leases []Lease `json:"leases,omitempty"`
 	// Epoch counts the seeks: a token of an earlier epoch holds no lease.
 	Epoch uint64 `json:"epoch,omitempty"`
-	// Stream counts the streams that took over from others.
+	// Stream counts how often a stream of the consumer took over from another.
 	Stream uint64 `json:"stream,omitempty"`
-	// PausedUntil is when a paused consumer goes on.
+	// PausedUntil is when the pause ends; zero if the consumer is not paused.
 	PausedUntil time.Time `json:"paused_until,omitzero"`
-	// Gone says that the consumer was deleted. The entry stays, lest a call that
-	// was under way makes it anew.
+	// Gone says that the consumer was deleted. The entry stays, so that a call that
+	// was under way cannot create it again.
 	Gone bool `json:"gone,omitempty"`
 
 	revision uint64 // of the entry; 0 if there is none yet
 }
 
-// A Lease is a message that a worker has, for a time.
+// A Lease is a message that was delivered to a worker and is not acknowledged yet.
 type Lease struct {
 	Sequence   uint64 `json:"s"`
-	Deliveries int    `json:"n"` // how often it was handed out
-	// Until is when it is handed out again, in milliseconds of Unix time.
+	Deliveries int    `json:"n"` // how often it was delivered
+	// Until is when it is delivered again, in milliseconds of Unix time.
 	Until int64 `json:"u"`
 }
 
-// clone is a cursor whose leases can be changed.
+// clone returns a copy whose leases can be changed.
 func (c Cursor) clone() Cursor {
 	c.Leases = slices.Clone(c.Leases)
 	return c
 }
 
-// moved reports whether c is was at another position, and has no leases.
+// moved reports whether c differs from was in nothing but the position, and neither
+// has leases: only such a change goes into the journal.
 func (c Cursor) moved(was Cursor) bool {
 	return len(c.Leases) == 0 && len(was.Leases) == 0 && c.Epoch == was.Epoch && c.Stream == was.Stream &&
 		c.PausedUntil.Equal(was.PausedUntil) && c.Gone == was.Gone
@@ -61,7 +63,7 @@ func (c Cursor) moved(was Cursor) bool {
 
 func (c Cursor) paused(now time.Time) bool { return now.Before(c.PausedUntil) }
 
-// encode is the cursor as it is stored.
+// encode returns the value of the entry that stores c.
 func (c Cursor) encode() ([]byte, error) {
 	if len(c.Leases) == 0 && c.Epoch == 0 && c.Stream == 0 && c.PausedUntil.IsZero() && !c.Gone {
 		return strconv.AppendUint(nil, c.Position, 10), nil
@@ -69,7 +71,7 @@ func (c Cursor) encode() ([]byte, error) {
 	return json.Marshal(c)
 }
 
-// decodeCursor is the inverse of encode.
+// decodeCursor reads the value of an entry; it is the inverse of encode.
 func decodeCursor(value []byte) (c Cursor, err error) {
 	if len(value) > 0 && value[0] == '{' {
 		err = json.Unmarshal(value, &c)
@@ -82,8 +84,8 @@ func decodeCursor(value []byte) (c Cursor, err error) {
 // cursors are the stored cursors of all consumers.
 type cursors struct {
 	kv      jetstream.KeyValue
-	lane    *lane[*nats.Msg]
-	journal *journal // what is newer than the entries; nil if other processes may change them
+	batcher *batcher[*nats.Msg]
+	journal *journal // positions newer than the entries; nil if other processes may change these
 }
 
 func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
@@ -96,7 +98,7 @@ func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
 	if err != nil {
 		return nil, engine.Unavailable("open the positions", err)
 	}
-	c := &cursors{kv: kv, lane: topics.newLane()}
+	c := &cursors{kv: kv, batcher: topics.newBatcher()}
 	if topics.opts.Alone {
 		c.journal, err = openJournal(ctx, topics)
 		return c, err
@@ -104,7 +106,7 @@ func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
 	return c, c.fold(ctx, topics)
 }
 
-// load reads a consumer's cursor. One that never consumed stands at start.
+// load reads a consumer's cursor. Without a stored one its position is start.
 func (c *cursors) load(ctx context.Context, consumer int64, start uint64) (Cursor, error) {
 	cursor := Cursor{Position: start}
 	entry, err := c.kv.Get(ctx, cursorKey(consumer))
@@ -127,7 +129,7 @@ func (c *cursors) load(ctx context.Context, consumer int64, start uint64) (Curso
 	return cursor, nil
 }
 
-// all reads the cursors of all consumers that have one, as they are stored.
+// all reads the stored cursors of all consumers, by their ids.
 func (c *cursors) all(ctx context.Context, topics *Topics) (map[int64]Cursor, error) {
 	all := make(map[int64]Cursor)
 	err := readAll(ctx, topics, "KV_"+cursorBucket, func(m Message) error {
@@ -146,9 +148,8 @@ func (c *cursors) all(ctx context.Context, topics *Topics) (map[int64]Cursor, er
 	return all, err
 }
 
-// store replaces a consumer's cursor, which was that, by next. It is stored when
-// store returns, and stored says whether it was; if not, the cursor was changed
-// meanwhile.
+// store replaces the consumer's cursor was by next, and reports whether it did: if
+// not, the cursor was changed meanwhile. It returns next with its new revision.
 func (c *cursors) store(ctx context.Context, consumer int64, was, next Cursor) (_ Cursor, stored bool, err error) {
 	if c.journal != nil && next.moved(was) {
 		stored, err = c.journal.move(ctx, record{consumer: consumer, revision: was.revision, from: was.Position, to: next.Position})
@@ -160,14 +161,14 @@ func (c *cursors) store(ctx context.Context, consumer int64, was, next Cursor) (
 	return next, stored, err
 }
 
-// replace replaces a consumer's entry if it has the revision of next. It is the
-// bucket's own way of storing, without what a library call costs.
+// replace replaces a consumer's entry if it still has the revision of next. It does
+// what the library's Update of a bucket does, through the batcher, which costs less.
 func (c *cursors) replace(ctx context.Context, consumer int64, next Cursor) (_ Cursor, stored bool, err error) {
 	value, err := next.encode()
 	if err != nil {
 		return next, false, engine.Unavailable("store the position", err)
 	}
-	answer := c.lane.ride(ctx, &nats.Msg{
+	answer := c.batcher.submit(ctx, &nats.Msg{
 		Subject: "$KV." + cursorBucket + "." + cursorKey(consumer),
 		Header:  nats.Header{jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(next.revision, 10)}},
 		Data:    value,
@@ -183,13 +184,13 @@ func (c *cursors) replace(ctx context.Context, consumer int64, next Cursor) (_ C
 	return next, true, nil
 }
 
-// fold brings the entries of all consumers up to date with the journal that a
-// process left which had the engine to itself, and ends it: now others may change
-// the entries, and look at nothing else.
+// fold writes the positions of the journal into the entries of their consumers, and
+// deletes the journal. An earlier process, which had the engine to itself, has left
+// it; now other processes may read and change the entries, and know of no journal.
 func (c *cursors) fold(ctx context.Context, topics *Topics) error {
 	last, err := readJournal(ctx, topics)
 	if errors.Is(err, nats.ErrNoResponders) {
-		return nil // there is none
+		return nil // there is no journal
 	}
 	if err != nil {
 		return err
@@ -213,7 +214,7 @@ func (c *cursors) fold(ctx context.Context, topics *Topics) error {
 	if err := topics.opts.flush(ctx); err != nil {
 		return err
 	}
-	if err := topics.js.DeleteStream(ctx, journalStream); err != nil && !missing(err) {
+	if err := topics.js.DeleteStream(ctx, journalStream); err != nil && !isMissing(err) {
 		return engine.Unavailable("end the journal of positions", err)
 	}
 	return nil

@@ -7,13 +7,48 @@ import (
 	"strconv"
 )
 
-// bury moves a message that was delivered too often to the dead-letter topic,
-// or drops it if the consumer has none. Doing it twice is the same as once, as
-// long as the dead-letter topic remembers.
-func (c *Consumers) bury(ctx context.Context, consumer Consumer, epoch uint64, m Message, deliveries int) error {
+// The headers that dq sets on a message in a dead-letter topic. They say where it
+// came from. All header names that start with "Nats-" or "Dq-" are reserved.
+const (
+	deadReasonHeader     = "Dq-Dead-Reason"
+	deadTopicHeader      = "Dq-Dead-Topic"
+	deadSequenceHeader   = "Dq-Dead-Sequence"
+	deadConsumerHeader   = "Dq-Dead-Consumer"
+	deadDeliveriesHeader = "Dq-Dead-Deliveries"
+)
+
+// deadLetter copies a message that was delivered too often to the dead-letter
+// topic, which it creates if need be; without a dead-letter topic it does nothing,
+// and the message is dropped. A second copy of the same message is stored only if
+// the dead-letter topic's dedup window has passed.
+func (c *Consumers) deadLetter(
+	ctx context.Context, consumer Consumer, epoch uint64, m Message, deliveries int,
+) error {
 	if consumer.DeadLetterTopic == "" {
 		return nil
 	}
+	draft := deadLetterDraft(consumer, epoch, m, deliveries)
+
+	err := c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
+	var notFound *TopicNotFoundError
+	if errors.As(err, &notFound) {
+		err = c.topics.Create(ctx, consumer.DeadLetterTopic, c.topics.DefaultSettings())
+		var exists *ExistsError
+		if err != nil && !errors.As(err, &exists) {
+			return err
+		}
+		err = c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
+	}
+	if err != nil {
+		return err
+	}
+
+	// The copy must be on disk before the lease is given up.
+	return c.topics.opts.sync(ctx)
+}
+
+// deadLetterDraft returns the copy of m for the dead-letter topic.
+func deadLetterDraft(consumer Consumer, epoch uint64, m Message, deliveries int) Draft {
 	headers := map[string]string{
 		deadReasonHeader:     "max_deliveries",
 		deadTopicHeader:      consumer.Topic,
@@ -22,36 +57,16 @@ func (c *Consumers) bury(ctx context.Context, consumer Consumer, epoch uint64, m
 		deadDeliveriesHeader: strconv.Itoa(deliveries),
 	}
 	for name, value := range m.Headers {
-		if !ReservedHeader(name) && ValidHeader(name) { // a NATS client may have been less strict
+		if !ReservedHeader(name) && ValidHeader(name) { // NATS clients may use names that HTTP does not allow
 			headers[name] = value
 		}
 	}
-	draft := Draft{
-		Key: m.Key, ContentType: m.ContentType, Headers: headers, Data: m.Data,
-		ID: fmt.Sprintf("%sdead-%d-%d-%d", ReservedIDPrefix, consumer.ID, epoch, m.Sequence),
-	}
-	err := c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
-	var none *TopicNotFoundError
-	if errors.As(err, &none) {
-		var exists *ExistsError
-		if err := c.topics.Create(ctx, consumer.DeadLetterTopic, c.topics.DefaultSettings()); err != nil && !errors.As(err, &exists) {
-			return err
-		}
-		err = c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
-	}
-	if err != nil {
-		return err
-	}
-	return c.topics.opts.sync(ctx) // before the lease is given up
-}
 
-// The headers that dq itself sets on messages. All names that start with
-// "Nats-" or "Dq-" are reserved.
-const (
-	// What a message in a dead-letter topic says of where it came from.
-	deadReasonHeader     = "Dq-Dead-Reason"
-	deadTopicHeader      = "Dq-Dead-Topic"
-	deadSequenceHeader   = "Dq-Dead-Sequence"
-	deadConsumerHeader   = "Dq-Dead-Consumer"
-	deadDeliveriesHeader = "Dq-Dead-Deliveries"
-)
+	return Draft{
+		Key:         m.Key,
+		ContentType: m.ContentType,
+		Headers:     headers,
+		Data:        m.Data,
+		ID:          fmt.Sprintf("%sdead-%d-%d-%d", ReservedIDPrefix, consumer.ID, epoch, m.Sequence),
+	}
+}

@@ -17,21 +17,21 @@ import (
 )
 
 // Delayed messages wait in a stream of their own, as the engine's scheduled
-// messages, so that no reader of a topic has to step over them and a topic may
+// messages, so that no reader of a topic has to step over them, and a topic may
 // refuse new messages when it is full (the engine allows no schedules in such a
-// stream). When its time has come the engine moves a message to the subject of
-// its topic's queue, from where one of the processes takes it to its topic.
+// stream). At its time, the engine moves a message to the subject of the due messages
+// of its topic, from where one of the processes moves it to the topic itself.
 const (
-	delayStream  = "dq-delayed"       // no topic's: those start with TopicPrefix
-	waitSubject  = "dq-delayed.wait." // and an id
-	dueSubject   = "dq-delayed.due."  // and the encoded topic
-	delayTaker   = "taker"            // the durable consumer
-	delayRetry   = 5 * time.Second    // pause before what failed is tried again
-	takeAckAfter = 30 * time.Second
+	delayStream  = "dq-delayed"       // not the stream of a topic: those start with engine.TopicPrefix
+	waitSubject  = "dq-delayed.wait." // and a random id: messages that wait
+	dueSubject   = "dq-delayed.due."  // and the encoded topic: messages that are due
+	delayTaker   = "taker"            // the durable consumer of the due messages
+	delayRetry   = 5 * time.Second    // pause before a failed move is tried again
+	takeAckAfter = 30 * time.Second   // an unconfirmed move is tried again
 )
 
-// What a message has in its headers while it waits. Its own headers have a
-// prefix, lest the engine or its library take one for theirs.
+// The headers of a message while it waits. Its own headers get a prefix, so that
+// neither the engine nor nats.go takes one of them for its own.
 const (
 	delayTopic  = "Dq-Delay-Topic"  // when the topic was created, in nanoseconds of Unix time
 	delayUntil  = "Dq-Delay-Until"  // when it is due, in microseconds of Unix time
@@ -42,7 +42,8 @@ const (
 	delayHeader = "Dq-Delay-Header" // and "-" and a name: its headers
 )
 
-// A Delayer stores messages to be produced later, and moves those that are due.
+// A Delayer stores messages that are to be produced later, and moves those that are
+// due to their topics.
 type Delayer struct {
 	topics *Topics
 	log    *slog.Logger
@@ -51,7 +52,7 @@ type Delayer struct {
 }
 
 // StartDelayer opens the stream of the delayed messages and starts to move
-// those that are due. Stop ends that.
+// those that are due, until Stop. Errors: [*UnavailableError].
 func StartDelayer(ctx context.Context, topics *Topics, log *slog.Logger) (*Delayer, error) {
 	d := &Delayer{topics: topics, log: log}
 	stream, err := topics.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
@@ -72,7 +73,7 @@ func StartDelayer(ctx context.Context, topics *Topics, log *slog.Logger) (*Delay
 		FilterSubject: dueSubject + "*",
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       takeAckAfter,
-		MaxAckPending: -1, // those that a full topic refuses are not in the way of others
+		MaxAckPending: -1, // messages for a full topic must not keep others back
 	})
 	if err != nil {
 		return nil, engine.Unavailable("open the delayed messages", err)
@@ -83,16 +84,15 @@ func StartDelayer(ctx context.Context, topics *Topics, log *slog.Logger) (*Delay
 	return d, nil
 }
 
-// Stop ends the moving of due messages.
+// Stop stops moving due messages, and returns when the move under way has ended.
 func (d *Delayer) Stop() {
 	d.taking.Stop()
 	<-d.taking.Closed()
 }
 
-// Delay stores drafts, each to be produced to topic at its time. They are stored
-// when it returns; a topic that is deleted meanwhile takes them with it.
-// The errors in the receipts: [*MessageTooLargeError], [*UnavailableError]; that
-// of all: [*TopicNotFoundError], [*UnavailableError].
+// Delay stores drafts, each to be produced to topic at its time. If the topic is
+// deleted before, they are dropped. Errors: [*TopicNotFoundError], [*UnavailableError];
+// errors in the receipts: [*MessageTooLargeError], [*UnavailableError].
 func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Receipt, error) {
 	stream, err := d.topics.stream(ctx, topic)
 	if err != nil {
@@ -105,7 +105,7 @@ func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Re
 	var places []int // in drafts
 	for i := range drafts {
 		final := drafts[i].encode(topic)
-		if limit >= 0 && final.Size()-len(final.Subject) > limit { // rather now than when nobody listens any more
+		if limit >= 0 && final.Size()-len(final.Subject) > limit { // refuse it while the client still listens
 			receipts[i].Err = &MessageTooLargeError{Topic: topic, Limit: limit}
 			continue
 		}
@@ -123,12 +123,13 @@ func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Re
 	return receipts, nil
 }
 
-// creation tells a topic from another of the same name.
+// creation returns the time at which a topic was created, which tells it from an
+// earlier or later topic of the same name.
 func creation(stream jetstream.Stream) string {
 	return strconv.FormatInt(stream.CachedInfo().Created.UnixNano(), 10)
 }
 
-// wait is the message that waits for the time of draft.
+// wait returns the message that waits for the time of draft.
 func (draft *Draft) wait(topic, created string) *nats.Msg {
 	m := nats.NewMsg(waitSubject + nuid.Next())
 	m.Data = draft.Data
@@ -149,15 +150,15 @@ func (draft *Draft) wait(topic, created string) *nats.Msg {
 	return m
 }
 
-// take moves a message that is due to its topic. If the process dies on the way
-// the next one takes it again, and looks whether it was moved: the topic may not
-// remember its id for so long.
+// take moves a message that is due to its topic. If the process dies before it has
+// confirmed the move, the message comes again, and take looks whether the topic has
+// it already: the topic's dedup window may have passed.
 func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 	ctx, cancel := context.WithTimeout(context.Background(), d.topics.opts.CallTimeout)
 	defer cancel()
 	meta, err := m.Metadata()
 	if err != nil {
-		d.log.Error("a delayed message has no place", "error", err)
+		d.log.Error("a delayed message has no sequence", "error", err)
 		return
 	}
 	until, _ := strconv.ParseInt(m.Headers().Get(delayUntil), 10, 64)
@@ -168,7 +169,7 @@ func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 	topic, _ := DecodeName(strings.TrimPrefix(m.Subject(), dueSubject))
 	draft := due(m, meta.Sequence.Stream)
 	if meta.NumDelivered > 1 || meta.Sequence.Stream <= d.before {
-		draft.At = time.UnixMicro(until) // it may be there, since then
+		draft.At = time.UnixMicro(until) // the topic may have it, stored at that time or later
 	}
 	err = d.produce(ctx, topic, m.Headers().Get(delayTopic), draft)
 	var gone *TopicNotFoundError
@@ -181,18 +182,18 @@ func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 		return
 	}
 	if err := d.topics.opts.sync(ctx); err != nil {
-		d.log.Error("a delayed message is to be stored again", "topic", topic, "error", err)
+		d.log.Error("syncing a delayed message failed, it will be moved again", "topic", topic, "error", err)
 		return
 	}
 	if err := m.DoubleAck(ctx); err != nil {
 		return // it comes again
 	}
 	if err := stream.DeleteMsg(ctx, meta.Sequence.Stream); err != nil {
-		d.log.Warn("a delayed message that was moved is still there", "sequence", meta.Sequence.Stream, "error", err)
+		d.log.Warn("a delayed message was moved, but could not be removed from those that wait", "sequence", meta.Sequence.Stream, "error", err)
 	}
 }
 
-// due is the draft that m is, which has that sequence.
+// due returns the draft that m, with that sequence, was made from.
 func due(m jetstream.Msg, sequence uint64) Draft {
 	draft := Draft{ContentType: m.Headers().Get(delayType), Data: m.Data()}
 	draft.Key, _ = DecodeName(m.Headers().Get(delayKey))
@@ -212,8 +213,8 @@ func due(m jetstream.Msg, sequence uint64) Draft {
 	return draft
 }
 
-// produce appends draft to topic if that is still the one created then. Unless its
-// time is zero it may have been, since that.
+// produce appends draft to topic if that is still the topic created at that time. If
+// draft.At is not zero, the topic may have the message already, stored since then.
 func (d *Delayer) produce(ctx context.Context, topic, created string, draft Draft) error {
 	stream, err := d.topics.stream(ctx, topic)
 	if err != nil {
@@ -230,9 +231,9 @@ func (d *Delayer) produce(ctx context.Context, topic, created string, draft Draf
 	return d.topics.PublishAll(ctx, topic, []Draft{draft})[0].Err
 }
 
-// moved reports whether topic has draft already, since its time.
+// moved reports whether topic has stored draft since draft.At.
 func (d *Delayer) moved(ctx context.Context, topic string, draft Draft) (bool, error) {
-	r := Range{Since: draft.At, Key: draft.Key, Max: readAtOnce, MaxBytes: readBytes}
+	r := Range{Since: draft.At, Key: draft.Key, Max: readAllMessages, MaxBytes: readAllBytes}
 	for {
 		messages, err := d.topics.Read(ctx, topic, r)
 		if err != nil || len(messages) == 0 {

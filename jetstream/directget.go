@@ -3,8 +3,11 @@ package jetstream
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,53 +16,71 @@ import (
 	"dq/jetstream/engine"
 )
 
-// A reader asks the engine for messages and gathers what it answers. All
-// answers come through one subscription, as one for each call would cost more
-// than the call.
+// getRequest is the body of the engine's direct get (ADR-31).
+type getRequest struct {
+	Seq       uint64     `json:"seq,omitempty"`
+	StartTime *time.Time `json:"start_time,omitempty"`
+	NextFor   string     `json:"next_by_subj,omitempty"`
+	Batch     int        `json:"batch,omitempty"` // 0: one message, and no status after it
+	MaxBytes  int        `json:"max_bytes,omitempty"`
+	NoHeaders bool       `json:"no_hdr,omitempty"`
+}
+
+const (
+	statusHeader  = "Status"
+	pendingHeader = "Nats-Num-Pending"
+
+	statusEndOfBatch   = "204"
+	statusNotFound     = "404"
+	statusNoResponders = "503"
+)
+
+// readAll reads a stream in batches of so many messages, and of about that many
+// bytes.
+const (
+	readAllMessages = 1000
+	readAllBytes    = 1 << 20
+)
+
+// A reader asks the engine for messages and gathers its replies. All replies come
+// through one subscription; one for each call would cost more than the call.
 type reader struct {
 	nc    *nats.Conn
-	inbox string // answers come below it
+	inbox string // the prefix of all reply subjects
 
 	mu    sync.Mutex
-	last  uint64
+	last  uint64 // id of the latest call
 	calls map[uint64]*readCall
 }
 
-// readCall is one request.
+// readCall is one call of ask.
 type readCall struct {
 	replies []*nats.Msg
-	want    int           // how many replies there are going to be; 0: up to the one that is no message
-	done    chan struct{} // closed when the last reply is there
+	want    int           // how many replies will come; 0: all up to the first status
+	done    chan struct{} // closed when the last reply has arrived
 }
 
 func newReader(nc *nats.Conn) (*reader, error) {
 	r := &reader{nc: nc, inbox: nats.InboxPrefix + nuid.Next() + ".", calls: make(map[uint64]*readCall)}
-	sub, err := nc.Subscribe(r.inbox+"*", r.answered)
+	sub, err := nc.Subscribe(r.inbox+"*", r.receive)
 	if err != nil {
 		return nil, engine.Unavailable("listen for messages", err)
 	}
-	return r, sub.SetPendingLimits(-1, -1) // bounded by what is asked for
+	return r, sub.SetPendingLimits(-1, -1) // the requests bound the replies
 }
 
-// ask sends requests about a stream and returns the replies: one to each request
-// for a single message, or those to one request for a batch, the last of which
-// is not a message but says how it ended.
+// ask sends requests about a stream and returns the replies: one for each request
+// for a single message; for one request for a batch its messages, and last a status
+// that says how the batch ended.
 // Errors: [nats.ErrNoResponders] if there is no such stream, [*UnavailableError].
 func (r *reader) ask(ctx context.Context, stream string, requests ...getRequest) ([]*nats.Msg, error) {
 	call := &readCall{done: make(chan struct{})}
 	if requests[0].Batch == 0 {
 		call.want = len(requests)
 	}
-	r.mu.Lock()
-	r.last++
-	id := r.last
-	r.calls[id] = call
-	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.calls, id)
-	}()
+	id := r.register(call)
+	defer r.forget(id)
+
 	subject, inbox := "$JS.API.DIRECT.GET."+stream, r.inbox+strconv.FormatUint(id, 10)
 	for i := range requests {
 		body, err := json.Marshal(&requests[i])
@@ -70,9 +91,11 @@ func (r *reader) ask(ctx context.Context, stream string, requests ...getRequest)
 			return nil, engine.Unavailable("read", err)
 		}
 	}
+
 	select {
 	case <-call.done:
-		if first := call.replies[0]; kindOf(first) == statusReply && first.Header.Get(statusHeader) == statusNoResponders {
+		first := call.replies[0]
+		if kindOf(first) == statusReply && first.Header.Get(statusHeader) == statusNoResponders {
 			return nil, nats.ErrNoResponders
 		}
 		return call.replies, nil
@@ -81,30 +104,28 @@ func (r *reader) ask(ctx context.Context, stream string, requests ...getRequest)
 	}
 }
 
-// replyKind is what a reply is.
-type replyKind int
-
-const (
-	messageReply replyKind = iota
-	statusReply            // says how it ended
-	brokenReply            // a message whose headers cannot be read, nor its place
-)
-
-func kindOf(m *nats.Msg) replyKind {
-	switch {
-	case m.Header[jetstream.SequenceHeader] != nil: // it may have a header "Status", too
-		return messageReply
-	case m.Header[statusHeader] != nil && len(m.Data) == 0:
-		return statusReply
-	}
-	return brokenReply
+// register gives call an id under which its replies come.
+func (r *reader) register(call *readCall) (id uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last++
+	r.calls[r.last] = call
+	return r.last
 }
 
-func (r *reader) answered(m *nats.Msg) {
+func (r *reader) forget(id uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.calls, id)
+}
+
+// receive adds a reply to its call. The NATS connection calls it with each.
+func (r *reader) receive(m *nats.Msg) {
 	id, err := strconv.ParseUint(m.Subject[len(r.inbox):], 10, 64)
 	if err != nil {
 		return
 	}
+
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	call := r.calls[id]
@@ -118,32 +139,92 @@ func (r *reader) answered(m *nats.Msg) {
 	}
 }
 
-const (
-	// A start reads so many messages of the journal at once, and no more than that
-	// many bytes.
-	readAtOnce = 1000
+// replyKind says what a reply is.
+type replyKind int
 
-	readBytes = 1 << 20
+const (
+	messageReply replyKind = iota
+	statusReply            // says how the request ended
+	brokenReply            // a message whose headers, and so its sequence, cannot be read
 )
 
-// readAll calls each with every message of a stream.
+func kindOf(m *nats.Msg) replyKind {
+	switch {
+	case m.Header[jetstream.SequenceHeader] != nil: // first, as a message may have a header "Status", too
+		return messageReply
+	case m.Header[statusHeader] != nil && len(m.Data) == 0:
+		return statusReply
+	}
+	return brokenReply
+}
+
+// batch is what a request for a batch brought.
+type batch struct {
+	messages []Message // those before the first broken one
+	broken   bool      // there is a broken one
+	pending  uint64    // messages from the first one on, those of the batch included
+}
+
+// decodeBatch reads the replies to a request for a batch.
+// Errors: [*UnavailableError].
+func decodeBatch(replies []*nats.Msg) (batch, error) {
+	end := replies[len(replies)-1]
+	replies = replies[:len(replies)-1]
+	switch status := end.Header.Get(statusHeader); status {
+	case statusEndOfBatch:
+	case statusNotFound:
+		return batch{}, nil
+	default:
+		err := fmt.Errorf("status %s: %s", status, end.Header.Get("Description"))
+		return batch{}, engine.Unavailable("read", err)
+	}
+
+	after, err := strconv.ParseUint(end.Header.Get(pendingHeader), 10, 64)
+	if err != nil {
+		err = fmt.Errorf("an end of batch without the number of pending messages: %w", err)
+		return batch{}, engine.Unavailable("read", err)
+	}
+	b := batch{pending: after + uint64(len(replies))}
+	if i := slices.IndexFunc(replies, func(m *nats.Msg) bool { return kindOf(m) == brokenReply }); i >= 0 {
+		replies, b.broken = replies[:i], true
+	}
+	b.messages, err = decodeAll(replies)
+	return b, err
+}
+
+// decodeAll reads replies that are all messages. Errors: [*UnavailableError].
+func decodeAll(replies []*nats.Msg) ([]Message, error) {
+	msgs := make([]Message, len(replies))
+	for i := range msgs {
+		var err error
+		if msgs[i], err = decode(replies[i]); err != nil {
+			return nil, engine.Unavailable("read", fmt.Errorf("a message without its sequence or time: %w", err))
+		}
+	}
+	return msgs, nil
+}
+
+// readAll calls each with every message of a stream, in order.
+// Errors: [nats.ErrNoResponders] if there is no such stream, [*UnavailableError].
 func readAll(ctx context.Context, topics *Topics, stream string, each func(Message) error) error {
 	for next := uint64(1); ; {
-		replies, err := topics.reader.ask(ctx, stream, getRequest{Seq: next, Batch: readAtOnce, MaxBytes: readBytes})
+		request := getRequest{Seq: next, Batch: readAllMessages, MaxBytes: readAllBytes}
+		replies, err := topics.reader.ask(ctx, stream, request)
 		if err != nil {
 			return err
 		}
-		messages, pending, _, err := decodeBatch(replies)
+		b, err := decodeBatch(replies)
 		if err != nil {
 			return err
 		}
-		for _, m := range messages {
+
+		for _, m := range b.messages {
 			if err := each(m); err != nil {
 				return engine.Unavailable("read "+stream, err)
 			}
 			next = m.Sequence + 1
 		}
-		if pending == uint64(len(messages)) {
+		if b.pending == uint64(len(b.messages)) {
 			return nil
 		}
 	}

@@ -1,13 +1,43 @@
-// Package jetstream keeps dq's facts in NATS JetStream: topics as streams,
-// messages, and the position of each consumer. It also runs the engine itself,
-// a nats-server in this process.
+// Package jetstream keeps dq's topics, messages, consumers' positions and delayed
+// messages in NATS JetStream. Here and in its engine is all code that knows NATS,
+// but for the registry's bucket; no HTTP type appears here.
 //
-// A topic is one stream, named by [StreamName] and fed by the subjects below
-// [Subject]. A consumer is a [Cursor]: an entry of a key-value bucket that
-// holds the sequence it consumed last. Nothing else is stored for a consumer,
-// so one that sleeps costs nothing but its entry, and the position is a
-// synchronous write of its own that no crash of the engine can take back.
+// A topic is one stream, named by [StreamName] and fed by the subjects of [Subject].
+// A consumer is no consumer of the engine: it is a [Cursor], stored in an entry of a
+// key-value bucket. A write of an entry is refused if another process has changed it.
+// A process that has the engine to itself ([StoreOptions].Alone) stores positions in
+// a journal instead, many in one message. A sleeping consumer costs nothing but its
+// entry.
 //
-// No HTTP type appears here. Everything a process holds in memory can be
-// forgotten at any time.
+// Everything that a process holds in memory can be forgotten at any time. DESIGN.md
+// in this folder describes what is stored, and why so.
+//
+// The files, by the question that each answers:
+//
+//   - batcher.go: how are messages of concurrent calls published together?
+//   - confirm.go: how are messages published, and the engine's answers gathered?
+//   - consumers.go: what is a consumer, and how far is it?
+//   - cursor.go: how is a consumer's cursor stored?
+//   - deadletter.go: what happens to a message that was delivered too often?
+//   - delayed.go: how do messages wait for their time?
+//   - delete.go: what happens when a topic is deleted or purged?
+//   - directget.go: how is the engine asked for messages?
+//   - doc.go: what is this package?
+//   - errors.go: which errors are there?
+//   - fetch.go: how does a consumer get its next messages?
+//   - journal.go: how are positions stored when no other process shares the engine?
+//   - lease.go: how are messages acknowledged, and delivered again?
+//   - message.go: what is a message, and how is it encoded for the engine?
+//   - names.go: which names may a topic have, and how are they encoded?
+//   - options.go: what does this package need from its caller?
+//   - publish.go: how are messages appended to a topic?
+//   - read.go: how are messages of a topic read?
+//   - readahead.go: which messages are read before a consumer asks for them?
+//   - rewind.go: what happens to consumers after a power cut?
+//   - seek.go: how is a consumer moved, taken over or paused?
+//   - settings.go: what can be set for a topic?
+//   - state.go: what does a process remember of a consumer?
+//   - subjects.go: which subject does a message have, and which key?
+//   - topics.go: how are topics created, changed, described and listed?
+//   - watch.go: how does a waiting call learn of a new message?
 package jetstream

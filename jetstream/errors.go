@@ -9,30 +9,32 @@ import (
 	"dq/jetstream/engine"
 )
 
-// The errors of the engine itself, by the names that they have for who uses topics.
 type (
+	// StorageFullError is [engine.StorageFullError].
 	StorageFullError = engine.StorageFullError
+	// UnavailableError is [engine.UnavailableError].
 	UnavailableError = engine.UnavailableError
 )
 
-// NameError is a topic name that breaks a rule of [CheckName].
+// NameError says that a topic name breaks a rule of [CheckName].
 type NameError struct{ Name, Rule string }
 
 func (e *NameError) Error() string {
 	return fmt.Sprintf("Topic:%.300s is not a valid topic name: %s", e.Name, e.Rule)
 }
 
-// TopicNotFoundError is a topic that does not exist.
+// TopicNotFoundError says that a topic does not exist.
 type TopicNotFoundError struct{ Topic string }
 
 func (e *TopicNotFoundError) Error() string { return fmt.Sprintf("Topic:%s does not exist", e.Topic) }
 
-// ExistsError is a topic that was to be created and is there already.
+// ExistsError says that a topic that was to be created exists already.
 type ExistsError struct{ Topic string }
 
+// The text is part of the classic API, typos included.
 func (e *ExistsError) Error() string { return fmt.Sprintf("Topic:%s already exist", e.Topic) }
 
-// ConsumerNotFoundError is a consumer that does not exist.
+// ConsumerNotFoundError says that a consumer does not exist.
 type ConsumerNotFoundError struct {
 	Consumer string // its id or name, as the caller wrote it
 	Deleted  bool   // it existed, and was deleted by itself or with its topic
@@ -54,46 +56,48 @@ type SupersededError struct{}
 
 func (*SupersededError) Error() string { return "another stream of this consumer has taken over" }
 
-// EmptyError says that a consumer has consumed all there is.
+// EmptyError says that a consumer has consumed all messages of its topic.
 type EmptyError struct {
 	Consumer int64
 	Topic    string
 }
 
+// The text is part of the classic API, typos included.
 func (e *EmptyError) Error() string {
 	return fmt.Sprintf("Empty logs for Comsumer:%d for Topic:%s", e.Consumer, e.Topic)
 }
 
-// NoMessageError is a sequence of a topic at which there is no message.
+// NoMessageError says that a topic has no message at a sequence.
 type NoMessageError struct {
 	Topic    string
 	Sequence uint64
 }
 
 func (e *NoMessageError) Error() string {
-	return fmt.Sprintf("Topic:%s has no message %d: it was removed, or is not there yet", e.Topic, e.Sequence)
+	return fmt.Sprintf("Topic:%s has no message %d: it was removed, or is not stored yet", e.Topic, e.Sequence)
 }
 
-// SettingError is a setting of a topic or consumer with a wrong value.
+// SettingError says that a setting of a topic or consumer has a wrong value.
 type SettingError struct{ Setting, Value, Want string }
 
 func (e *SettingError) Error() string {
 	return fmt.Sprintf("invalid %s %.100q: want %s", e.Setting, e.Value, e.Want)
 }
 
-// FullError is a topic that has reached a limit and refuses new messages.
+// FullError says that a topic has reached a limit and refuses new messages.
 type FullError struct{ Topic string }
 
 func (e *FullError) Error() string {
-	return fmt.Sprintf("Topic:%s is full and refuses new messages: purge it, or raise max_messages or max_bytes", e.Topic)
+	return fmt.Sprintf("Topic:%s is full and refuses new messages: "+
+		"purge it, or raise max_messages or max_bytes", e.Topic)
 }
 
-// DeadLetterError is a message that was delivered as often as it may be, and that
-// the dead-letter topic does not take.
+// DeadLetterError says that the dead-letter topic does not take a message that was
+// delivered as often as it may be. The consumer keeps the message.
 type DeadLetterError struct {
 	Topic    string // the dead-letter topic
-	Sequence uint64 // of the message, in its own
-	Err      error
+	Sequence uint64 // of the message, in its own topic
+	Err      error  // why; nil if that is not known
 }
 
 func (e *DeadLetterError) Error() string {
@@ -106,7 +110,8 @@ func (e *DeadLetterError) Error() string {
 
 func (e *DeadLetterError) Unwrap() error { return e.Err }
 
-// MessageTooLargeError is a message above the limit of its topic or of the broker.
+// MessageTooLargeError says that a message is larger than its topic or the broker
+// allows.
 type MessageTooLargeError struct {
 	Topic string // "" if it is the broker's limit
 	Limit int    // bytes of data and, for a topic's limit, headers; 0 if it is not known
@@ -114,17 +119,20 @@ type MessageTooLargeError struct {
 
 func (e *MessageTooLargeError) Error() string {
 	if e.Topic == "" {
-		return fmt.Sprintf("the message is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.Limit)
+		return fmt.Sprintf("the message is larger than the limit of %d bytes: "+
+			"send less, or raise DQ_MAX_MESSAGE_BYTES", e.Limit)
 	}
+
 	limit := ""
 	if e.Limit > 0 {
 		limit = fmt.Sprintf(", which are %d", e.Limit)
 	}
-	return fmt.Sprintf("the message is larger than Topic:%s takes%s: send less, or raise its max_message_bytes or max_bytes",
-		e.Topic, limit)
+	return fmt.Sprintf("the message is larger than Topic:%s takes%s: "+
+		"send less, or raise its max_message_bytes or max_bytes", e.Topic, limit)
 }
 
-// SequenceError is a publish that expected another last sequence.
+// SequenceError says that a publish expected another last sequence. Nothing was
+// stored.
 type SequenceError struct {
 	Topic string
 	Last  *uint64 // what it is; nil if that is not known
@@ -134,52 +142,53 @@ func (e *SequenceError) Error() string {
 	if e.Last == nil {
 		return fmt.Sprintf("the last sequence of Topic:%s is not the expected one; nothing was stored", e.Topic)
 	}
-	return fmt.Sprintf("the last sequence of Topic:%s is %d and not the expected one; nothing was stored", e.Topic, *e.Last)
+	return fmt.Sprintf("the last sequence of Topic:%s is %d and not the expected one; nothing was stored",
+		e.Topic, *e.Last)
 }
 
-// BatchError is a batch that cannot be stored as it is. Nothing of it was.
+// BatchError says that a batch cannot be stored as it is. Nothing was stored.
 type BatchError struct{ Problem string }
 
 func (e *BatchError) Error() string { return e.Problem }
 
-// DuplicateError is an atomic batch with an idempotency key that is there twice
-// or was used before. Nothing of it was stored.
+// DuplicateError says that an atomic batch has an idempotency key twice, or one that
+// was used before. Nothing was stored.
 type DuplicateError struct{}
 
 func (*DuplicateError) Error() string {
-	return "an idempotency key is in the batch twice, or was used before: nothing of the batch was stored now; if this is a retry, it was stored then"
+	return "an idempotency key is in the batch twice, or was used before: " +
+		"nothing of the batch was stored now; if this is a retry, it was stored then"
 }
 
-// ModeError is an operation that a consumer of another mode has not got.
+// ModeError says that an operation is for consumers of another mode.
 type ModeError struct{ Operation, Mode string }
 
 func (e *ModeError) Error() string {
 	return fmt.Sprintf("%s is for a consumer in mode %q, and this one is in the other", e.Operation, e.Mode)
 }
 
-// LeaseError says that some tokens hold no lease any more: it has run out and
-// the message was delivered again, or it was acknowledged, or the consumer was
-// moved. What the other tokens asked for was done.
+// LeaseError says that some tokens hold no lease: the lease has run out and the
+// message was delivered again, or the message was acknowledged, or the consumer was
+// moved. The call took effect for all other tokens.
 type LeaseError struct{ Tokens []string }
 
 func (e *LeaseError) Error() string {
 	return fmt.Sprintf("%d of the tokens hold no lease (any more)", len(e.Tokens))
 }
 
-// missing reports whether err says that a stream is not there.
-func missing(err error) bool {
+// isMissing reports whether err says that a stream does not exist.
+func isMissing(err error) bool {
 	return errors.Is(err, jetstream.ErrStreamNotFound) ||
 		errors.Is(err, jetstream.ErrNoStreamResponse)
 }
 
-// The engine's error codes that say what was wrong with a publish.
+// The engine's error codes that get an error of their own here.
 const (
 	codeMessageTooLarge   = 10054
 	codeWrongLastSequence = 10071
 	codeWrongLastSeqR3    = 10164
 	codeStoreFailed       = 10077
 	codeBatchDuplicate    = 10201
-	codeBatchesInFlight   = 10210
 	codeInvalidTTL        = 10165
 	codeBatchIncomplete   = 10176
 	codeReplicas          = 10074

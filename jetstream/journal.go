@@ -17,41 +17,44 @@ import (
 
 const (
 	// journalStream is the stream of the journal, and its subject.
-	journalStream = "dq-positions" // no topic's: those start with TopicPrefix
+	journalStream = "dq-positions" // not the stream of a topic: those start with engine.TopicPrefix
 
-	// shortenTimeout bounds how long it may take to remove what is out of date.
-	shortenTimeout = time.Minute
+	// trimTimeout bounds how long it may take to remove records that were replaced.
+	trimTimeout = time.Minute
 
-	// snapshotRecords is how many records a message has when the journal is
-	// written anew. One takes some 10 bytes, and 40 at most.
+	// snapshotRecords is the number of records in one message of a snapshot. A
+	// record takes about 10 bytes, and 40 at most.
 	snapshotRecords = 4096
 )
 
-// journalLength is how many messages are added to the journal before it is
-// written anew. To read that many takes a start half a second.
-var journalLength uint64 = 64 << 10
+// snapshotAfter is the number of messages that are added to the journal before a
+// new snapshot is written. At a start, reading that many takes half a second.
+var snapshotAfter uint64 = 64 << 10
 
-// A journal keeps how far consumers are for a process that has the engine to
-// itself. Nobody else can move them, so that a whole group of positions goes in
-// one message, where an entry each would have to be compared with what it
-// replaces. It is written anew, without what is out of date, now and then.
+// A journal stores the positions of consumers for a process that has the engine to
+// itself. As no other process can move consumers, one message holds the positions of
+// a whole group; an entry for each would have to be compared with the one that it
+// replaces. A message holds records, one after the other. From time to time the
+// journal writes a snapshot, the last record of each consumer, and removes all
+// messages before it.
 type journal struct {
-	topics *Topics
-	lane   lane[record]
+	topics  *Topics
+	batcher batcher[record] // one batch at a time
 
 	mu   sync.Mutex
-	last map[int64]record // of each consumer
+	last map[int64]record // the last record of each consumer
 
-	first uint64 // the sequence that it was last written anew from; for who leads the lane
+	first uint64 // where the latest snapshot begins; used only by the batch under way
 }
 
 // A record says that a consumer moved.
 type record struct {
 	consumer int64
-	revision uint64 // of the consumer's entry: the record is void once it has another
+	revision uint64 // of the consumer's entry; with another revision there, the record is void
 	from, to uint64 // positions
 }
 
+// append appends r to data, as four variable-length integers.
 func (r record) append(data []byte) []byte {
 	data = binary.AppendVarint(data, r.consumer)
 	data = binary.AppendUvarint(data, r.revision)
@@ -59,7 +62,7 @@ func (r record) append(data []byte) []byte {
 	return binary.AppendUvarint(data, r.to)
 }
 
-// decodeRecords is what append made of records.
+// decodeRecords reads the records of a message; it is the inverse of append.
 func decodeRecords(data []byte) (records []record, err error) {
 	unsigned := func() uint64 {
 		value, n := binary.Uvarint(data)
@@ -70,12 +73,14 @@ func decodeRecords(data []byte) (records []record, err error) {
 		data = data[n:]
 		return value
 	}
+
 	for len(data) > 0 {
 		id, n := binary.Varint(data)
 		if n <= 0 {
 			return nil, errors.New("a record without a consumer")
 		}
 		data = data[n:]
+
 		r := record{consumer: id, revision: unsigned(), from: unsigned(), to: unsigned()}
 		if err != nil {
 			return nil, err
@@ -85,7 +90,7 @@ func decodeRecords(data []byte) (records []record, err error) {
 	return records, nil
 }
 
-// openJournal opens the journal, or makes it.
+// openJournal opens the journal, or creates it. Errors: [*UnavailableError].
 func openJournal(ctx context.Context, topics *Topics) (*journal, error) {
 	stream, err := topics.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name:        journalStream,
@@ -98,8 +103,9 @@ func openJournal(ctx context.Context, topics *Topics) (*journal, error) {
 	if err != nil {
 		return nil, engine.Unavailable("open the journal of positions", err)
 	}
+
 	j := &journal{topics: topics, first: stream.CachedInfo().State.FirstSeq}
-	j.lane = lane[record]{publish: j.write, timeout: topics.opts.CallTimeout, maxLeaders: 1}
+	j.batcher = batcher[record]{publish: j.write, timeout: topics.opts.CallTimeout, maxBatches: 1}
 	j.last, err = readJournal(ctx, topics)
 	return j, err
 }
@@ -117,7 +123,8 @@ func readJournal(ctx context.Context, topics *Topics) (map[int64]record, error) 
 	return all, err
 }
 
-// apply brings a cursor that was read from its entry up to date.
+// apply moves c, which was read from the consumer's entry, to the position that the
+// journal has for it.
 func (j *journal) apply(consumer int64, c *Cursor) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -126,13 +133,13 @@ func (j *journal) apply(consumer int64, c *Cursor) {
 	}
 }
 
-// errMoved says that a consumer was not where a record has it come from.
+// errMoved says that a consumer does not stand where a record comes from.
 var errMoved = errors.New("the consumer was moved meanwhile")
 
-// move stores r. It reports whether it did: if not, the consumer was moved by
-// somebody else meanwhile.
+// move stores r, and reports whether it did: if not, another call has moved the
+// consumer meanwhile. Errors: [*UnavailableError].
 func (j *journal) move(ctx context.Context, r record) (moved bool, err error) {
-	answer := j.lane.ride(ctx, r)
+	answer := j.batcher.submit(ctx, r)
 	switch {
 	case errors.Is(answer.err, errMoved):
 		return false, nil
@@ -142,34 +149,39 @@ func (j *journal) move(ctx context.Context, r record) (moved bool, err error) {
 	return true, nil
 }
 
-// write writes those of moves that start where the consumer is, as one message.
+// write stores, as one message, those of moves that start where their consumer
+// stands; the others are answered with errMoved. It writes a snapshot when one is
+// due.
 func (j *journal) write(ctx context.Context, moves ...record) []publishAnswer {
 	answers := make([]publishAnswer, len(moves))
-	good := make([]record, 0, len(moves))
-	going := make(map[int64]bool, len(moves))
+	valid := make([]record, 0, len(moves))
+	moving := make(map[int64]bool, len(moves))
+
 	j.mu.Lock()
 	for i, r := range moves {
 		last, ok := j.last[r.consumer]
-		if going[r.consumer] || ok && last.revision == r.revision && last.to != r.from {
+		if moving[r.consumer] || ok && last.revision == r.revision && last.to != r.from {
 			answers[i].err = errMoved
 			continue
 		}
-		going[r.consumer] = true
-		good = append(good, r)
+		moving[r.consumer] = true
+		valid = append(valid, r)
 	}
 	j.mu.Unlock()
-	if len(good) == 0 {
+	if len(valid) == 0 {
 		return answers
 	}
-	written := j.publish(ctx, good)
+
+	written := j.publish(ctx, valid)
 	if written.err == nil {
 		j.mu.Lock()
-		for _, r := range good {
+		for _, r := range valid {
 			j.last[r.consumer] = r
 		}
 		j.mu.Unlock()
-		j.renew(ctx, written.sequence)
+		j.snapshot(ctx, written.sequence)
 	}
+
 	for i := range answers {
 		if answers[i].err == nil {
 			answers[i] = written
@@ -178,6 +190,7 @@ func (j *journal) write(ctx context.Context, moves ...record) []publishAnswer {
 	return answers
 }
 
+// publish stores records as one message.
 func (j *journal) publish(ctx context.Context, records []record) publishAnswer {
 	m := &nats.Msg{Subject: journalStream, Data: make([]byte, 0, 16*len(records))}
 	for _, r := range records {
@@ -186,20 +199,21 @@ func (j *journal) publish(ctx context.Context, records []record) publishAnswer {
 	return j.topics.publisher.publish(ctx, m)[0]
 }
 
-// drop forgets a consumer, whose entry was replaced.
+// drop forgets a consumer whose entry was replaced.
 func (j *journal) drop(consumer int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	delete(j.last, consumer)
 }
 
-// renew writes the journal anew if it has grown long: the last record of each
-// consumer, in place of all before. Nothing else is written meanwhile. If it
-// fails, what was written does no harm, and the next one tries again.
-func (j *journal) renew(ctx context.Context, sequence uint64) {
-	if sequence < j.first+journalLength {
+// snapshot writes the last record of each consumer if the journal has grown long;
+// sequence is that of its last message. Nothing else is written meanwhile. If it
+// fails, the records that it has written do no harm, and the next call tries again.
+func (j *journal) snapshot(ctx context.Context, sequence uint64) {
+	if sequence < j.first+snapshotAfter {
 		return
 	}
+
 	j.mu.Lock()
 	all := slices.Collect(maps.Values(j.last))
 	j.mu.Unlock()
@@ -208,18 +222,20 @@ func (j *journal) renew(ctx context.Context, sequence uint64) {
 			return
 		}
 	}
+
 	j.first = sequence + 1
-	go j.shorten(j.first) // which takes as long as the disk does
+	go j.trim(j.first) // not here: it takes as long as the disk does
 }
 
-// shorten removes what is before first, once what is behind it is on the disk.
-func (j *journal) shorten(first uint64) {
-	ctx, cancel := context.WithTimeout(context.Background(), shortenTimeout)
+// trim removes the messages before first, once those from first on are on disk. If
+// it fails, the next one removes them.
+func (j *journal) trim(first uint64) {
+	ctx, cancel := context.WithTimeout(context.Background(), trimTimeout)
 	defer cancel()
 	if j.topics.opts.flush(ctx) != nil {
 		return
 	}
 	if stream, err := j.topics.js.Stream(ctx, journalStream); err == nil {
-		_ = stream.Purge(ctx, jetstream.WithPurgeSequence(first)) // the next one takes this with it
+		_ = stream.Purge(ctx, jetstream.WithPurgeSequence(first))
 	}
 }

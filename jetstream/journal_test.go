@@ -47,7 +47,7 @@ func startProcess(t *testing.T, server *engine.Server, alone bool) process {
 // processes that have the engine to themselves or not, and compares what they
 // get with what they ought to.
 func TestPositionsOutliveTheProcess(t *testing.T) {
-	journalLength = 7 // it is written anew all the time
+	snapshotAfter = 7 // many snapshots
 	server := startEngine(t, t.TempDir())
 	ctx := t.Context()
 	const messages, count = 40, 6

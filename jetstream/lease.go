@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// token names a lease of the consumer with that id: of which epoch, message and
-// delivery it is.
+// token returns the name of a lease: the consumer's id, the epoch, the sequence of
+// the message, and the number of the delivery.
 func token(consumer int64, epoch uint64, l Lease) string {
 	return fmt.Sprintf("%d-%d-%d-%d", consumer, epoch, l.Sequence, l.Deliveries)
 }
 
-// find is the index of the lease that text is a token of, or -1.
+// find returns the index of the lease whose token is text, or -1.
 func (c *Cursor) find(consumer int64, text string) int {
 	var (
 		ofConsumer int64
@@ -33,10 +33,10 @@ func (c *Cursor) find(consumer int64, text string) int {
 	return i
 }
 
-// ended is the time at which a lease ends that is to be removed.
+// ended marks a lease that is to be removed, in place of its end.
 const ended = -1
 
-// wake is when the next lease runs out; zero if there is none.
+// wake returns when the next lease runs out; zero if there is none.
 func (c *Cursor) wake() (first time.Time) {
 	for _, l := range c.Leases {
 		if until := time.UnixMilli(l.Until); first.IsZero() || until.Before(first) {
@@ -46,15 +46,15 @@ func (c *Cursor) wake() (first time.Time) {
 	return first
 }
 
-// lend hands out the messages whose lease has run out, then new ones, as far as
-// limits go, in the cursor next. Position and leases of next change with it. A
-// message that cannot be buried keeps its place and is in nobody's way; the
-// error is returned if there is nothing else.
-func (c *Consumers) lend(ctx context.Context, consumer Consumer, p *position, next *Cursor, now time.Time, limits Limits) ([]Delivery, error) {
+// redeliver returns the messages whose lease has run out, then new ones, as far as
+// limits allow, and changes position and leases of next accordingly. A message that
+// the dead-letter topic does not take keeps its lease and does not keep others back;
+// the error is returned if there is no other message.
+func (c *Consumers) redeliver(ctx context.Context, consumer Consumer, p *consumerState, next *Cursor, now time.Time, limits Limits) ([]Delivery, error) {
 	var (
-		out      []Delivery
-		bytes    int
-		unburied error
+		out        []Delivery
+		bytes      int
+		deadLetter error
 	)
 	until := endAfter(now, consumer.Lease)
 	take := func(m Message, l Lease) {
@@ -80,8 +80,8 @@ func (c *Consumers) lend(ctx context.Context, consumer Consumer, p *position, ne
 			return nil, err
 		}
 		if consumer.MaxDeliveries > 0 && l.Deliveries >= consumer.MaxDeliveries {
-			if err := c.bury(ctx, consumer, next.Epoch, m, l.Deliveries); err != nil {
-				unburied = &DeadLetterError{Topic: consumer.DeadLetterTopic, Sequence: m.Sequence, Err: err}
+			if err := c.deadLetter(ctx, consumer, next.Epoch, m, l.Deliveries); err != nil {
+				deadLetter = &DeadLetterError{Topic: consumer.DeadLetterTopic, Sequence: m.Sequence, Err: err}
 				i++
 				continue
 			}
@@ -103,50 +103,49 @@ func (c *Consumers) lend(ctx context.Context, consumer Consumer, p *position, ne
 		}
 		l := Lease{Sequence: m.Sequence, Deliveries: 1, Until: until}
 		next.Position = m.Sequence
-		next.Leases = append(next.Leases, l) // behind all others: sequences only grow
+		next.Leases = append(next.Leases, l) // at the end: sequences only grow
 		take(m, l)
 	}
 	if len(out) > 0 {
 		return out, nil
 	}
-	return nil, unburied
+	return nil, deadLetter
 }
 
-// Ack ends the leases of tokens for good. Errors: [*ModeError],
+// Ack acknowledges the messages of tokens: they are never delivered again. Errors: [*ModeError],
 // [*LeaseError], [*UnavailableError].
 func (c *Consumers) Ack(ctx context.Context, consumer Consumer, tokens []string) error {
-	return c.settle(ctx, consumer, tokens, func(leases []Lease, i int) { leases[i].Until = ended })
+	return c.changeLeases(ctx, consumer, tokens, func(leases []Lease, i int) { leases[i].Until = ended })
 }
 
-// AckUpTo ends the lease of token and of all messages before it.
+// AckUpTo acknowledges the message of token and all delivered messages before it.
 // Errors: as for [Consumers.Ack].
 func (c *Consumers) AckUpTo(ctx context.Context, consumer Consumer, token string) error {
-	return c.settle(ctx, consumer, []string{token}, func(leases []Lease, i int) {
+	return c.changeLeases(ctx, consumer, []string{token}, func(leases []Lease, i int) {
 		for j := range leases[:i+1] {
 			leases[j].Until = ended
 		}
 	})
 }
 
-// Nack ends the leases of tokens so that the messages are handed out again
-// after delay. One that was delivered as often as it may be goes to the
-// dead-letter topic. Errors: as for [Consumers.Ack].
+// Nack has the messages of tokens delivered again after delay. One that was
+// delivered as often as it may be goes to the dead-letter topic. Errors: as for [Consumers.Ack].
 func (c *Consumers) Nack(ctx context.Context, consumer Consumer, tokens []string, delay time.Duration) error {
 	return c.endAfter(ctx, consumer, tokens, delay)
 }
 
-// Extend makes the leases of tokens end a time from now.
+// Extend has the leases of tokens end a duration of lease from now.
 // Errors: as for [Consumers.Ack].
 func (c *Consumers) Extend(ctx context.Context, consumer Consumer, tokens []string, lease time.Duration) error {
 	return c.endAfter(ctx, consumer, tokens, lease)
 }
 
 func (c *Consumers) endAfter(ctx context.Context, consumer Consumer, tokens []string, d time.Duration) error {
-	return c.settle(ctx, consumer, tokens, func(leases []Lease, i int) { leases[i].Until = endAfter(time.Now(), d) })
+	return c.changeLeases(ctx, consumer, tokens, func(leases []Lease, i int) { leases[i].Until = endAfter(time.Now(), d) })
 }
 
-// endAfter is the end of a lease of that length, rounded up: none is over early.
-// One of no length is over.
+// endAfter returns the end of a lease of length d, in milliseconds of Unix time,
+// rounded up so that no lease ends early. One of no length has ended already.
 func endAfter(now time.Time, d time.Duration) int64 {
 	if d <= 0 {
 		return now.UnixMilli()
@@ -154,10 +153,11 @@ func endAfter(now time.Time, d time.Duration) int64 {
 	return now.Add(d + time.Millisecond - 1).UnixMilli()
 }
 
-// settle changes the leases of tokens and stores all of it at once.
-func (c *Consumers) settle(ctx context.Context, consumer Consumer, tokens []string, change func(leases []Lease, i int)) error {
+// changeLeases calls change with the lease of each token, and stores all changes at
+// once.
+func (c *Consumers) changeLeases(ctx context.Context, consumer Consumer, tokens []string, change func(leases []Lease, i int)) error {
 	if consumer.Lease == 0 {
-		return &ModeError{"acknowledging", "lease"}
+		return &ModeError{Operation: "acknowledging", Mode: "lease"}
 	}
 	var lost []string
 	err := c.update(ctx, consumer, func(next *Cursor) (bool, error) {

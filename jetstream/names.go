@@ -9,18 +9,15 @@ import (
 )
 
 const (
-	// subjectPrefix is the first token of the subjects of every topic.
-	subjectPrefix = "dq."
-
-	// MaxEncodedName is the most bytes that a topic's encoded name may have.
-	// The engine allows 255 bytes for a stream's name and the file system as
-	// many for the directory of that name; 240 leaves room for our prefix.
+	// MaxEncodedName is the most bytes that the encoded name of a topic may have.
+	// The engine allows 255 bytes for a stream's name, and the file system as many
+	// for the directory of that name; 240 leaves room for our prefix.
 	MaxEncodedName = 240
 
-	escape = '='
+	escape = '=' // starts an encoded byte
 )
 
-// reserved are the topic names that the old broker kept for itself.
+// reserved are topic names that an earlier broker kept for itself.
 var reserved = []string{"subl", "publ"}
 
 // CheckName returns a [*NameError] that says which rule name breaks, or nil if
@@ -33,12 +30,14 @@ func CheckName(name string) error {
 	refuse := func(format string, args ...any) error {
 		return &NameError{Name: name, Rule: fmt.Sprintf(format, args...)}
 	}
+
 	if name == "" {
 		return refuse("a topic name may not be empty")
 	}
 	if !utf8.ValidString(name) {
 		return refuse("a topic name must be valid UTF-8")
 	}
+
 	for _, word := range reserved {
 		if name == word {
 			return refuse("%q is reserved", word)
@@ -49,18 +48,19 @@ func CheckName(name string) error {
 			return refuse("%q may not stand in a topic name", dash)
 		}
 	}
+
 	if n := encodedLen(name); n > MaxEncodedName {
-		return refuse("the name takes %d bytes and may take %d: ASCII letters, digits, '-' and '_' take 1, any other byte of UTF-8 takes 3",
-			n, MaxEncodedName)
+		return refuse("the name takes %d bytes and may take %d: "+
+			"ASCII letters, digits, '-' and '_' take 1, any other byte of UTF-8 takes 3", n, MaxEncodedName)
 	}
 	return nil
 }
 
-// StreamName is the name of the stream that holds topic.
+// StreamName returns the name of the stream that holds topic.
 func StreamName(topic string) string { return engine.TopicPrefix + EncodeName(topic) }
 
-// EncodeName turns any name into a word that is a stream name, a subject token,
-// a key and a file name at once: ASCII letters, digits, '-' and '_' stay as
+// EncodeName turns any name into a word that is valid as a stream name, a subject
+// token, a key of a bucket and a file name: ASCII letters, digits, '-' and '_' stay as
 // they are, every other byte becomes '=' and two hexadecimal digits, so that
 // "a.b" is "a=2Eb". [DecodeName] is its inverse.
 func EncodeName(name string) string {
@@ -70,6 +70,7 @@ func EncodeName(name string) string {
 	}
 	var b strings.Builder
 	b.Grow(n)
+
 	for i := range len(name) {
 		if c := name[i]; plain(c) {
 			b.WriteByte(c)
@@ -84,6 +85,7 @@ func EncodeName(name string) string {
 // EncodeName never makes.
 func DecodeName(encoded string) (name string, ok bool) {
 	var b strings.Builder
+
 	for i := 0; i < len(encoded); i++ {
 		c := encoded[i]
 		if c == escape {
@@ -97,10 +99,12 @@ func DecodeName(encoded string) (name string, ok bool) {
 		}
 		b.WriteByte(c)
 	}
+
 	name = b.String()
 	return name, EncodeName(name) == encoded
 }
 
+// encodedLen returns the length of [EncodeName] of name.
 func encodedLen(name string) int {
 	n := len(name)
 	for i := range len(name) {
@@ -111,6 +115,7 @@ func encodedLen(name string) int {
 	return n
 }
 
+// plain reports whether c stays as it is when it is encoded.
 func plain(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 }

@@ -7,9 +7,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Storage is where topics, positions and ids are kept.
+// Storage says where the engine keeps a stream.
 type Storage = jetstream.StorageType
 
+// The two storages. What is in memory does not survive the engine's process.
 const (
 	File   Storage = jetstream.FileStorage
 	Memory Storage = jetstream.MemoryStorage
@@ -19,38 +20,47 @@ const (
 // limit.
 const MaxReplicas = 5
 
-// StoreOptions say how what is new is stored.
+// StoreOptions say how new streams are stored, and what the engine in this process
+// can do for its topics; the functions are nil if the engine is another process.
 type StoreOptions struct {
-	Storage  Storage
-	Replicas int // servers that hold it, 1 to [MaxReplicas]
-	// CallTimeout bounds each engine call that is made for several clients at once,
-	// or for one who waits; 0 is 5s.
+	// Storage is that of new topics, of positions, and of delayed messages.
+	Storage Storage
+	// Replicas is how many servers hold them, 1 to [MaxReplicas].
+	Replicas int
+	// CallTimeout bounds an engine call that is made for several clients at once,
+	// or for a client that waits for messages; 0 is 5s.
 	CallTimeout time.Duration
-	// Sync, if it is not nil, brings all that is stored to the disk. It is called
-	// where one thing must be there before another is done; that what is answered
-	// is there, whoever answers sees to.
-	Sync func(context.Context) error
-	// Alone says that no other process reaches the engine.
+	// Alone says that no other process reaches the engine. See DESIGN.md for what
+	// depends on it.
 	Alone bool
-	// Flush, if it is not nil, brings all that is stored to the disk even if Sync
-	// need not. It is called before what that takes the place of is removed.
+	// Sync flushes everything stored so far to disk. It is called between two
+	// writes of which the second must not survive without the first; syncing before
+	// an answer is the caller's job. It is nil if the configured durability does not
+	// need it.
+	Sync func(context.Context) error
+	// Flush flushes everything stored so far to disk, whatever durability is
+	// configured. It is called before old data is removed that new data replaces.
 	Flush func(context.Context) error
-	// RemoveDeletedFiles, if it is not nil, sees to it that a stream of that name, which is about
-	// to be deleted, can go as a whole.
+	// RemoveDeletedFiles removes the files that an earlier deletion of the stream
+	// has left. It is called before the stream is deleted again.
 	RemoveDeletedFiles func(stream string) error
-	// CheckSpace, if it is not nil, returns an error when there is none for so many
-	// bytes of new data in that many messages.
+	// CheckSpace returns a [*StorageFullError] if the disk has no room for that
+	// many bytes of data in that many messages.
 	CheckSpace func(messages, bytes int) error
 }
 
+// checkSpace checks that the disk has room for data, or for a new topic if there
+// is none.
 func (o *StoreOptions) checkSpace(data ...Draft) error {
 	if o.CheckSpace == nil {
 		return nil
 	}
+
 	bytes := 0
 	for i := range data {
 		bytes += len(data[i].Data)
 	}
+
 	return o.CheckSpace(max(len(data), 1), bytes)
 }
 

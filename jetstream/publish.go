@@ -19,28 +19,27 @@ import (
 // limit.
 const MaxAtomicBatch = 1000
 
-// Publish appends data, which must not be changed any more, to topic and returns
-// once the engine has stored it. Errors: [*TopicNotFoundError], [*FullError],
-// [*MessageTooLargeError], [*UnavailableError].
+// Publish appends data to topic and returns once the engine has stored it. The
+// caller must not change data any more. Errors: [*TopicNotFoundError], [*FullError],
+// [*MessageTooLargeError], [*StorageFullError], [*UnavailableError].
 func (t *Topics) Publish(ctx context.Context, topic string, data []byte) error {
 	if err := t.opts.checkSpace(Draft{Data: data}); err != nil {
 		return err
 	}
-	if err := t.lane(topic).ride(ctx, &nats.Msg{Subject: Subject(topic, ""), Data: data}).err; err != nil {
-		return t.publishError(ctx, topic, err)
+
+	answer := t.batcher(topic).submit(ctx, &nats.Msg{Subject: Subject(topic, ""), Data: data})
+	if answer.err != nil {
+		return t.publishError(ctx, topic, answer.err)
 	}
 	return nil
 }
 
-// PublishAll appends drafts to topic, each for itself but in their order, and
-// returns once the engine has confirmed or refused all of them. The errors in
-// the receipts are those of [Topics.Publish].
+// PublishAll appends drafts to topic in their order, and returns once the engine
+// has stored or refused each of them. Errors in the receipts: those of
+// [Topics.Publish], [*BatchError] if a TTL is not valid.
 func (t *Topics) PublishAll(ctx context.Context, topic string, drafts []Draft) []Receipt {
-	now := time.Now().UTC().Truncate(time.Microsecond)
-	msgs := make([]*nats.Msg, len(drafts))
-	for i := range drafts {
-		msgs[i] = drafts[i].encode(topic)
-	}
+	now := sendTime()
+	msgs := encodeAll(topic, drafts)
 	receipts := make([]Receipt, len(drafts))
 	if err := t.opts.checkSpace(drafts...); err != nil {
 		for i := range receipts {
@@ -48,6 +47,7 @@ func (t *Topics) PublishAll(ctx context.Context, topic string, drafts []Draft) [
 		}
 		return receipts
 	}
+
 	for i, a := range t.publisher.publish(ctx, msgs...) {
 		switch {
 		case a.err != nil:
@@ -61,22 +61,26 @@ func (t *Topics) PublishAll(ctx context.Context, topic string, drafts []Draft) [
 	return receipts
 }
 
-// PublishAtomically appends all of drafts to topic at once, or none, if an
-// error is returned that does not say that it is unknown. Unless expected is
-// nil the topic's last sequence has to be that.
-// Errors: those of [Topics.Publish], [*SequenceError], [*BatchError].
-func (t *Topics) PublishAtomically(ctx context.Context, topic string, drafts []Draft, expected *uint64) ([]Receipt, error) {
-	now := time.Now().UTC().Truncate(time.Microsecond)
+// PublishAtomically appends all of drafts to topic at once, or none of them. If
+// expected is not nil, the topic's last sequence has to be that. A retry of a batch
+// whose messages all have ids, and were all stored, gets receipts of duplicates.
+//
+// With an error nothing was stored, unless it is an [*UnavailableError] that is not
+// Refused: then it is unknown. Errors: those of [Topics.Publish],
+// [*SequenceError], [*DuplicateError], [*BatchError].
+func (t *Topics) PublishAtomically(
+	ctx context.Context, topic string, drafts []Draft, expected *uint64,
+) ([]Receipt, error) {
+	now := sendTime()
 	if len(drafts) == 0 || len(drafts) > MaxAtomicBatch {
-		return nil, &BatchError{Problem: fmt.Sprintf("an atomic batch takes 1 to %d messages, not %d", MaxAtomicBatch, len(drafts))}
+		problem := fmt.Sprintf("an atomic batch takes 1 to %d messages, not %d", MaxAtomicBatch, len(drafts))
+		return nil, &BatchError{Problem: problem}
 	}
 	if err := t.opts.checkSpace(drafts...); err != nil {
 		return nil, err
 	}
-	msgs := make([]*nats.Msg, len(drafts))
-	for i := range drafts {
-		msgs[i] = drafts[i].encode(topic)
-	}
+
+	msgs := encodeAll(topic, drafts)
 	if expected != nil {
 		msgs[0].Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(*expected, 10)}
 	}
@@ -84,6 +88,7 @@ func (t *Topics) PublishAtomically(ctx context.Context, topic string, drafts []D
 	if answer.err != nil {
 		return t.notStored(ctx, topic, msgs, t.publishError(ctx, topic, answer.err))
 	}
+
 	if answer.duplicate {
 		now = time.Time{}
 	}
@@ -95,17 +100,32 @@ func (t *Topics) PublishAtomically(ctx context.Context, topic string, drafts []D
 	return receipts, nil
 }
 
-// notStored finds out more about why nothing of a batch was stored.
+// sendTime returns the time that receipts of messages sent now have.
+func sendTime() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+func encodeAll(topic string, drafts []Draft) []*nats.Msg {
+	msgs := make([]*nats.Msg, len(drafts))
+	for i := range drafts {
+		msgs[i] = drafts[i].encode(topic)
+	}
+	return msgs
+}
+
+// notStored returns the receipts of a batch that was stored by an earlier call, or
+// an error that says as exactly as possible why nothing of it was stored.
 func (t *Topics) notStored(ctx context.Context, topic string, msgs []*nats.Msg, err error) ([]Receipt, error) {
 	var sequence *SequenceError
 	var duplicate *DuplicateError
 	var api *jetstream.APIError
+
 	switch {
 	case errors.As(err, &sequence), errors.As(err, &duplicate):
 		if receipts := t.storedBefore(ctx, msgs); receipts != nil {
 			return receipts, nil
 		}
+
 	case errors.As(err, &api) && api.ErrorCode == codeBatchIncomplete:
+		// The usual reason is a message that the engine dropped as too large.
 		stream, lookup := t.stream(ctx, topic)
 		if lookup != nil {
 			return nil, lookup
@@ -120,9 +140,10 @@ func (t *Topics) notStored(ctx context.Context, topic string, msgs []*nats.Msg, 
 	return nil, err
 }
 
-// storedBefore returns the receipts of messages that were all stored before,
-// which their ids tell, or nil. The engine checks an id before it checks what
-// is expected of the last one, so it answers with the duplicate, or refuses.
+// storedBefore returns the receipts of messages that were all stored before, or nil
+// if not all of them were. It publishes a probe with the id of each message and an
+// expectation that cannot be met. The engine checks the id first, so it answers a
+// known id with the duplicate's sequence, and refuses any other probe.
 func (t *Topics) storedBefore(ctx context.Context, msgs []*nats.Msg) []Receipt {
 	probes := make([]*nats.Msg, len(msgs))
 	for i, m := range msgs {
@@ -135,6 +156,7 @@ func (t *Topics) storedBefore(ctx context.Context, msgs []*nats.Msg) []Receipt {
 			jetstream.ExpectedLastMsgIDHeader: {"none " + nuid.Next()},
 		}}
 	}
+
 	receipts := make([]Receipt, len(msgs))
 	for i, a := range t.publisher.publish(ctx, probes...) {
 		if a.err != nil || !a.duplicate {
@@ -145,34 +167,40 @@ func (t *Topics) storedBefore(ctx context.Context, msgs []*nats.Msg) []Receipt {
 	return receipts
 }
 
+// publishError returns the error of this package for what the engine answered to a
+// publish.
 func (t *Topics) publishError(ctx context.Context, topic string, err error) error {
-	if errors.Is(err, nats.ErrNoResponders) || missing(err) {
-		return t.nobody(ctx, topic)
+	if errors.Is(err, nats.ErrNoResponders) || isMissing(err) {
+		return t.noResponders(ctx, topic)
 	}
+
 	var api *jetstream.APIError
-	if errors.As(err, &api) {
-		switch api.ErrorCode {
-		case codeMessageTooLarge:
-			tooLarge := &MessageTooLargeError{Topic: topic}
-			if stream, err := t.stream(ctx, topic); err == nil {
-				tooLarge.Limit = int(stream.CachedInfo().Config.MaxMsgSize)
-			}
-			return tooLarge
-		case codeWrongLastSequence, codeWrongLastSeqR3:
-			wrong := &SequenceError{Topic: topic}
-			if last, err := strconv.ParseUint(strings.TrimPrefix(api.Description, "wrong last sequence: "), 10, 64); err == nil {
-				wrong.Last = &last
-			}
-			return wrong
-		case codeStoreFailed:
-			if strings.HasPrefix(api.Description, "maximum ") { // of messages, or of bytes
-				return &FullError{Topic: topic}
-			}
-		case codeBatchDuplicate:
-			return &DuplicateError{}
-		case codeInvalidTTL:
-			return &BatchError{Problem: "a TTL is not valid"}
+	if !errors.As(err, &api) {
+		return engine.Unavailable("publish", err)
+	}
+
+	switch api.ErrorCode {
+	case codeMessageTooLarge:
+		tooLarge := &MessageTooLargeError{Topic: topic}
+		if stream, err := t.stream(ctx, topic); err == nil {
+			tooLarge.Limit = int(stream.CachedInfo().Config.MaxMsgSize)
 		}
+		return tooLarge
+	case codeWrongLastSequence, codeWrongLastSeqR3:
+		wrong := &SequenceError{Topic: topic}
+		text := strings.TrimPrefix(api.Description, "wrong last sequence: ")
+		if last, err := strconv.ParseUint(text, 10, 64); err == nil {
+			wrong.Last = &last
+		}
+		return wrong
+	case codeStoreFailed:
+		if strings.HasPrefix(api.Description, "maximum ") { // of messages, or of bytes
+			return &FullError{Topic: topic}
+		}
+	case codeBatchDuplicate:
+		return &DuplicateError{}
+	case codeInvalidTTL:
+		return &BatchError{Problem: "a TTL is not valid"}
 	}
 	return engine.Unavailable("publish", err)
 }

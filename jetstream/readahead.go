@@ -10,49 +10,50 @@ import (
 )
 
 const (
-	// A consumer that is behind is served from messages read ahead for it: as
-	// many as one read brings, within these bounds, or as many as it asks for.
+	// A read for a consumer brings more messages than it asks for, within these
+	// bounds; its next calls are served from them.
 	readAheadMessages = 64
 	readAheadBytes    = 64 << 10
 
-	// readAheadAge is how long what was read ahead is good. A purge by this
-	// process ends that at once.
+	// readAheadAge is how long messages that were read ahead may be used. After a
+	// purge by this process they are not used at all.
 	readAheadAge = time.Second
 
-	// keptReads is how many reads are kept for others, of at most readAheadBytes
-	// each.
+	// keptReads is the number of reads that are kept for other consumers, usually of
+	// at most readAheadBytes each.
 	keptReads = 512
 )
 
-// sharedReads are the last reads of a process that has the engine to itself. The
-// consumers of a topic are often at the same place, and then one read serves all.
-// Where another process may delete a topic and make it anew, nothing is shared.
+// sharedReads are the latest reads of a process that has the engine to itself.
+// Consumers of one topic are often at the same position, and then one read serves
+// all of them. Where another process may delete a topic and create it again, no
+// reads are shared.
 type sharedReads struct {
 	topics *Topics
-	kept   *lru.Cache[readPlace, *sharedRead] // nil: nothing is shared
+	kept   *lru.Cache[readKey, *sharedRead] // nil: no reads are shared
 }
 
-// readPlace is where a read begins.
-type readPlace struct {
+// readKey says which messages a read asks for.
+type readKey struct {
 	topic, key string
 	from       uint64
 }
 
-// readAhead is what was read, and what it depends on.
+// readAhead is the result of a read.
 type readAhead struct {
 	messages []Message
-	purges   uint64 // of the topic, before it was read
+	purges   uint64 // of the topic, before the read
 	at       time.Time
 }
 
-// good reports whether there are messages, which are still there.
+// good reports whether there are messages that may still be used.
 func (r *readAhead) good(t *Topics, topic string) bool {
 	return len(r.messages) > 0 && r.purges == t.purges(topic).Load() && time.Since(r.at) < readAheadAge
 }
 
-// sharedRead is what one place is read by, one call after the other.
+// sharedRead is the latest read for one key. Calls for the same key take turns.
 type sharedRead struct {
-	begun atomic.Uint64 // reads
+	begun atomic.Uint64 // reads that have begun
 
 	mu   sync.Mutex // held while the engine reads
 	last readAhead
@@ -63,45 +64,52 @@ func newSharedReads(topics *Topics) (*sharedReads, error) {
 	if !topics.opts.Alone {
 		return &sharedReads{topics: topics}, nil
 	}
-	kept, err := lru.New[readPlace, *sharedRead](keptReads)
+	kept, err := lru.New[readKey, *sharedRead](keptReads)
 	return &sharedReads{topics: topics, kept: kept}, err
 }
 
-// read returns messages of consumer from a place on, at least as many as are
-// there when there are few, none if there are none. They must not be changed.
-func (s *sharedReads) read(ctx context.Context, consumer Consumer, from uint64, most int) (readAhead, error) {
+// read returns messages for consumer from sequence from on: wanted or more if the
+// topic has them, and none only if it has none. The caller must not change them.
+// Errors: those of [Topics.Read].
+func (s *sharedReads) read(ctx context.Context, consumer Consumer, from uint64, wanted int) (readAhead, error) {
 	if s.kept == nil {
-		return s.ask(ctx, consumer, from, most)
+		return s.ask(ctx, consumer, from, wanted)
 	}
-	place := readPlace{consumer.Topic, consumer.Key, from}
-	r, ok := s.kept.Get(place)
+
+	key := readKey{topic: consumer.Topic, key: consumer.Key, from: from}
+	r, ok := s.kept.Get(key)
 	if !ok {
 		r = &sharedRead{}
-		if other, found, _ := s.kept.PeekOrAdd(place, r); found {
+		if other, found, _ := s.kept.PeekOrAdd(key, r); found {
 			r = other
 		}
 	}
+
 	before := r.begun.Load()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// That there is no message is good news only from a read that began after
-	// this call did.
+	// A read that found nothing counts only if it began after this call: a message
+	// may have been stored since.
 	if r.last.good(s.topics, consumer.Topic) || r.begun.Load() > before {
 		return r.last, r.err
 	}
+
 	r.begun.Add(1)
-	out, err := s.ask(ctx, consumer, from, most)
+	out, err := s.ask(ctx, consumer, from, wanted)
 	r.last, r.err = out, err
-	if sizeOf(out.messages) > 2*readAheadBytes { // much, which a single message may be
-		s.kept.Remove(place)
+	if sizeOf(out.messages) > 2*readAheadBytes { // too large to keep; a single message may be
+		s.kept.Remove(key)
 	}
 	return out, err
 }
 
-func (s *sharedReads) ask(ctx context.Context, consumer Consumer, from uint64, most int) (out readAhead, err error) {
+// ask reads from the engine.
+func (s *sharedReads) ask(
+	ctx context.Context, consumer Consumer, from uint64, wanted int,
+) (out readAhead, err error) {
 	out.purges, out.at = s.topics.purges(consumer.Topic).Load(), time.Now()
 	out.messages, err = s.topics.Read(ctx, consumer.Topic, Range{
-		From: from, Key: consumer.Key, Max: max(most, readAheadMessages), MaxBytes: readAheadBytes,
+		From: from, Key: consumer.Key, Max: max(wanted, readAheadMessages), MaxBytes: readAheadBytes,
 	})
 	return out, err
 }

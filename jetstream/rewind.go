@@ -5,11 +5,10 @@ import (
 	"slices"
 )
 
-// Rewind has those of consumers go on behind the last message of their topic that
-// stand further: the newest messages are gone, as a power cut may take them, and
-// what is stored next gets their sequences. It returns how many there were. It is
-// to be called before anything is stored, and only where no other process reaches
-// the engine. Errors: [*UnavailableError].
+// Rewind moves those of consumers that stand after the last message of their topic
+// back to it, and returns how many it moved: a power cut may take the newest messages
+// of a topic, and the next ones get their sequences. Call it before anything is
+// stored, and only where no other process reaches the engine. Errors: [*UnavailableError].
 func (c *Consumers) Rewind(ctx context.Context, consumers []Consumer) (rewound int, err error) {
 	last := make(map[string]uint64)
 	topics, err := c.topics.List(ctx)
@@ -38,7 +37,7 @@ func (c *Consumers) Rewind(ctx context.Context, consumers []Consumer) (rewound i
 		next := was.clone()
 		next.Position = end
 		next.Leases = slices.DeleteFunc(next.Leases, func(l Lease) bool { return l.Sequence > end })
-		next.Epoch++ // a token of a message that is gone is none of what has its sequence now
+		next.Epoch++ // a token of a lost message must not ack the next one of that sequence
 		if _, _, err := c.cursors.store(ctx, consumer.ID, was, next); err != nil {
 			return rewound, err
 		}

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Seek moves the consumer so that its next message is the first one behind
-// position. All leases end. Errors: [*UnavailableError].
+// Seek moves the consumer so that its next message is the first one after position.
+// All leases end. Errors: [*UnavailableError].
 func (c *Consumers) Seek(ctx context.Context, consumer Consumer, position uint64) error {
 	return c.update(ctx, consumer, func(next *Cursor) (bool, error) {
 		next.Position, next.Leases = position, nil
@@ -15,11 +15,12 @@ func (c *Consumers) Seek(ctx context.Context, consumer Consumer, position uint64
 	})
 }
 
-// TakeOver has a stream of consumer, which is in mode auto, take over from those
-// that there may be: what one of them was given and its reader did not get would
-// be lost otherwise. Unless last is nil the stream goes on behind that sequence,
-// which is the last that its reader got. It returns what Fetch knows the stream
-// by. Errors: [*ConsumerNotFoundError], [*UnavailableError].
+// TakeOver has a client that reads a stream of events (SSE) go on after last, the
+// sequence of the last message that it received; consumer is in mode auto. Messages
+// that an earlier stream fetched and the client did not receive would be lost
+// otherwise. From then on the earlier streams get a [*SupersededError]. With last nil
+// nothing changes. The result is the Stream of [Limits] for the fetches of this
+// stream. Errors: [*ConsumerNotFoundError], [*UnavailableError].
 func (c *Consumers) TakeOver(ctx context.Context, consumer Consumer, last *uint64) (stream uint64, err error) {
 	err = c.update(ctx, consumer, func(next *Cursor) (bool, error) {
 		if last != nil {
@@ -32,8 +33,8 @@ func (c *Consumers) TakeOver(ctx context.Context, consumer Consumer, last *uint6
 	return stream, err
 }
 
-// Pause keeps the consumer from getting messages until then; a time that is
-// over lets it go on. Errors: [*UnavailableError].
+// Pause delivers no messages to the consumer before until; a time in the past ends
+// the pause. Errors: [*UnavailableError].
 func (c *Consumers) Pause(ctx context.Context, consumer Consumer, until time.Time) error {
 	return c.update(ctx, consumer, func(next *Cursor) (bool, error) {
 		if !until.After(time.Now()) {

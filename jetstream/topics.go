@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -18,32 +18,34 @@ import (
 	"dq/jetstream/engine"
 )
 
-// instanceKey is the metadata entry that makes the stream of each creation
-// differ from that of any other. Without it the engine would answer the second
-// of two equal creations as if it had done something.
+// instanceKey is the metadata entry that makes the streams of any two creations
+// differ. The engine answers the second of two equal creations with success;
+// different ones it refuses.
 const instanceKey = "dq-instance"
 
-// rememberedTopics is how many topics a process remembers the storage of.
+// rememberedTopics is the number of topics whose storage a process remembers.
 const rememberedTopics = 16 << 10
 
-// Topics are the topics of one NATS account. All methods are safe for
-// concurrent use and return an error within the deadline of their context.
+// Topics reads and writes the topics of one NATS account. All methods are safe for
+// concurrent use and return when the deadline of their context has passed.
 type Topics struct {
 	nc        *nats.Conn
 	js        jetstream.JetStream
 	publisher *publisher
 	reader    *reader
 	opts      StoreOptions
-	lanes     sync.Map                 // topic to *lane
-	memory    *lru.Cache[string, bool] // whether a topic is kept there
-	purged    sync.Map                 // topic to *atomic.Uint64: how often it was
-	deleting  *semaphore.Weighted      // for who deletes a stream
+	batchers  sync.Map                 // topic to *batcher[*nats.Msg]
+	memory    *lru.Cache[string, bool] // whether a topic is stored in memory
+	purged    sync.Map                 // topic to *atomic.Uint64, see purges
+	deleting  *semaphore.Weighted      // held while a stream is deleted
 	watches   watches
 }
 
-// NewTopics returns the topics that nc reaches.
+// NewTopics returns the topics of the account that nc is connected to.
+// Errors: [*UnavailableError].
 func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 	opts.CallTimeout = cmp.Or(opts.CallTimeout, 5*time.Second)
+
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
@@ -60,25 +62,34 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Topics{nc: nc, js: js, publisher: publisher, reader: reader, opts: opts, memory: memory, deleting: semaphore.NewWeighted(1)}, nil
+
+	return &Topics{
+		nc:        nc,
+		js:        js,
+		publisher: publisher,
+		reader:    reader,
+		opts:      opts,
+		memory:    memory,
+		deleting:  semaphore.NewWeighted(1),
+	}, nil
 }
 
-// A Topic is what there is to know of one topic.
+// A Topic describes one topic.
 type Topic struct {
 	Name          string
 	Created       time.Time
 	Settings      Settings
 	Messages      uint64
-	Bytes         uint64
-	FirstSequence uint64 // of the oldest message; one more than LastSequence if there is none
-	FirstTime     time.Time
-	LastSequence  uint64 // of the newest message ever stored, 0 if there was none
-	LastTime      time.Time
+	Bytes         uint64    // as stored: data, headers, and what the engine adds
+	FirstSequence uint64    // of the oldest message; one more than LastSequence if there is none
+	FirstTime     time.Time // of the oldest message
+	LastSequence  uint64    // of the newest message ever stored, 0 if there was none
+	LastTime      time.Time // of the newest message ever stored
 }
 
-// Create makes a topic. Of any number of concurrent calls with one name exactly
+// Create creates a topic. Of any number of concurrent calls with one name exactly
 // one succeeds. Errors: [*NameError], [*SettingError], [*ExistsError],
-// [*UnavailableError].
+// [*StorageFullError], [*UnavailableError].
 func (t *Topics) Create(ctx context.Context, topic string, settings Settings) error {
 	if err := CheckName(topic); err != nil {
 		return err
@@ -89,6 +100,7 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 	if err := t.opts.checkSpace(); err != nil {
 		return err
 	}
+
 	cfg := jetstream.StreamConfig{
 		Name:               StreamName(topic),
 		Subjects:           []string{Subjects(topic)},
@@ -98,6 +110,7 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 		Metadata:           map[string]string{instanceKey: nuid.Next()},
 	}
 	settings.apply(&cfg)
+
 	for {
 		stream, err := t.js.CreateStream(ctx, cfg)
 		switch {
@@ -106,21 +119,23 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 		case err != nil:
 			return settingsError("create the topic", settings, err)
 		}
-		// An engine that is still removing one of that name has given it messages of
-		// another, unless RemoveDeletedFiles saw to that.
+
+		// While the engine is still removing the files of a deleted stream of that
+		// name, a new one may start with messages of the old one. With
+		// RemoveDeletedFiles that cannot happen; without it, delete and try again.
 		info := stream.CachedInfo()
 		if info.State.LastSeq == 0 || !info.State.LastTime.Before(info.Created) {
 			return nil
 		}
-		if err := t.deleteStream(ctx, cfg.Name); err != nil && !missing(err) {
+		if err := t.deleteStream(ctx, cfg.Name); err != nil && !isMissing(err) {
 			return engine.Unavailable("create the topic", err)
 		}
 		cfg.Metadata[instanceKey] = nuid.Next()
 	}
 }
 
-// Change gives topic other settings. Errors: [*TopicNotFoundError],
-// [*SettingError], [*UnavailableError].
+// Change replaces the settings of topic; the storage cannot be changed.
+// Errors: [*TopicNotFoundError], [*SettingError], [*UnavailableError].
 func (t *Topics) Change(ctx context.Context, topic string, settings Settings) error {
 	if err := settings.check(); err != nil {
 		return err
@@ -129,6 +144,7 @@ func (t *Topics) Change(ctx context.Context, topic string, settings Settings) er
 	if err != nil {
 		return err
 	}
+
 	cfg := stream.CachedInfo().Config
 	if now := settingsOf(cfg).Storage; now != settings.Storage {
 		return &SettingError{Setting: "storage", Value: settings.Storage, Want: now + ", as it cannot be changed"}
@@ -140,79 +156,8 @@ func (t *Topics) Change(ctx context.Context, topic string, settings Settings) er
 	return nil
 }
 
-// Delete removes topic and all its messages. Errors: [*TopicNotFoundError],
-// [*UnavailableError].
-func (t *Topics) Delete(ctx context.Context, topic string) error {
-	if CheckName(topic) != nil {
-		return &TopicNotFoundError{Topic: topic}
-	}
-	err := t.deleteStream(ctx, StreamName(topic))
-	switch {
-	case missing(err):
-		return &TopicNotFoundError{Topic: topic}
-	case err != nil:
-		return engine.Unavailable("delete the topic", err)
-	}
-	t.purges(topic).Add(1)
-	t.lanes.Delete(topic)
-	t.memory.Remove(topic)
-	return nil
-}
-
-// deleteStream deletes one stream after the other, so that none is swept too early.
-func (t *Topics) deleteStream(ctx context.Context, stream string) error {
-	if t.opts.RemoveDeletedFiles != nil {
-		if err := t.deleting.Acquire(ctx, 1); err != nil {
-			return err
-		}
-		defer t.deleting.Release(1)
-		if err := t.opts.RemoveDeletedFiles(stream); err != nil {
-			return err
-		}
-	}
-	return t.js.DeleteStream(ctx, stream)
-}
-
-// Purge removes the messages of topic up to the sequence upTo, that one
-// included, or all if it is 0. It returns how many were removed.
+// Describe returns the settings and the current size of topic.
 // Errors: [*TopicNotFoundError], [*UnavailableError].
-func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, error) {
-	stream, err := t.stream(ctx, topic)
-	if err != nil {
-		return 0, err
-	}
-	before := stream.CachedInfo().State.Msgs
-	// The engine would go on behind upTo if that is further than the last.
-	upTo = min(upTo, stream.CachedInfo().State.LastSeq)
-	defer t.purges(topic).Add(1)
-	var opts []jetstream.StreamPurgeOpt
-	if upTo > 0 {
-		opts = append(opts, jetstream.WithPurgeSequence(upTo+1))
-	}
-	if err := stream.Purge(ctx, opts...); err != nil {
-		return 0, engine.Unavailable("purge the topic", err)
-	}
-	if upTo == 0 {
-		return before, nil
-	}
-	info, err := stream.Info(ctx)
-	if err != nil {
-		return 0, engine.Unavailable("look up the topic", err)
-	}
-	return before - min(before, info.State.Msgs), nil
-}
-
-// purges counts how often this process purged or deleted topic.
-func (t *Topics) purges(topic string) *atomic.Uint64 {
-	if n, ok := t.purged.Load(topic); ok {
-		return n.(*atomic.Uint64)
-	}
-	n, _ := t.purged.LoadOrStore(topic, new(atomic.Uint64))
-	return n.(*atomic.Uint64)
-}
-
-// Describe returns what there is to know of topic. Errors: [*TopicNotFoundError],
-// [*UnavailableError].
 func (t *Topics) Describe(ctx context.Context, topic string) (Topic, error) {
 	stream, err := t.stream(ctx, topic)
 	if err != nil {
@@ -248,20 +193,22 @@ func (t *Topics) List(ctx context.Context) ([]Topic, error) {
 	if err := list.Err(); err != nil {
 		return nil, engine.Unavailable("list the topics", err)
 	}
+
 	slices.SortFunc(topics, func(a, b Topic) int { return a.Created.Compare(b.Created) })
 	return topics, nil
 }
 
-// topicOf is the topic that a stream holds, if it holds one.
+// topicOf returns the topic that a stream holds, and reports whether it holds one.
 func topicOf(stream string) (topic string, ok bool) {
-	if len(stream) <= len(engine.TopicPrefix) || stream[:len(engine.TopicPrefix)] != engine.TopicPrefix {
+	encoded, ok := strings.CutPrefix(stream, engine.TopicPrefix)
+	if !ok || encoded == "" {
 		return "", false
 	}
-	return DecodeName(stream[len(engine.TopicPrefix):])
+	return DecodeName(encoded)
 }
 
-// LastSequence is the sequence of the last message that topic accepted, 0 if it
-// never had one. Errors: [*TopicNotFoundError], [*UnavailableError].
+// LastSequence returns the sequence of the newest message that topic ever stored, 0
+// if there was none. Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) LastSequence(ctx context.Context, topic string) (uint64, error) {
 	stream, err := t.stream(ctx, topic)
 	if err != nil {
@@ -270,16 +217,16 @@ func (t *Topics) LastSequence(ctx context.Context, topic string) (uint64, error)
 	return stream.CachedInfo().State.LastSeq, nil
 }
 
-// stream looks the stream of topic up. Errors: [*TopicNotFoundError],
+// stream looks up the stream of topic. Errors: [*TopicNotFoundError],
 // [*UnavailableError].
 func (t *Topics) stream(ctx context.Context, topic string) (jetstream.Stream, error) {
-	// A name that no topic can have may be one that the engine refuses.
+	// Asked for an invalid name, the engine may answer anything.
 	if CheckName(topic) != nil {
 		return nil, &TopicNotFoundError{Topic: topic}
 	}
 	stream, err := t.js.Stream(ctx, StreamName(topic))
 	switch {
-	case missing(err):
+	case isMissing(err):
 		return nil, &TopicNotFoundError{Topic: topic}
 	case err != nil:
 		return nil, engine.Unavailable("look up the topic", err)
@@ -287,9 +234,9 @@ func (t *Topics) stream(ctx context.Context, topic string) (jetstream.Stream, er
 	return stream, nil
 }
 
-// nobody is what it means that nobody answers for topic: it is not there, or the
-// engine is not, as while it starts and stops.
-func (t *Topics) nobody(ctx context.Context, topic string) error {
+// noResponders returns the error that it means that no stream of topic answers:
+// the topic does not exist, or the engine is starting or stopping.
+func (t *Topics) noResponders(ctx context.Context, topic string) error {
 	if _, err := t.stream(ctx, topic); err != nil {
 		return err
 	}

@@ -11,41 +11,43 @@ import (
 )
 
 const (
-	// watchLinger is how long a topic is still watched when nobody waits for it
-	// any more.
+	// watchLinger is how long a topic is still watched after the last call that
+	// waited for it.
 	watchLinger = 30 * time.Second
 
-	// lookAgain is how often one who waits looks for itself. A message in the
-	// topic wakes it at once; this is for what others do to the consumer.
-	lookAgain = time.Second
+	// pollInterval is how often a waiting call looks without being woken. A new
+	// message wakes it at once; this is for what other processes do to the
+	// consumer.
+	pollInterval = time.Second
 )
 
-// watches are the topics for whose next message somebody waits.
+// watches are the topics for whose next message calls of this process wait.
 type watches struct {
 	mu     sync.Mutex
 	topics map[string]*watch
 }
 
-// watch tells of new messages of one topic.
+// watch reports new messages of one topic.
 type watch struct {
-	started chan struct{} // closed when the engine has answered
-	stop    func()        // nil if it is not watching
-	err     error         // why it is not
+	started chan struct{} // closed when stop or err is set
+	stop    func()        // ends the watch; nil if it could not be started
+	err     error         // why it could not
 
-	users  int // these two are under the lock of watches
-	linger *time.Timer
+	users  int         // calls that wait; guarded by the lock of watches
+	linger *time.Timer // ends the watch some time after the last user; guarded likewise
 
 	mu   sync.Mutex
 	next chan struct{} // closed at the next message
 }
 
-// coming is closed when the next message is there.
+// coming returns a channel that is closed when the next message has arrived.
 func (w *watch) coming() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.next
 }
 
+// arrived wakes the calls that wait.
 func (w *watch) arrived() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -53,16 +55,19 @@ func (w *watch) arrived() {
 	w.next = make(chan struct{})
 }
 
-// watch starts to watch topic, or joins those who do. The caller leaves it.
+// watch starts to watch topic, or joins a watch that exists. The caller calls leave
+// when it waits no more. Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) watch(ctx context.Context, topic string) (w *watch, leave func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, t.opts.CallTimeout)
 	defer cancel()
+
 	w, first := t.watches.join(topic)
 	if first {
 		w.stop, w.err = t.watchNew(ctx, topic, w.arrived)
 		close(w.started)
 	}
-	<-w.started // in bounded time: who was first has a deadline
+	<-w.started // in bounded time: the first caller has a deadline
+
 	if w.err != nil {
 		t.watches.leave(topic, w)
 		return nil, nil, w.err
@@ -70,7 +75,7 @@ func (t *Topics) watch(ctx context.Context, topic string) (w *watch, leave func(
 	return w, func() { t.watches.leave(topic, w) }, nil
 }
 
-// join adds a user to the watch of topic. The first one is to start it.
+// join adds a user to the watch of topic. The first user has to start it.
 func (ws *watches) join(topic string) (w *watch, first bool) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -78,6 +83,7 @@ func (ws *watches) join(topic string) (w *watch, first bool) {
 		w.users++
 		return w, false
 	}
+
 	w = &watch{users: 1, started: make(chan struct{}), next: make(chan struct{})}
 	w.linger = time.AfterFunc(watchLinger, func() { ws.end(topic, w) })
 	if ws.topics == nil {
@@ -87,8 +93,8 @@ func (ws *watches) join(topic string) (w *watch, first bool) {
 	return w, true
 }
 
-// leave takes a user away. A watch that failed is forgotten at once, lest others
-// join it.
+// leave takes a user away. A watch that failed is forgotten at once, so that the
+// next call tries again.
 func (ws *watches) leave(topic string, w *watch) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -104,28 +110,30 @@ func (ws *watches) leave(topic string, w *watch) {
 	}
 }
 
-// end ends a watch that nobody uses.
+// end ends a watch that has no users.
 func (ws *watches) end(topic string, w *watch) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if w.users == 0 && ws.topics[topic] == w {
 		delete(ws.topics, topic)
-		go w.stop() // it asks the engine
+		go w.stop() // not under the lock: it calls the engine
 	}
 }
 
-// watchNew has the engine tell of new messages, without their data.
+// watchNew has the engine report new messages, without their data.
+// Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) watchNew(ctx context.Context, topic string, arrived func()) (stop func(), err error) {
 	consumer, err := t.js.OrderedConsumer(ctx, StreamName(topic), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverNewPolicy,
 		HeadersOnly:   true,
 	})
-	if missing(err) {
+	if isMissing(err) {
 		return nil, &TopicNotFoundError{Topic: topic}
 	}
 	if err != nil {
 		return nil, engine.Unavailable("watch the topic", err)
 	}
+
 	consuming, err := consumer.Consume(func(jetstream.Msg) { arrived() })
 	if err != nil {
 		return nil, engine.Unavailable("watch the topic", err)
@@ -133,7 +141,7 @@ func (t *Topics) watchNew(ctx context.Context, topic string, arrived func()) (st
 	return consuming.Stop, nil
 }
 
-// wake has those who wait for topic in this process look.
+// wake has the calls of this process that wait for topic look again.
 func (t *Topics) wake(topic string) {
 	t.watches.mu.Lock()
 	defer t.watches.mu.Unlock()
@@ -142,26 +150,38 @@ func (t *Topics) wake(topic string) {
 	}
 }
 
-// waitFor calls look until it is done, and again whenever topic has a new
-// message, at the time that look asks for, and from time to time. It returns
-// without an error when ctx ends. Engine calls are not to be given ctx.
-func (t *Topics) waitFor(ctx context.Context, topic string, look func() (done bool, again time.Time, err error)) error {
-	done, _, err := look()
-	if done || err != nil || ctx.Err() != nil {
-		return err
+// waitFor calls look until it finds something or fails: at once, whenever topic has
+// a new message, at the time that look returns unless that is zero, and every
+// pollInterval. It returns nothing, without an error, when ctx ends. The context
+// that look gets outlives ctx, so that a look that has begun can finish.
+func waitFor[T any](
+	ctx context.Context, t *Topics, topic string, look func(context.Context) (found []T, again time.Time, err error),
+) ([]T, error) {
+	lookNow := func() ([]T, time.Time, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.opts.CallTimeout)
+		defer cancel()
+		return look(ctx)
 	}
+
+	found, _, err := lookNow()
+	if len(found) > 0 || err != nil || ctx.Err() != nil {
+		return found, err
+	}
+
 	w, leave, err := t.watch(context.WithoutCancel(ctx), topic)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer leave()
+
 	for ctx.Err() == nil {
-		coming := w.coming() // before look, lest a message between them is missed
-		done, again, err := look()
-		if done || err != nil {
-			return err
+		coming := w.coming() // before look, so that no message between the two is missed
+		found, again, err := lookNow()
+		if len(found) > 0 || err != nil {
+			return found, err
 		}
-		pause := lookAgain
+
+		pause := pollInterval
 		if !again.IsZero() {
 			pause = min(pause, max(time.Until(again), time.Millisecond))
 		}
@@ -173,5 +193,5 @@ func (t *Topics) waitFor(ctx context.Context, topic string, look func() (done bo
 		}
 		timer.Stop()
 	}
-	return nil
+	return nil, nil
 }

@@ -1,0 +1,66 @@
+package jetstream
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	// subjectPrefix is the first token of the subjects of every topic.
+	subjectPrefix = "dq."
+
+	// noKey takes the place of the key in the subject of a message without a key.
+	// With a subject of one token less, each topic would need two subjects, and at
+	// a start the engine compares the subjects of all topics with one another.
+	noKey = "-"
+
+	// dashKey is the key "-".
+	dashKey = "=2D"
+)
+
+// Subject returns the NATS subject of topic's messages with that key; "" is no key.
+func Subject(topic, key string) string {
+	token := noKey
+	switch key {
+	case "":
+	case "-":
+		token = dashKey
+	default:
+		token = EncodeName(key)
+	}
+	return subjectPrefix + EncodeName(topic) + "." + token
+}
+
+// Subjects returns the wildcard subject of all of topic's messages.
+func Subjects(topic string) string { return subjectPrefix + EncodeName(topic) + ".*" }
+
+// keyOf returns the key of a message on subject. If a NATS client published it with
+// a last token that no key is encoded as, that token is the key.
+func keyOf(subject string) string {
+	token := subject[strings.LastIndexByte(subject, '.')+1:]
+	switch token {
+	case noKey:
+		return ""
+	case dashKey:
+		return "-"
+	}
+	if key, ok := DecodeName(token); ok {
+		return key
+	}
+	return token
+}
+
+// CheckKey returns nil if a message may have that key, or an error that says what
+// is wrong with it. "" is no key, and allowed.
+func CheckKey(key string) error {
+	if !utf8.ValidString(key) {
+		return errors.New("a key must be valid UTF-8")
+	}
+	if n := encodedLen(key); n > MaxEncodedName {
+		return fmt.Errorf("the key takes %d bytes and may take %d: "+
+			"ASCII letters, digits, '-' and '_' take 1, any other byte of UTF-8 takes 3", n, MaxEncodedName)
+	}
+	return nil
+}
