@@ -13,8 +13,8 @@ import (
 
 var levels = []string{"INFO", "WARN", "DEBUG", "ERROR"}
 
-// WriteLogs writes the log files of the plan's producers to dir, which it makes
-// if it is not there. Older files are overwritten.
+// WriteLogs writes the log files of the plan's producers to dir. It creates dir if it
+// does not exist, and overwrites older files.
 func WriteLogs(plan Plan, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -32,6 +32,7 @@ func writeLogFile(producer Producer, name string) error {
 	if err != nil {
 		return err
 	}
+
 	err = Generate(file, producer)
 	if closeErr := file.Close(); err == nil {
 		err = closeErr
@@ -39,19 +40,22 @@ func writeLogFile(producer Producer, name string) error {
 	return err
 }
 
-// Generate writes the log of producer, always the same for the same producer.
-// A round has one time, from 0 to 2 seconds after the round before.
+// Generate writes the log of producer. The same producer always gets the same log. All
+// lines of a round have one time, 0 to 2 seconds after that of the round before.
 func Generate(w io.Writer, producer Producer) error {
 	out := bufio.NewWriter(w)
 	random := rand.New(rand.NewPCG(uint64(producer.ID), 0))
-	at := time.Date(2000, 1, 1, 9, 0, 0, 0, time.UTC) // only its time of day is written
+	at := time.Date(2000, 1, 1, 9, 0, 0, 0, time.UTC) // only the time of day is written
+
 	for i := range producer.Lines {
 		round, turn := i/len(producer.Topics), i%len(producer.Topics)
 		if turn == 0 && round > 0 {
 			at = at.Add(time.Duration(random.IntN(3)) * time.Second)
 		}
+
 		level := levels[random.IntN(len(levels))]
-		fmt.Fprintf(out, "%s\t%s\t\tP%d-%d\t\t%s\n", at.Format(time.TimeOnly), level, producer.ID, round+1, producer.Topics[turn])
+		fmt.Fprintf(out, "%s\t%s\t\tP%d-%d\t\t%s\n",
+			at.Format(time.TimeOnly), level, producer.ID, round+1, producer.Topics[turn])
 	}
-	return out.Flush() // has the error of the first write that failed
+	return out.Flush() // returns the error of the first write that failed
 }

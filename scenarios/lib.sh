@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the scenario scripts share. They take HOST PORT, and use the commands in
-# $BIN or, without that, build them with Go.
+# The functions that the scenario scripts share. Each script takes HOST PORT. It
+# uses the commands in $BIN or, if BIN is not set, builds them with Go.
 set -euo pipefail
 
 if (($# != 2)); then
@@ -30,14 +30,14 @@ build() {
   dq health --broker "$broker"
 }
 
-# create makes topics that are not there yet.
+# create creates topics; those that exist stay as they are.
 create() {
   for topic; do
     curl -sS -o "$work/answer" -H 'Content-Type: application/json' -d "{\"topic_name\":\"$topic\"}" "$url/topics"
   done
 }
 
-# consume ID TOPIC... starts a consumer; it returns when that is registered.
+# consume ID TOPIC... starts a consumer and returns when it is registered.
 consume() {
   runconsume --id "$1" --topics "${@:2}" --broker "$broker" --log_loc "$work" --timeout 2s &
   consumers+=($!)

@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// Plan is a scenario: who produces and who consumes which topics.
+// Plan describes a scenario: its producers, its consumers, and their topics.
 type Plan struct {
 	Name      string
 	Producers []Producer
 	Consumers []Consumer
 }
 
-// Producer is a log runner that produces a file of so many lines, whose topics
-// go round in their order.
+// Producer describes a log runner that produces a file. The topics of its lines
+// repeat in the order given: one line for each topic is a round.
 type Producer struct {
 	ID     int
 	Topics []string
 	Lines  int
 }
 
-// Consumer is a log runner that consumes topics into a file.
+// Consumer describes a log runner that consumes topics into a file.
 type Consumer struct {
 	ID     int
 	Topics []string
@@ -32,6 +32,7 @@ func Plans() []Plan {
 	t12 := []string{"T1", "T2"}
 	t123 := []string{"T1", "T2", "T3"}
 	t13 := []string{"T1", "T3"}
+
 	return []Plan{
 		{
 			Name:      "2P2C",
@@ -61,10 +62,10 @@ func FindPlan(name string) (Plan, error) {
 		}
 		names = append(names, plan.Name)
 	}
-	return Plan{}, fmt.Errorf("no scenario %q: want %s", name, strings.Join(names, " or "))
+	return Plan{}, fmt.Errorf("unknown scenario %q: want %s", name, strings.Join(names, " or "))
 }
 
-// Topics are the topics that are produced to, in order.
+// Topics returns the topics of all producers, sorted.
 func (p Plan) Topics() []string {
 	var topics []string
 	for _, producer := range p.Producers {
@@ -81,7 +82,7 @@ func (p Plan) producersOf(topic string) []Producer {
 	})
 }
 
-// Produced is the number of lines that all producers send.
+// Produced returns the number of lines that all producers send.
 func (p Plan) Produced() int {
 	n := 0
 	for _, producer := range p.Producers {
@@ -90,7 +91,7 @@ func (p Plan) Produced() int {
 	return n
 }
 
-// Consumed is the number of lines that consumer gets.
+// Consumed returns the number of lines that consumer gets.
 func (p Plan) Consumed(consumer Consumer) int {
 	n := 0
 	for _, producer := range p.Producers {

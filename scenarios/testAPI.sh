@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Every call of the classic API, with its successes and its refusals. The topics
-# are new ones each time, so that it can be run again on the same broker.
+# Every call of the classic API, with its successes and its refusals. Each run uses
+# new topics, so that it can run again on the same broker.
 . "$(dirname "$0")/lib.sh"
 
 t1=api-$$-$RANDOM-1 t2=api-$$-$RANDOM-2 none=api-$$-none
 failed=0 passed=0
 
-# expect NAME STATUS ANSWER CURL-ARGUMENT...: ANSWER is a part of the body.
+# expect NAME STATUS ANSWER CURL-ARGUMENT... checks one call; ANSWER is a part of the body.
 expect() {
   local status body
   status=$(curl -sS -o "$work/body" -w '%{http_code}' "${@:4}") || status=none
@@ -21,7 +21,7 @@ expect() {
 }
 post() { expect "$1" "$2" "$3" -H 'Content-Type: application/json' -d "$5" "$url$4"; }
 get() { expect "$1" "$2" "$3" "$url$4"; }
-# id is the number at the end of the answer before.
+# id prints the number at the end of the last answer.
 id() { grep -oE '"(producer|consumer)_id":[0-9]+' "$work/body" | grep -oE '[0-9]+$'; }
 
 post "create a topic" 200 "\"Topic:$t1 created successfully\"" /topics "{\"topic_name\":\"$t1\"}"

@@ -10,28 +10,28 @@ import (
 	"dq/sdk"
 )
 
-// Consumer says how to consume topics into a log file.
+// Consumer consumes topics into a log file.
 type Consumer struct {
 	ID     int      // names the file, see [ConsumerFile]
-	Topics []string // to take turns over; at least one
-	Dir    string   // of the file; has to exist
+	Topics []string // consumed in turns; at least one
+	Dir    string   // of the file; must exist
 
-	// Timeout ends the run when no message came for that long; 0 is never.
+	// Timeout ends the run when no message has come for that long; 0 means never.
 	Timeout time.Duration
 	// Ready, if not nil, is called when all consumers are registered and the
-	// file is there.
+	// file exists.
 	Ready func()
 	// Progress, if not nil, is called with the lines written so far: once
 	// before the first line and once after each.
 	Progress func(written int)
 }
 
-// Run registers one consumer for each topic, makes the file or empties it, and
-// writes each message to it as [FormatConsumed] says, line by line, unbuffered.
-// It returns how many it wrote when nothing came for the timeout.
+// Run registers one consumer for each topic, creates or empties the file, and writes
+// each message to it in the form of [FormatConsumed], line by line, unbuffered. It ends
+// when no message has come for the timeout, and returns how many lines it wrote.
 //
-// The file is made after the broker has answered all registrations: once it is
-// there, the consumers see every message produced from then on.
+// Run creates the file after the broker has answered all registrations: once it exists,
+// the consumers see every message produced from then on.
 func (c Consumer) Run(ctx context.Context, client *sdk.Client) (written int, err error) {
 	in, err := sdk.NewConsumer(ctx, client, c.Topics, sdk.WithIdleTimeout(c.Timeout))
 	if err != nil {
@@ -42,6 +42,7 @@ func (c Consumer) Run(ctx context.Context, client *sdk.Client) (written int, err
 			err = closeErr
 		}
 	}()
+
 	file, err := os.Create(ConsumerFile(c.Dir, c.ID))
 	if err != nil {
 		return 0, fmt.Errorf("%w; nothing was consumed", err)
@@ -49,6 +50,7 @@ func (c Consumer) Run(ctx context.Context, client *sdk.Client) (written int, err
 	if c.Ready != nil {
 		c.Ready()
 	}
+
 	written, err = c.receive(ctx, in, file)
 	if closeErr := file.Close(); err == nil {
 		err = closeErr
@@ -59,19 +61,22 @@ func (c Consumer) Run(ctx context.Context, client *sdk.Client) (written int, err
 	return written, nil
 }
 
-// receive writes what in gets to file.
+// receive writes the messages of in to file.
 func (c Consumer) receive(ctx context.Context, in *sdk.Consumer, file *os.File) (written int, err error) {
 	c.report(0)
+
 	for message, err := range in.Messages(ctx) {
 		if err != nil {
 			if errors.Is(err, sdk.ErrOutcomeUnknown) {
-				err = fmt.Errorf("a message on its way may be lost: %w", err)
+				err = fmt.Errorf("a message that was on its way may be lost: %w", err)
 			}
 			return written, err
 		}
+
 		if _, err := file.WriteString(FormatConsumed(message.Topic, message.Text)); err != nil {
-			return written, fmt.Errorf("a message of topic %s was consumed and is not there: %w", message.Topic, err)
+			return written, fmt.Errorf("a message of topic %s was consumed but not written: %w", message.Topic, err)
 		}
+
 		written++
 		c.report(written)
 	}

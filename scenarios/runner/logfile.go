@@ -12,21 +12,21 @@ import (
 	"unicode/utf8"
 )
 
-// MaxLineBytes is the most bytes that a line of a producer's log file may have,
-// its end not counted. A file may have any number of lines.
+// MaxLineBytes is the greatest length of a line of a producer's log file, without its
+// line break. A file may have any number of lines.
 const MaxLineBytes = 1 << 20
 
-// ProducerFile is the log file that producer id reads in dir.
+// ProducerFile returns the path of the log file that producer id reads in dir.
 func ProducerFile(dir string, id int) string {
 	return filepath.Join(dir, fmt.Sprintf("producer_%d.txt", id))
 }
 
-// ConsumerFile is the log file that consumer id writes in dir.
+// ConsumerFile returns the path of the log file that consumer id writes in dir.
 func ConsumerFile(dir string, id int) string {
 	return filepath.Join(dir, fmt.Sprintf("consumer_%d.txt", id))
 }
 
-// Line is one line of a producer's log file.
+// Line holds one line of a producer's log file.
 type Line struct {
 	Number   int    // in its file, from 1
 	Time     string // HH:MM:SS, not checked
@@ -35,7 +35,7 @@ type Line struct {
 	Topic    string
 }
 
-// FormatError is a line that may not stand in a log file where it stands.
+// FormatError reports a line of a log file that has a wrong format or the wrong topic.
 type FormatError struct {
 	File     string
 	Line     int // from 1
@@ -44,35 +44,34 @@ type FormatError struct {
 }
 
 func (e *FormatError) Error() string {
-	// The misspelling is what existing scripts look for.
+	// Existing scripts look for this text, misspelling included.
 	return fmt.Sprintf("log file:incompitable: %s:%d: expected %s, found %s", e.File, e.Line, e.Expected, e.Found)
 }
 
-// ParseLine parses a line of a producer's log file: four fields, parted by
-// spaces or tabs. Its error is a [*FormatError] without a file.
+// ParseLine parses a line of a producer's log file: four fields, separated by spaces or
+// tabs. Errors: [*FormatError], without the name of a file.
 func ParseLine(number int, text string) (Line, error) {
-	refuse := func(expected, found string) (Line, error) {
-		return Line{}, &FormatError{Line: number, Expected: expected, Found: found}
+	if !utf8.ValidString(text) { // JSON would change it
+		return Line{}, &FormatError{Line: number, Expected: "valid UTF-8", Found: "other bytes"}
 	}
-	if !utf8.ValidString(text) {
-		// JSON could only carry it changed.
-		return refuse("valid UTF-8", "other bytes")
-	}
+
 	fields := strings.Fields(text)
 	if len(fields) != 4 {
-		return refuse("4 fields (time, message, parallel, topic)", strconv.Itoa(len(fields)))
+		const expected = "4 fields (time, message, parallel, topic)"
+		return Line{}, &FormatError{Line: number, Expected: expected, Found: strconv.Itoa(len(fields))}
 	}
 	return Line{Number: number, Time: fields[0], Message: fields[1], Parallel: fields[2], Topic: fields[3]}, nil
 }
 
-// Lines reads a producer's log file line by line and checks that their topics
-// go round in the order of round; the file may end within a round. It ends at
-// the first error, which is a [*FormatError] unless r failed. File is the name
-// to use in errors.
+// Lines reads a producer's log file line by line and checks that the topics repeat in
+// the order of round; the file may end within a round. It ends at the first error,
+// which is a [*FormatError] or the error of reading r. File is the name of the file in
+// errors.
 func Lines(r io.Reader, file string, round []string) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		scanner := bufio.NewScanner(r)
 		scanner.Buffer(nil, MaxLineBytes+1)
+
 		number := 0
 		for scanner.Scan() {
 			number++
@@ -83,13 +82,16 @@ func Lines(r io.Reader, file string, round []string) iter.Seq2[Line, error] {
 			if format, ok := errors.AsType[*FormatError](err); ok {
 				format.File = file
 			}
+
 			if !yield(line, err) || err != nil {
 				return
 			}
 		}
+
 		err := scanner.Err()
 		if errors.Is(err, bufio.ErrTooLong) {
-			err = &FormatError{file, number + 1, fmt.Sprintf("at most %d bytes", MaxLineBytes), "more"}
+			expected := fmt.Sprintf("at most %d bytes", MaxLineBytes)
+			err = &FormatError{File: file, Line: number + 1, Expected: expected, Found: "more"}
 		}
 		if err != nil {
 			yield(Line{}, err)
@@ -97,18 +99,17 @@ func Lines(r io.Reader, file string, round []string) iter.Seq2[Line, error] {
 	}
 }
 
-// separator stands between the topic and the message in a consumer's log file.
+// separator separates the topic from the message in a consumer's log file.
 const separator = "     "
 
-// FormatConsumed is the line of a consumer's log file for a message, with its
-// end. The message stands there as it is: one that holds a line break makes
-// more than one line of the file. Only messages from elsewhere can, as a
-// producer's log file has no such message.
+// FormatConsumed returns the line of a consumer's log file for a message, with its line
+// break. It writes the message unchanged, so that a message with a line break makes
+// several lines. A log runner never produces such a message, but other clients may.
 func FormatConsumed(topic, message string) string {
 	return topic + separator + message + "\n"
 }
 
-// ParseConsumed parses a line of a consumer's log file, without its end. It
+// ParseConsumed parses a line of a consumer's log file, without its line break. It
 // reports false if the line has another format.
 func ParseConsumed(line string) (topic, message string, ok bool) {
 	topic, message, ok = strings.Cut(line, separator)

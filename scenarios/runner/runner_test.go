@@ -17,7 +17,7 @@ import (
 	"dq/sdk"
 )
 
-// run runs a command as its main does and returns what it printed.
+// run runs a command as its main function does and returns what it printed.
 func run(cmd *cobra.Command, args ...string) (status int, output string) {
 	var out strings.Builder
 	cmd.SetOut(&out)
@@ -25,6 +25,7 @@ func run(cmd *cobra.Command, args ...string) (status int, output string) {
 	return runner.Main(cmd, args), out.String()
 }
 
+// writeLog writes the log file of producer 1 to a new directory.
 func writeLog(t *testing.T, lines ...string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -32,7 +33,7 @@ func writeLog(t *testing.T, lines ...string) (dir string) {
 	return dir
 }
 
-func TestTheRunnersMoveALog(t *testing.T) {
+func TestRunners_MoveALog(t *testing.T) {
 	t.Parallel()
 	broker := strings.TrimPrefix(brokertest.Start(t, brokertest.Config("")).URL(), "http://")
 	api, err := sdk.New(broker)
@@ -61,16 +62,19 @@ func TestTheRunnersMoveALog(t *testing.T) {
 		assert.Equal(t, 5, written)
 	}()
 	<-ready
-	status, output := run(runner.ProduceCommand(), "--id", "1", "--topics", "T1", "T2", "--broker", broker, "--log_loc", dir, "--pause", "1ms")
+	status, output := run(runner.ProduceCommand(),
+		"--id", "1", "--topics", "T1", "T2", "--broker", broker, "--log_loc", dir, "--pause", "1ms")
+
 	assert.Equal(t, 0, status)
 	assert.Contains(t, output, "producer 1: sent 5 lines")
 	<-done
 	got, err := os.ReadFile(runner.ConsumerFile(dir, 1))
 	require.NoError(t, err)
-	assert.ElementsMatch(t, []string{"T1     INFO", "T2     ERROR", "T1     WARN", "T2     DEBUG", "T1     ünïcode"}, strings.Split(strings.TrimSuffix(string(got), "\n"), "\n"))
+	want := []string{"T1     INFO", "T2     ERROR", "T1     WARN", "T2     DEBUG", "T1     ünïcode"}
+	assert.ElementsMatch(t, want, strings.Split(strings.TrimSuffix(string(got), "\n"), "\n"))
 }
 
-func TestALogOfAnotherFormatIsRefusedWhole(t *testing.T) {
+func TestProduce_WrongLogFileIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	t.Parallel()
 	broker := brokertest.Start(t, brokertest.Config("")).URL()
 	good := "21:52:23\tINFO\t\tP1-1\t\tT1"
@@ -80,18 +84,27 @@ func TestALogOfAnotherFormatIsRefusedWhole(t *testing.T) {
 		{"five fields", "21:52:23\tIN FO\t\tP1-1\t\tT2", "expected 4 fields (time, message, parallel, topic), found 5"},
 		{"an empty line", "", "expected 4 fields (time, message, parallel, topic), found 0"},
 		{"no UTF-8", "21:52:23\t\xff\t\tP1-1\t\tT2", "expected valid UTF-8, found other bytes"},
-		{"a long line", strings.Repeat("x", runner.MaxLineBytes+2), fmt.Sprintf("expected at most %d bytes, found more", runner.MaxLineBytes)},
+		{
+			"a long line", strings.Repeat("x", runner.MaxLineBytes+2),
+			fmt.Sprintf("expected at most %d bytes, found more", runner.MaxLineBytes),
+		},
 	}
+
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			dir := writeLog(t, good, test.line, good)
-			status, output := run(runner.ProduceCommand(), "--id=1", "--topics=T1,T2", "--broker", broker, "--log_loc", dir)
+
+			status, output := run(runner.ProduceCommand(),
+				"--id=1", "--topics=T1,T2", "--broker", broker, "--log_loc", dir)
+
 			assert.Equal(t, 1, status)
-			want := fmt.Sprintf("log file:incompitable: %s:2: %s; nothing was sent", runner.ProducerFile(dir, 1), test.want)
+			file := runner.ProducerFile(dir, 1)
+			want := fmt.Sprintf("log file:incompitable: %s:2: %s; nothing was sent", file, test.want)
 			assert.Contains(t, output, want)
 		})
 	}
+
 	t.Cleanup(func() { // nothing was sent, not even a registration
 		api, err := sdk.New(broker)
 		require.NoError(t, err)
@@ -101,18 +114,20 @@ func TestALogOfAnotherFormatIsRefusedWhole(t *testing.T) {
 	})
 }
 
-func TestAFailedRunSaysHowMuchWasSent(t *testing.T) {
+func TestProduce_FailedRunSaysHowMuchWasSent(t *testing.T) {
 	t.Parallel()
 	cfg := brokertest.Config("")
 	cfg.MaxMessageBytes = 10
 	broker := brokertest.Start(t, cfg).URL()
 	dir := writeLog(t, "0 INFO P1-1 T1", "0 INFO P1-2 T1", "0 0123456789X P1-3 T1", "0 INFO P1-4 T1")
+
 	status, output := run(runner.ProduceCommand(), "--id=1", "--topics=T1", "--broker", broker, "--log_loc", dir)
+
 	assert.Equal(t, 1, status)
 	assert.Contains(t, output, "sent 2 of 4 lines; line 3 was not sent")
 }
 
-func TestWrongUsage(t *testing.T) {
+func TestCommands_WrongUsageIsRefused(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		cmd  func() *cobra.Command
@@ -123,46 +138,29 @@ func TestWrongUsage(t *testing.T) {
 		{runner.ProduceCommand, "--id 1", `"topics"`},
 		{runner.ProduceCommand, "--id x --topics T1", "invalid"},
 		{runner.ProduceCommand, "--id 1 --topics", "--topics"},
-		{runner.ProduceCommand, "--id 1 --topics T1 T1", "T1 is there twice"},
+		{runner.ProduceCommand, "--id 1 --topics T1 T1", "T1 is given twice"},
 		{runner.ProduceCommand, "--id 1 --topics T1 --pause -1s", "--pause"},
 		{runner.ConsumeCommand, "--id -1 --topics T1", "--id -1"},
 		{runner.ConsumeCommand, "--id 1 --topics T1 --broker ftp://x", "--broker"},
 		{runner.ConsumeCommand, "--id 1 --topics T1 --nonsense", "nonsense"},
 	}
+
 	for _, test := range tests {
 		status, output := run(test.cmd(), strings.Fields(test.args)...)
+
 		assert.Equal(t, 2, status, test.args)
 		assert.Contains(t, output, test.want, test.args)
 	}
 }
 
-func TestARunWithoutABrokerFails(t *testing.T) {
+func TestConsume_FailsWithoutABroker(t *testing.T) {
 	t.Parallel()
 	client, err := sdk.New("127.0.0.1:1", sdk.WithRetries(0))
 	require.NoError(t, err)
 	dir := t.TempDir()
-	_, err = runner.Consumer{ID: 1, Topics: []string{"T"}, Dir: dir}.Run(t.Context(), client)
-	require.ErrorIs(t, err, sdk.ErrUnreachable)
-	assert.NoFileExists(t, runner.ConsumerFile(dir, 1), "no file until the consumers are registered")
-}
 
-func FuzzParseLine(f *testing.F) {
-	f.Add("21:52:23\tINFO\t\tP1-1\t\tT1")
-	f.Add("a b c d e")
-	f.Add("")
-	f.Fuzz(func(t *testing.T, text string) {
-		line, err := runner.ParseLine(1, text)
-		if err != nil {
-			return
-		}
-		for _, field := range []string{line.Time, line.Message, line.Parallel, line.Topic} {
-			if field == "" || strings.ContainsAny(field, " \t\n") {
-				t.Errorf("%q: field %q", text, field)
-			}
-		}
-		again, err := runner.ParseLine(1, strings.Join([]string{line.Time, line.Message, line.Parallel, line.Topic}, "\t"))
-		if err != nil || again != line {
-			t.Errorf("%q: %v, %v", text, again, err)
-		}
-	})
+	_, err = runner.Consumer{ID: 1, Topics: []string{"T"}, Dir: dir}.Run(t.Context(), client)
+
+	require.ErrorIs(t, err, sdk.ErrUnreachable)
+	assert.NoFileExists(t, runner.ConsumerFile(dir, 1), "the file is created after the registration of the consumers")
 }

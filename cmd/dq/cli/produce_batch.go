@@ -115,14 +115,14 @@ func newProgress(cmd *cobra.Command, topic string) *progress {
 	stderr, ok := cmd.ErrOrStderr().(*os.File)
 	if ok && term.IsTerminal(int(stderr.Fd())) && !term.IsTerminal(int(os.Stdin.Fd())) {
 		p.display = runner.NewDisplay(stderr, topic, "messages")
-		p.display.Update(0, -1)
+		p.display.Count(0)
 	}
 	return p
 }
 
 func (p *progress) update(stored int) {
 	if p.display != nil {
-		p.display.Update(stored, -1)
+		p.display.Count(stored)
 	}
 }
 
