@@ -116,7 +116,7 @@ func allow(c *fiber.Ctx, r route) error {
 	if !strings.Contains(r.path, "/:topic") {
 		return nil
 	}
-	topic, err := decode.PathText(c, "topic")
+	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return err
 	}

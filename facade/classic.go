@@ -14,7 +14,7 @@ func (f *Facade) createTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 	var in struct {
 		Topic *string `json:"topic_name"`
 	}
-	if err := decode.Body(c.BodyRaw(), &in); err != nil {
+	if err := decode.JSON(c.BodyRaw(), &in); err != nil {
 		return nil, err
 	}
 	topic, err := decode.Required("topic_name", in.Topic)
@@ -88,7 +88,7 @@ func topicField(c *fiber.Ctx) (string, error) {
 	var in struct {
 		Topic *string `json:"topic"`
 	}
-	if err := decode.Body(c.BodyRaw(), &in); err != nil {
+	if err := decode.JSON(c.BodyRaw(), &in); err != nil {
 		return "", err
 	}
 	return decode.Required("topic", in.Topic)
@@ -109,7 +109,7 @@ func (f *Facade) produce(ctx context.Context, c *fiber.Ctx) (any, error) {
 // body.
 func produceParameters(body []byte) (topic string, producer service.ID, message []byte, err error) {
 	flat := [3]decode.FastField{{Name: "topic"}, {Name: "producer_id", Integer: true}, {Name: "message"}}
-	if decode.Fast(body, flat[:]) {
+	if decode.FastJSON(body, flat[:]) {
 		if producer, err = service.ParseID(string(flat[1].Text)); err != nil {
 			return "", service.ID{}, nil, &decode.FieldError{Field: "producer_id", Problem: err.Error()}
 		}
@@ -120,7 +120,7 @@ func produceParameters(body []byte) (topic string, producer service.ID, message 
 		ProducerID *service.ID `json:"producer_id"`
 		Message    *string     `json:"message"`
 	}
-	if err := decode.Body(body, &in); err != nil {
+	if err := decode.JSON(body, &in); err != nil {
 		return "", service.ID{}, nil, err
 	}
 	if topic, err = decode.Required("topic", in.Topic); err != nil {
@@ -164,16 +164,16 @@ func consumerParameters(c *fiber.Ctx) (topic string, consumer service.ID, err er
 		Topic      *string     `json:"topic"`
 		ConsumerID *service.ID `json:"consumer_id"`
 	}
-	queryTopic, err := decode.Parameter(c, "topic")
+	queryTopic, err := decode.QueryParameter(c, "topic")
 	if err != nil {
 		return "", service.ID{}, err
 	}
-	queryID, err := decode.Parameter(c, "consumer_id")
+	queryID, err := decode.QueryParameter(c, "consumer_id")
 	if err != nil {
 		return "", service.ID{}, err
 	}
 	if body := c.BodyRaw(); len(body) > 0 && (queryTopic == nil || queryID == nil) {
-		if err := decode.Body(body, &in); err != nil {
+		if err := decode.JSON(body, &in); err != nil {
 			return "", service.ID{}, err
 		}
 	}

@@ -148,12 +148,12 @@ func (f *Facade) answerConsumer(ctx context.Context, c *fiber.Ctx, status int, c
 }
 
 func (f *Facade) v1CreateConsumer(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := decode.PathText(c, "topic")
+	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
 	var in newConsumer
-	if err := decode.Optional(c.BodyRaw(), &in); err != nil {
+	if err := decode.OptionalJSON(c.BodyRaw(), &in); err != nil {
 		return nil, err
 	}
 	spec, start, err := in.spec(topic)
@@ -200,14 +200,14 @@ func (f *Facade) prepareDeadLetters(ctx context.Context, c *fiber.Ctx, spec jets
 }
 
 func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := decode.PathText(c, "topic")
+	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
-	q := decode.Query{C: c}
+	q := decode.NewQuery(c)
 	after, limit := q.Sequence("after", 0), q.Number("limit", 1, maxPage, defaultPage)
-	if q.Err != nil {
-		return nil, q.Err
+	if q.Err() != nil {
+		return nil, q.Err()
 	}
 	all, err := f.queue.ListConsumers(ctx, topic)
 	if err != nil {
@@ -236,11 +236,11 @@ func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (any, error)
 
 // consumerOf finds the consumer that the path names.
 func (f *Facade) consumerOf(ctx context.Context, c *fiber.Ctx) (none jetstream.Consumer, err error) {
-	topic, err := decode.PathText(c, "topic")
+	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return none, err
 	}
-	label, err := decode.PathText(c, "consumer")
+	label, err := decode.PathParameter(c, "consumer")
 	if err != nil {
 		return none, err
 	}
@@ -271,7 +271,7 @@ func (f *Facade) v1Seek(ctx context.Context, c *fiber.Ctx) (any, error) {
 	var in struct {
 		To *service.Start `json:"to"`
 	}
-	if err := decode.Strict(c.BodyRaw(), &in); err != nil {
+	if err := decode.StrictJSON(c.BodyRaw(), &in); err != nil {
 		return nil, err
 	}
 	to, err := decode.Required("to", in.To)
@@ -292,7 +292,7 @@ func (f *Facade) v1Pause(ctx context.Context, c *fiber.Ctx) (any, error) {
 	var in struct {
 		For *jetstream.Duration `json:"for"`
 	}
-	if err := decode.Strict(c.BodyRaw(), &in); err != nil {
+	if err := decode.StrictJSON(c.BodyRaw(), &in); err != nil {
 		return nil, err
 	}
 	pause, err := decode.Required("for", in.For)

@@ -106,7 +106,7 @@ func lastEvent(c *fiber.Ctx) (*uint64, error) {
 // taken before the connection has taken what was there, so a slow reader costs
 // no memory and is in nobody's way.
 func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) ([]messageView, error)) error {
-	leave, err := f.waiters.Take(1)
+	leave, err := f.waiters.Acquire(1)
 	if err != nil {
 		return err
 	}
@@ -122,8 +122,8 @@ func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) (
 		ctx, cancel := context.WithCancel(f.running)
 		defer cancel()
 		if client != nil {
-			defer client.Watch(cancel)()
-			defer context.AfterFunc(f.running, client.Hurry)()
+			defer client.OnHangUp(cancel)()
+			defer context.AfterFunc(f.running, client.SetFinalWriteDeadline)()
 		}
 		if _, err := io.WriteString(w, "retry: 1000\n\n"); err != nil || w.Flush() != nil {
 			return

@@ -79,13 +79,13 @@ func New(queue *service.Service, l net.Listener, opts Options) *Facade {
 	f := &Facade{
 		queue:    queue,
 		opts:     opts,
-		listener: transport.NewListener(l, transport.ConnectionLimit(transport.FileLimit())),
+		listener: transport.NewListener(l, transport.MaxConnections(transport.MaxOpenFiles())),
 		classic:  make(map[string]bool),
-		waiters:  transport.Budget{What: "calls that wait", Limit: transport.MaxWaiting},
+		waiters:  transport.Budget{What: "calls that wait", Limit: transport.MaxWaitingCalls},
 	}
 	f.running, f.stop = context.WithCancel(context.Background())
-	bodyLimit := max(queue.MaxMessageBytes*transport.BodyBytesPerMessageByte+transport.BodyRoom, transport.MinBodyLimit)
-	f.bodies = transport.Budget{What: "bytes of bodies", Limit: transport.BodiesLimit(debug.SetMemoryLimit(-1), bodyLimit)}
+	bodyLimit := transport.MaxBody(queue.MaxMessageBytes)
+	f.bodies = transport.Budget{What: "bytes of bodies", Limit: transport.MaxBodyBytes(debug.SetMemoryLimit(-1), bodyLimit)}
 	cfg := transport.ServerConfig()
 	cfg.BodyLimit, cfg.ErrorHandler = bodyLimit, f.fail
 	f.app = fiber.New(cfg)

@@ -14,14 +14,14 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := decode.Query{C: c}
+	q := decode.NewQuery(c)
 	limits := jetstream.Limits{Messages: q.Number("limit", 1, maxMessages, 1), Bytes: q.Number("max_bytes", 1, maxBytes, defaultBytes)}
 	wait, raw := q.Duration("wait", maxWait), q.Flag("raw")
 	if raw && limits.Messages > 1 {
 		q.Fail(&decode.FieldError{Field: "limit", Problem: "a raw answer is one message"})
 	}
-	if q.Err != nil {
-		return nil, q.Err
+	if q.Err() != nil {
+		return nil, q.Err()
 	}
 	ctx, stop, err := f.waiting(c, wait)
 	if err != nil {

@@ -31,7 +31,7 @@ func FuzzProduceBody(f *testing.F) {
 			ProducerID *service.ID `json:"producer_id"`
 			Message    *string     `json:"message"`
 		}
-		strict := decode.Body(body, &in)
+		strict := decode.JSON(body, &in)
 		if err != nil {
 			assert.NotEqual(t, codeInternal, problemOf(err).code)
 			assert.True(t, strict != nil || in.Topic == nil || in.ProducerID == nil || in.Message == nil, "%v", err)

@@ -79,7 +79,7 @@ func (f *Facade) v1Settle(op string) func(context.Context, *fiber.Ctx) (any, err
 			return nil, err
 		}
 		var in settlement
-		if err := decode.Strict(c.BodyRaw(), &in); err != nil {
+		if err := decode.StrictJSON(c.BodyRaw(), &in); err != nil {
 			return nil, err
 		}
 		return noContent, f.settle(ctx, consumer, op, &in)

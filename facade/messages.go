@@ -103,7 +103,7 @@ func writeRaw(c *fiber.Ctx, d jetstream.Delivery) {
 }
 
 func (f *Facade) v1GetMessage(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := decode.PathText(c, "topic")
+	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
@@ -111,10 +111,10 @@ func (f *Facade) v1GetMessage(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil || sequence == 0 {
 		return nil, &decode.FieldError{Field: "sequence", Problem: fmt.Sprintf("want an integer of at least 1, not %.100q", c.Params("sequence"))}
 	}
-	q := decode.Query{C: c}
+	q := decode.NewQuery(c)
 	raw := q.Flag("raw")
-	if q.Err != nil {
-		return nil, q.Err
+	if q.Err() != nil {
+		return nil, q.Err()
 	}
 	m, err := f.queue.Topics.Get(ctx, topic, sequence)
 	if err != nil {
@@ -128,17 +128,17 @@ func (f *Facade) v1GetMessage(ctx context.Context, c *fiber.Ctx) (any, error) {
 }
 
 func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := decode.PathText(c, "topic")
+	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
 	stream := c.Accepts(fiber.MIMEApplicationJSON, mimeNDJSON, mimeEvents) == mimeEvents
-	q := decode.Query{C: c}
-	from := decode.Parsed(&q, "from", service.Start{New: stream}, service.ParseStart)
+	q := decode.NewQuery(c)
+	from := decode.Parsed(q, "from", service.Start{New: stream}, service.ParseStart)
 	r := jetstream.Range{Key: q.Text("key"), Max: q.Number("limit", 1, maxMessages, defaultMessages), MaxBytes: q.Number("max_bytes", 1, maxBytes, defaultBytes)}
 	wait := q.Duration("wait", maxWait)
-	if q.Err != nil {
-		return nil, q.Err
+	if q.Err() != nil {
+		return nil, q.Err()
 	}
 	if stream {
 		return nil, f.streamTopic(c, topic, from, r.Key)

@@ -72,7 +72,7 @@ var problems = []problemRow{
 	refused[*NoTopicsError]("no_topics", fiber.StatusNotFound),
 	refused[*decode.SyntaxError]("invalid_json", fiber.StatusBadRequest),
 	refused[*decode.MissingFieldError]("missing_field", fiber.StatusBadRequest),
-	refused[*transport.EncodingError]("unsupported_encoding", fiber.StatusUnsupportedMediaType),
+	refused[*transport.UnsupportedEncodingError]("unsupported_encoding", fiber.StatusUnsupportedMediaType),
 	refused[*decode.FieldError]("invalid_field", fiber.StatusBadRequest),
 	refused[*transport.BodyTooLargeError]("body_too_large", fiber.StatusRequestEntityTooLarge),
 	// Old clients cannot show a token, and are to stop rather than to go on: these

@@ -148,15 +148,15 @@ type receipt struct {
 }
 
 func (f *Facade) v1Produce(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := decode.PathText(c, "topic")
+	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
-	q := decode.Query{C: c}
+	q := decode.NewQuery(c)
 	batch := service.Batch{Atomic: q.Flag("atomic"), ExpectedLast: q.Sequence("expected_last_sequence", 0)}
 	raw := q.Flag("raw")
-	if q.Err != nil {
-		return nil, q.Err
+	if q.Err() != nil {
+		return nil, q.Err()
 	}
 	if batch.Drafts, err = draftsOf(c, raw); err != nil {
 		return nil, err
@@ -226,7 +226,7 @@ func draftsOf(c *fiber.Ctx, raw bool) (drafts []jetstream.Draft, err error) {
 		drafts, err = arrayOf(body)
 	default:
 		var m newMessage
-		if err := decode.Strict(body, &m); err != nil {
+		if err := decode.StrictJSON(body, &m); err != nil {
 			return nil, err
 		}
 		draft, err := m.draft()
@@ -247,7 +247,7 @@ func draftsOf(c *fiber.Ctx, raw bool) (drafts []jetstream.Draft, err error) {
 
 func arrayOf(body []byte) ([]jetstream.Draft, error) {
 	var messages []newMessage
-	if err := decode.Strict(body, &messages); err != nil {
+	if err := decode.StrictJSON(body, &messages); err != nil {
 		return nil, itemOf(err)
 	}
 	if len(messages) > maxMessages {
@@ -295,7 +295,7 @@ func linesOf(body []byte) ([]jetstream.Draft, error) {
 			continue
 		}
 		var m newMessage
-		if err := decode.Strict(line, &m); err != nil {
+		if err := decode.StrictJSON(line, &m); err != nil {
 			return nil, &service.ItemError{What: "line", Index: n, Err: err}
 		}
 		draft, err := m.draft()

@@ -64,12 +64,12 @@ func (f *Facade) waiting(c *fiber.Ctx, wait time.Duration) (_ context.Context, s
 	if !ok || wait == 0 {
 		return ctx, cancel, nil
 	}
-	leave, err := f.waiters.Take(1)
+	leave, err := f.waiters.Acquire(1)
 	if err != nil {
 		cancel()
 		return nil, nil, err
 	}
-	unwatch := client.Watch(cancel)
+	unwatch := client.OnHangUp(cancel)
 	settled := f.session(c, "").onChange(cancel)
 	return ctx, func() {
 		settled()

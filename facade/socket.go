@@ -43,7 +43,7 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if !f.originAllowed(c) {
 		return nil, fiber.NewError(fiber.StatusForbidden, "pages of this origin may not open a WebSocket here; DQ_CORS_ORIGINS has those that may")
 	}
-	leave, err := f.waiters.Take(1)
+	leave, err := f.waiters.Acquire(1)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
 		defer f.streams.Done()
 		defer leave()
 		if client != nil {
-			defer context.AfterFunc(f.running, client.Hurry)()
+			defer context.AfterFunc(f.running, client.SetFinalWriteDeadline)()
 		}
 		s := &socket{facade: f, consumer: consumer, ws: ws, session: session, pulled: make(chan struct{}, 1)}
 		s.serve()
@@ -141,7 +141,7 @@ func (s *socket) receive(ctx context.Context) {
 			return
 		}
 		var in socketRequest
-		if err = decode.Strict(text, &in); err == nil {
+		if err = decode.StrictJSON(text, &in); err == nil {
 			err = s.handle(ctx, &in)
 		}
 		switch {

@@ -47,10 +47,10 @@ func viewTopic(t jetstream.Topic) topicView {
 }
 
 func (f *Facade) v1ListTopics(ctx context.Context, c *fiber.Ctx) (any, error) {
-	q := decode.Query{C: c}
+	q := decode.NewQuery(c)
 	prefix, after, limit := q.Text("prefix"), q.Text("after"), q.Number("limit", 1, maxPage, defaultPage)
-	if q.Err != nil {
-		return nil, q.Err
+	if q.Err() != nil {
+		return nil, q.Err()
 	}
 	topics, err := f.queue.Topics.List(ctx)
 	if err != nil {
@@ -72,7 +72,7 @@ func (f *Facade) v1ListTopics(ctx context.Context, c *fiber.Ctx) (any, error) {
 }
 
 func (f *Facade) v1CreateTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := decode.PathText(c, "topic")
+	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (f *Facade) v1CreateTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 }
 
 func (f *Facade) v1ChangeTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := decode.PathText(c, "topic")
+	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
@@ -105,11 +105,11 @@ func (f *Facade) v1ChangeTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 // settingsIn changes settings as the body of a request says.
 func settingsIn(c *fiber.Ctx) func(*jetstream.Settings) error {
 	return func(s *jetstream.Settings) error {
-		if err := decode.Optional(c.BodyRaw(), s); err != nil {
+		if err := decode.OptionalJSON(c.BodyRaw(), s); err != nil {
 			return err
 		}
 		var given map[string]jsontext.Value
-		if err := decode.Optional(c.BodyRaw(), &given); err != nil {
+		if err := decode.OptionalJSON(c.BodyRaw(), &given); err != nil {
 			return err
 		}
 		for name, value := range given {
@@ -122,7 +122,7 @@ func settingsIn(c *fiber.Ctx) func(*jetstream.Settings) error {
 }
 
 func (f *Facade) v1DescribeTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := decode.PathText(c, "topic")
+	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (f *Facade) describeTopic(ctx context.Context, topic string) (reply, error)
 }
 
 func (f *Facade) v1DeleteTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := decode.PathText(c, "topic")
+	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
@@ -148,14 +148,14 @@ func (f *Facade) v1DeleteTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 }
 
 func (f *Facade) v1Purge(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, err := decode.PathText(c, "topic")
+	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
-	q := decode.Query{C: c}
+	q := decode.NewQuery(c)
 	upTo := q.Sequence("up_to", 1)
-	if q.Err != nil {
-		return nil, q.Err
+	if q.Err() != nil {
+		return nil, q.Err()
 	}
 	var out struct {
 		Purged uint64 `json:"purged"`

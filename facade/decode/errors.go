@@ -7,12 +7,15 @@ type SyntaxError struct{ Problem string }
 
 func (e *SyntaxError) Error() string { return "the body is not valid JSON for this call: " + e.Problem }
 
-// MissingFieldError is a field or parameter that the call needs.
+// MissingFieldError is a field or parameter that the call needs and did not get.
 type MissingFieldError struct{ Field string }
 
 func (e *MissingFieldError) Error() string { return fmt.Sprintf("missing field %q", e.Field) }
 
 // FieldError is a field or parameter of a wrong type or value.
-type FieldError struct{ Field, Problem string }
+type FieldError struct {
+	Field   string
+	Problem string // such as "want an integer from 1 to 10, not 11"
+}
 
 func (e *FieldError) Error() string { return fmt.Sprintf("invalid field %q: %s", e.Field, e.Problem) }

@@ -5,48 +5,57 @@ import (
 	"unicode/utf8"
 )
 
-// flatField is a field of a flat object: a string without escapes, or an
-// integer.
+// A FastField is a field of an object that [FastJSON] reads.
 type FastField struct {
 	Name    string
-	Integer bool   // it may be an integer, too
-	Text    []byte // nil until it was found
+	Integer bool   // the value may be an integer, too
+	Text    []byte // the value, without quotes; nil until it was found
 }
 
-// decodeFlat reads a JSON object that has just the given fields, in any order,
-// each a plain string or an integer, as nearly all bodies of produce are. It
-// reports false for everything else, right or wrong, which is for the strict
-// decoder to tell; that one takes five times as long. The texts are parts of
-// body.
-func Fast(body []byte, fields []FastField) bool {
+// FastJSON reads a JSON object that has exactly the given fields, in any order,
+// each a string without escapes or an integer: so are nearly all bodies of produce.
+// It takes a fifth of the time of the strict decoder. It returns false for all other
+// bodies, right or wrong: the strict decoder must decide about those. What it finds
+// is part of body.
+func FastJSON(body []byte, fields []FastField) bool {
 	rest, ok := skip(body, '{')
 	for n := 0; ok && n < len(fields); n++ {
-		var name, value []byte
-		var integer bool
-		if name, rest, ok = plainString(rest); !ok {
-			return false
+		if n > 0 {
+			if rest, ok = skip(rest, ','); !ok {
+				return false
+			}
 		}
-		if rest, ok = skip(rest, ':'); !ok {
-			return false
-		}
-		if integer = len(rest) > 0 && rest[0] != '"'; integer {
-			value, rest, ok = plainInteger(rest)
-		} else {
-			value, rest, ok = plainString(rest)
-		}
-		if !ok || !assign(fields, name, value, integer) {
-			return false
-		}
-		if n < len(fields)-1 {
-			rest, ok = skip(rest, ',')
-		}
+		rest, ok = readField(rest, fields)
 	}
 	if ok {
 		rest, ok = skip(rest, '}')
 	}
-	return ok && len(space(rest)) == 0
+	return ok && len(trimSpace(rest)) == 0
 }
 
+// readField reads one field from the start of text, such as "a": 1, and returns
+// what comes after it.
+func readField(text []byte, fields []FastField) (rest []byte, ok bool) {
+	name, rest, ok := plainString(text)
+	if !ok {
+		return nil, false
+	}
+	if rest, ok = skip(rest, ':'); !ok {
+		return nil, false
+	}
+
+	var value []byte
+	integer := len(rest) > 0 && rest[0] != '"'
+	if integer {
+		value, rest, ok = plainInteger(rest)
+	} else {
+		value, rest, ok = plainString(rest)
+	}
+	return rest, ok && assign(fields, name, value, integer)
+}
+
+// assign sets the field with that name, if there is one that has no value yet and
+// takes a value of that kind.
 func assign(fields []FastField, name, value []byte, integer bool) bool {
 	for i := range fields {
 		if string(name) == fields[i].Name && fields[i].Text == nil && (fields[i].Integer || !integer) {
@@ -57,8 +66,8 @@ func assign(fields []FastField, name, value []byte, integer bool) bool {
 	return false
 }
 
-// space is text without the white space that it starts with.
-func space(text []byte) []byte {
+// trimSpace returns text without the white space that it starts with.
+func trimSpace(text []byte) []byte {
 	for len(text) > 0 && (text[0] == ' ' || text[0] == '\n' || text[0] == '\t' || text[0] == '\r') {
 		text = text[1:]
 	}
@@ -67,13 +76,14 @@ func space(text []byte) []byte {
 
 // skip takes c, with white space around it, off the start of text.
 func skip(text []byte, c byte) ([]byte, bool) {
-	text = space(text)
+	text = trimSpace(text)
 	if len(text) == 0 || text[0] != c {
 		return nil, false
 	}
-	return space(text[1:]), true
+	return trimSpace(text[1:]), true
 }
 
+// plainInteger takes an integer that is not negative off the start of text.
 func plainInteger(text []byte) (value, rest []byte, ok bool) {
 	n := 0
 	for n < len(text) && '0' <= text[n] && text[n] <= '9' {
@@ -85,6 +95,7 @@ func plainInteger(text []byte) (value, rest []byte, ok bool) {
 	return text[:n], text[n:], true
 }
 
+// plainString takes a string without escapes off the start of text.
 func plainString(text []byte) (value, rest []byte, ok bool) {
 	if len(text) == 0 || text[0] != '"' {
 		return nil, nil, false
@@ -93,6 +104,7 @@ func plainString(text []byte) (value, rest []byte, ok bool) {
 	if end < 0 {
 		return nil, nil, false
 	}
+
 	value = text[1 : 1+end]
 	ascii := true
 	for _, c := range value {

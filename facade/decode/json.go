@@ -7,34 +7,44 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/gofiber/fiber/v2"
 )
 
-// decodeBody reads the JSON object in body into the struct that into points to.
-// A field that is not there stays as it is, one that is not known is passed over.
-func Body(body []byte, into any) error { return decodeJSON(body, into) }
+// JSON reads the JSON object in body into the struct that into points to. A field
+// that body has not got stays as it is; one that the struct has not got is ignored.
+// Errors: [*SyntaxError], [*FieldError].
+func JSON(body []byte, into any) error { return unmarshal(body, into) }
 
-// decodeStrict is decodeBody for calls that refuse fields that are not known.
-func Strict(body []byte, into any) error {
+// StrictJSON reads JSON like [JSON], but refuses fields that the struct has not got.
+// Errors: [*SyntaxError], [*FieldError].
+func StrictJSON(body []byte, into any) error {
 	if string(bytes.TrimSpace(body)) == "null" { // it would leave into as it is
 		return &SyntaxError{Problem: fmt.Sprintf("want %s, not null", typeName(reflect.TypeOf(into).Elem()))}
 	}
-	return decodeJSON(body, into, json.RejectUnknownMembers(true))
+	return unmarshal(body, into, json.RejectUnknownMembers(true))
 }
 
-// decodeOptional is decodeStrict for a body that need not be there.
-func Optional(body []byte, into any) error {
+// OptionalJSON reads JSON like [StrictJSON], but does nothing if body is empty.
+func OptionalJSON(body []byte, into any) error {
 	if len(body) == 0 {
 		return nil
 	}
-	return Strict(body, into)
+	return StrictJSON(body, into)
 }
 
-func decodeJSON(body []byte, into any, opts ...json.Options) error {
+// Required returns the value of a field that must be given; nil is one that was
+// not. Errors: [*MissingFieldError].
+func Required[T any](field string, value *T) (T, error) {
+	if value == nil {
+		var none T
+		return none, &MissingFieldError{Field: field}
+	}
+	return *value, nil
+}
+
+func unmarshal(body []byte, into any, opts ...json.Options) error {
 	err := json.Unmarshal(body, into, opts...)
 	if err == nil {
 		return nil
@@ -43,31 +53,34 @@ func decodeJSON(body []byte, into any, opts ...json.Options) error {
 	if !errors.As(err, &semantic) {
 		return &SyntaxError{Problem: strings.TrimPrefix(err.Error(), "jsontext: ")}
 	}
+
 	field := strings.TrimPrefix(string(semantic.JSONPointer), "/")
 	switch {
 	case field == "":
-		return &SyntaxError{Problem: fmt.Sprintf("want %s, not %s", typeName(reflect.TypeOf(into).Elem()), kindName(semantic.JSONKind))}
+		want, got := typeName(reflect.TypeOf(into).Elem()), kindName(semantic.JSONKind)
+		return &SyntaxError{Problem: fmt.Sprintf("want %s, not %s", want, got)}
 	case errors.Is(err, json.ErrUnknownName):
-		return &FieldError{field, "this call has no such field"}
+		return &FieldError{Field: field, Problem: "this call has no such field"}
 	case semantic.GoType != nil && semantic.Err != nil && readsItself(semantic.GoType, semantic.JSONKind):
-		return &FieldError{field, semantic.Err.Error()}
+		return &FieldError{Field: field, Problem: semantic.Err.Error()}
 	}
+
 	got := kindName(semantic.JSONKind)
 	if semantic.JSONKind == '0' && len(semantic.JSONValue) > 0 {
 		got = fmt.Sprintf("%.100s", semantic.JSONValue)
 	}
-	return &FieldError{field, fmt.Sprintf("want %s, not %s", typeName(semantic.GoType), got)}
+	return &FieldError{Field: field, Problem: fmt.Sprintf("want %s, not %s", typeName(semantic.GoType), got)}
 }
 
-// readsItself reports whether t reads a JSON value of that kind itself, so that
-// its errors are for clients to see.
+// readsItself reports whether type t reads a JSON value of that kind with a method
+// of its own. The errors of such methods are written for clients.
 func readsItself(t reflect.Type, kind jsontext.Kind) bool {
 	pointer := reflect.PointerTo(t)
 	return pointer.Implements(reflect.TypeFor[json.UnmarshalerFrom]()) ||
 		kind == '"' && pointer.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// typeName is the JSON that a value of type t is written as.
+// typeName returns in words what JSON a value of type t is read from.
 func typeName(t reflect.Type) string {
 	if t == nil {
 		return "another value"
@@ -75,6 +88,7 @@ func typeName(t reflect.Type) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+
 	switch {
 	case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		return "a string"
@@ -90,6 +104,7 @@ func typeName(t reflect.Type) string {
 	return "an integer that fits in " + t.Kind().String()
 }
 
+// kindName returns in words what kind of JSON value was read.
 func kindName(kind jsontext.Kind) string {
 	switch kind {
 	case '{':
@@ -104,27 +119,4 @@ func kindName(kind jsontext.Kind) string {
 		return "null"
 	}
 	return "a boolean"
-}
-
-// required takes the value of a field that has to be there.
-func Required[T any](field string, value *T) (T, error) {
-	if value == nil {
-		var none T
-		return none, &MissingFieldError{Field: field}
-	}
-	return *value, nil
-}
-
-// queryParameter returns the named parameter of the query, or nil if it is not
-// there.
-func Parameter(c *fiber.Ctx, name string) (*string, error) {
-	args := c.Context().QueryArgs()
-	if !args.Has(name) {
-		return nil, nil
-	}
-	value := string(args.Peek(name)) // a copy: the original ends with the request
-	if !utf8.ValidString(value) {
-		return nil, &FieldError{name, "not valid UTF-8"}
-	}
-	return &value, nil
 }

@@ -2,7 +2,6 @@ package decode
 
 import (
 	"fmt"
-	"net/url"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -10,24 +9,49 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// pathText is a parameter of the path, decoded.
-func PathText(c *fiber.Ctx, name string) (string, error) {
-	text, err := url.PathUnescape(c.Params(name)) // a copy, if only by the next line
-	if err != nil || !utf8.ValidString(text) {
-		return "", &FieldError{name, "the path is not percent-encoded UTF-8"}
+// QueryParameter returns a parameter of the query, or nil if the query has not got
+// it. It may be used after the request has ended. Errors: [*FieldError].
+func QueryParameter(c *fiber.Ctx, name string) (*string, error) {
+	args := c.Context().QueryArgs()
+	if !args.Has(name) {
+		return nil, nil
 	}
-	return string([]byte(text)), nil
+	value := string(args.Peek(name))
+	if !utf8.ValidString(value) {
+		return nil, &FieldError{Field: name, Problem: "not valid UTF-8"}
+	}
+	return &value, nil
 }
 
-// query reads the parameters of a query. The first that is wrong is in err.
+// A Query reads the parameters of a query, each with the type and the bounds that
+// it must have. It remembers the first that is wrong: call Err after the last.
 type Query struct {
-	C   *fiber.Ctx
-	Err error
+	c   *fiber.Ctx
+	err error
 }
 
-// value is the text of a parameter; ok says whether it is there.
+// NewQuery returns a Query that reads the query of c.
+func NewQuery(c *fiber.Ctx) *Query { return &Query{c: c} }
+
+// Err returns what is wrong with the first parameter that is wrong, or nil.
+// Errors: [*FieldError], and those that Fail got.
+func (q *Query) Err() error { return q.err }
+
+// Fail makes Err return err, unless something was wrong before.
+func (q *Query) Fail(err error) {
+	if q.err == nil {
+		q.err = err
+	}
+}
+
+// invalid reports that a parameter has a value that is not what it should be.
+func (q *Query) invalid(name, want, value string) {
+	q.Fail(&FieldError{Field: name, Problem: fmt.Sprintf("want %s, not %.100q", want, value)})
+}
+
+// value returns the text of a parameter; ok is false if the query has not got it.
 func (q *Query) value(name string) (text string, ok bool) {
-	value, err := Parameter(q.C, name)
+	value, err := QueryParameter(q.c, name)
 	if err != nil {
 		q.Fail(err)
 	}
@@ -37,31 +61,28 @@ func (q *Query) value(name string) (text string, ok bool) {
 	return *value, true
 }
 
-func (q *Query) Fail(err error) {
-	if q.Err == nil {
-		q.Err = err
-	}
-}
-
+// Text returns a text, or "" if the query has not got the parameter.
 func (q *Query) Text(name string) string {
 	text, _ := q.value(name)
 	return text
 }
 
-// number is an integer from low to high, or otherwise if it is not there.
-func (q *Query) Number(name string, low, high, otherwise int) int {
+// Number returns an integer from low to high, or byDefault if the query has not got
+// the parameter.
+func (q *Query) Number(name string, low, high, byDefault int) int {
 	text, ok := q.value(name)
 	if !ok {
-		return otherwise
+		return byDefault
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < low || n > high {
-		q.Fail(&FieldError{name, fmt.Sprintf("want an integer from %d to %d, not %.100q", low, high, text)})
+		q.invalid(name, fmt.Sprintf("an integer from %d to %d", low, high), text)
 	}
 	return n
 }
 
-// sequence is a sequence of at least low; nil if it is not there.
+// Sequence returns a sequence of at least low, or nil if the query has not got the
+// parameter.
 func (q *Query) Sequence(name string, low uint64) *uint64 {
 	text, ok := q.value(name)
 	if !ok {
@@ -69,12 +90,12 @@ func (q *Query) Sequence(name string, low uint64) *uint64 {
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || n < low {
-		q.Fail(&FieldError{name, fmt.Sprintf("want an integer of at least %d, not %.100q", low, text)})
+		q.invalid(name, fmt.Sprintf("an integer of at least %d", low), text)
 	}
 	return &n
 }
 
-// flag is true or false, or false if it is not there.
+// Flag returns true or false, or false if the query has not got the parameter.
 func (q *Query) Flag(name string) bool {
 	text, ok := q.value(name)
 	if !ok {
@@ -82,12 +103,13 @@ func (q *Query) Flag(name string) bool {
 	}
 	value, err := strconv.ParseBool(text)
 	if err != nil {
-		q.Fail(&FieldError{name, fmt.Sprintf("want true or false, not %.100q", text)})
+		q.invalid(name, "true or false", text)
 	}
 	return value
 }
 
-// duration is a duration from 0 to longest; 0 if it is not there.
+// Duration returns a duration from 0 to longest, or 0 if the query has not got the
+// parameter.
 func (q *Query) Duration(name string, longest time.Duration) time.Duration {
 	text, ok := q.value(name)
 	if !ok {
@@ -95,20 +117,21 @@ func (q *Query) Duration(name string, longest time.Duration) time.Duration {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 || d > longest {
-		q.Fail(&FieldError{name, fmt.Sprintf("want a duration from 0s to %s, such as 10s, not %.100q", longest, text)})
+		q.invalid(name, fmt.Sprintf("a duration from 0s to %s, such as 10s", longest), text)
 	}
 	return d
 }
 
-// parsed is what parse reads from a parameter, or otherwise if it is not there.
-func Parsed[T any](q *Query, name string, otherwise T, parse func(string) (T, error)) T {
+// Parsed returns what parse makes of a parameter, or byDefault if the query has not
+// got it.
+func Parsed[T any](q *Query, name string, byDefault T, parse func(string) (T, error)) T {
 	text, ok := q.value(name)
 	if !ok {
-		return otherwise
+		return byDefault
 	}
 	value, err := parse(text)
 	if err != nil {
-		q.Fail(&FieldError{name, err.Error()})
+		q.Fail(&FieldError{Field: name, Problem: err.Error()})
 	}
 	return value
 }

@@ -10,78 +10,93 @@ import (
 )
 
 // drainLimit is how much of a refused body is read and thrown away, so that the
-// client gets to read the answer instead of a reset connection.
+// client can read the answer instead of finding its connection reset.
 const drainLimit = 64 << 20
 
-// readBody reads the body of every request before anything else looks at it.
-// What is left unread would be taken for the next request on the connection.
+// ReadBody returns a handler that reads the body of a request before any other
+// looks at it: what is left unread would be taken for the next request on the
+// connection. A body may have limit bytes; budget bounds the bytes of all bodies
+// that are under way.
+//
+// Errors: [*BodyTooLargeError], [*UnsupportedEncodingError], [*OverloadedError],
+// and a [*fiber.Error] if the body breaks a rule of HTTP or ends early.
 func ReadBody(budget *Budget, limit int) fiber.Handler {
-	return func(c *fiber.Ctx) error {
-		stream := c.Request().BodyStream()
-		if stream == nil {
-			return c.Next()
-		}
-		header := &c.Request().Header
-		length := header.ContentLength()
-		if length < 0 && hasContentLength(header.RawHeaders()) {
-			c.Context().SetConnectionClose() // where the request ends, somebody before us may see otherwise
-			return fiber.NewError(fiber.StatusBadRequest, "the request has both a Content-Length and a Transfer-Encoding: send one of them")
-		}
-		room := length
-		if room < 0 || room > limit {
-			room = limit
-		}
-		if _, err := budget.Take(int64(room)); err != nil {
-			drain(c, stream)
-			return err
-		}
-		held := room
-		defer func() { budget.give(int64(held)) }()
-		body, err := readAtMost(stream, length, limit)
-		if len(body) < held { // of a body in chunks only the end tells how long it is
-			budget.give(int64(held - len(body)))
-			held = len(body)
-		}
-		if client, ok := c.Context().Conn().(*Conn); ok && err == nil && length < 0 && client.ended {
-			err = errors.New("it ended before its last chunk") // which the stream takes for its end
-		}
-		var tooLarge *BodyTooLargeError
-		switch {
-		case err == nil:
-			if encoding := header.Peek(fiber.HeaderContentEncoding); len(encoding) > 0 && !bytes.EqualFold(encoding, []byte("identity")) {
-				return &EncodingError{Encoding: string(encoding)}
-			}
-			c.Request().SetBodyRaw(body)
-			return c.Next()
-		case errors.As(err, &tooLarge):
-			drain(c, stream)
-			return tooLarge
-		default:
-			c.Context().SetConnectionClose()
-			return fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("the body could not be read: %v", err))
-		}
-	}
+	return bodyReader{budget: budget, limit: limit}.handle
 }
 
-// drain reads what is left of a body that is refused, if that is not too much, so
-// that the client gets to read the answer.
-func drain(c *fiber.Ctx, stream io.Reader) {
-	if _, err := io.CopyN(io.Discard, stream, drainLimit); !errors.Is(err, io.EOF) {
+// bodyReader reads bodies of at most limit bytes, within a budget of bytes.
+type bodyReader struct {
+	budget *Budget
+	limit  int
+}
+
+func (r bodyReader) handle(c *fiber.Ctx) error {
+	stream := c.Request().BodyStream()
+	if stream == nil {
+		return c.Next()
+	}
+
+	length := c.Request().Header.ContentLength()
+	chunked := length < 0
+	if chunked && hasContentLength(c.Request().Header.RawHeaders()) {
+		c.Context().SetConnectionClose() // a proxy may see the end of this request elsewhere
+		return fiber.NewError(fiber.StatusBadRequest,
+			"the request has both a Content-Length and a Transfer-Encoding: send one of them")
+	}
+
+	// Only the end of a body in chunks tells how long it is: until then it may take
+	// all that one body may have.
+	held := r.limit
+	if !chunked {
+		held = min(length, r.limit)
+	}
+	if err := r.budget.take(int64(held)); err != nil {
+		drain(c, stream)
+		return err
+	}
+	defer func() { r.budget.give(int64(held)) }()
+
+	body, err := r.read(c, stream, length)
+	if len(body) < held {
+		r.budget.give(int64(held - len(body)))
+		held = len(body)
+	}
+	if err != nil {
+		return err
+	}
+
+	c.Request().SetBodyRaw(body)
+	return c.Next()
+}
+
+// read reads the body of a request from stream. Its length is negative if it comes
+// in chunks. If read returns an error, the rest of the body was thrown away, or the
+// connection is going to be closed.
+func (r bodyReader) read(c *fiber.Ctx, stream io.Reader, length int) ([]byte, error) {
+	body, err := readAtMost(stream, length, r.limit)
+	if client, ok := c.Context().Conn().(*Conn); ok && err == nil && length < 0 && client.ended {
+		err = errors.New("it ended before its last chunk") // the stream takes this for the end of the body
+	}
+
+	var tooLarge *BodyTooLargeError
+	switch {
+	case errors.As(err, &tooLarge):
+		drain(c, stream)
+		return nil, tooLarge
+	case err != nil:
 		c.Context().SetConnectionClose()
+		return nil, fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("the body could not be read: %v", err))
 	}
+
+	encoding := c.Request().Header.Peek(fiber.HeaderContentEncoding)
+	if len(encoding) > 0 && !bytes.EqualFold(encoding, []byte("identity")) {
+		return nil, &UnsupportedEncodingError{Encoding: string(encoding)}
+	}
+	return body, nil
 }
 
-// hasContentLength reports whether one of the lines of headers is that.
-func hasContentLength(headers []byte) bool {
-	for line := range bytes.Lines(headers) {
-		if name, _, found := bytes.Cut(line, []byte(":")); found && bytes.EqualFold(name, []byte(fiber.HeaderContentLength)) {
-			return true
-		}
-	}
-	return false
-}
-
-// readAtMost reads stream, whose length is known unless it is negative.
+// readAtMost reads a body of at most limit bytes from stream. Its length is
+// negative if it comes in chunks.
 func readAtMost(stream io.Reader, length, limit int) ([]byte, error) {
 	if length > limit {
 		return nil, &BodyTooLargeError{Limit: limit}
@@ -91,11 +106,31 @@ func readAtMost(stream io.Reader, length, limit int) ([]byte, error) {
 		_, err := io.ReadFull(stream, body)
 		return body, err
 	}
+
 	body, err := io.ReadAll(io.LimitReader(stream, int64(limit)+1))
 	if err == nil && len(body) > limit {
 		return nil, &BodyTooLargeError{Limit: limit}
 	}
 	return body, err
+}
+
+// drain reads what is left of a refused body, up to drainLimit. If there is more,
+// the connection is closed after the answer.
+func drain(c *fiber.Ctx, stream io.Reader) {
+	if _, err := io.CopyN(io.Discard, stream, drainLimit); !errors.Is(err, io.EOF) {
+		c.Context().SetConnectionClose()
+	}
+}
+
+// hasContentLength reports whether one of the lines of headers is Content-Length.
+func hasContentLength(headers []byte) bool {
+	for line := range bytes.Lines(headers) {
+		name, _, found := bytes.Cut(line, []byte(":"))
+		if found && bytes.EqualFold(name, []byte(fiber.HeaderContentLength)) {
+			return true
+		}
+	}
+	return false
 }
 
 // BodyTooLargeError is a request body above the broker's limit.
@@ -105,9 +140,9 @@ func (e *BodyTooLargeError) Error() string {
 	return fmt.Sprintf("the body is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.Limit)
 }
 
-// EncodingError is a body that is encoded, as if compressed.
-type EncodingError struct{ Encoding string }
+// UnsupportedEncodingError is a body with a Content-Encoding, such as gzip.
+type UnsupportedEncodingError struct{ Encoding string }
 
-func (e *EncodingError) Error() string {
+func (e *UnsupportedEncodingError) Error() string {
 	return fmt.Sprintf("the body has the Content-Encoding %.100q: send it as it is, without one", e.Encoding)
 }

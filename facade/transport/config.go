@@ -7,19 +7,10 @@ import (
 )
 
 const (
-	// A body may be a JSON string in which every byte of the message is escaped
-	// ("\u0000"), and the other fields.
-	BodyBytesPerMessageByte = 6
-
-	BodyRoom = 64 << 10
-
-	// A batch may have that much in any case.
-	MinBodyLimit = 16 << 20
-
-	// maxHeaderBytes bounds the request line and all headers of a request.
+	// MaxHeaderBytes bounds the request line and all headers of a request.
 	MaxHeaderBytes = 16 << 10
 
-	// transferTimeout bounds how long a client may take to send a request, from
+	// TransferTimeout bounds how long a client may take to send a request, from
 	// its first byte to its last, and to take an answer.
 	TransferTimeout = 30 * time.Second
 
@@ -27,17 +18,28 @@ const (
 	idleTimeout = 2 * time.Minute
 )
 
-// ServerConfig is how the HTTP server is set up, but for what depends on the
-// broker's own settings. Benchmarks compare with a server that is set up so.
+// ServerConfig returns how the HTTP server is set up, apart from what depends on
+// the settings of the broker. Benchmarks compare with a server that is set up so.
 func ServerConfig() fiber.Config {
 	return fiber.Config{
 		DisableStartupMessage: true,
 		CaseSensitive:         true,
-		StreamRequestBody:     true, // readBody decides how much of it is read
-		// A form is a message like any other, and not to be read before readBody.
+		StreamRequestBody:     true, // ReadBody decides how much of it is read
+		// A form is a message like any other: nothing may read it before ReadBody.
 		DisablePreParseMultipartForm: true,
 		ReadBufferSize:               MaxHeaderBytes,
 		ReadTimeout:                  TransferTimeout,
 		IdleTimeout:                  idleTimeout,
 	}
+}
+
+// MaxBody returns how many bytes a request body may have if a message may have
+// maxMessage.
+func MaxBody(maxMessage int) int {
+	const (
+		escaped  = 6        // bytes that JSON may need for one of a message, as in "\u0000"
+		others   = 64 << 10 // for the other fields of a message
+		anyBatch = 16 << 20 // for a batch of small messages
+	)
+	return max(maxMessage*escaped+others, anyBatch)
 }

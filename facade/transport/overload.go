@@ -5,43 +5,47 @@ import (
 	"sync/atomic"
 )
 
-// What a broker takes at once. More is refused early, so that what is under way
-// is finished: a client that is refused tries again, one that waits gives up.
+// What a broker takes at once. It refuses more early, so that what is under way is
+// finished: a client that is refused tries again, one that waits gives up.
 const (
-	// maxConnections is how many connections are served, if the process may have
-	// as many files open and leave some of them to the engine: half, or engineFiles.
+	// maxConnections is how many connections are served, if the process may open as
+	// many files and still leave some of them to the engine.
 	maxConnections = 16 << 10
-	engineFiles    = 8 << 10
 
-	// maxWaiting is how many long polls, streams and sockets there may be. It is
+	// engineFiles is how many files are left to the engine, or half of all if that
+	// is less.
+	engineFiles = 8 << 10
+
+	// MaxWaitingCalls is how many long polls, streams and sockets may be open. It is
 	// less than maxConnections, so that there is always room for other calls.
-	MaxWaiting = 12 << 10
+	MaxWaitingCalls = 12 << 10
 
-	// maxBodies is how many bytes of bodies may be under way. The largest that is
-	// allowed always fits.
+	// maxBodies is how many bytes of bodies may be under way. The largest body that
+	// is allowed always fits.
 	maxBodies = 256 << 20
 
-	// bodyCost is how many bytes of memory one of a body takes while it is worked
-	// on: as it came, decoded, and on its way to the engine.
+	// bodyCost is how many bytes of memory one byte of a body takes while it is
+	// worked on: as it came, decoded, and on its way to the engine.
 	bodyCost = 8
 )
 
-// bodiesLimit is how many bytes of bodies may be under way in a process that may
-// have that much memory (GOMEMLIMIT), of which one may have largest.
-func BodiesLimit(memory int64, largest int) int64 {
-	return max(int64(largest), min(maxBodies, memory/bodyCost))
+// MaxBodyBytes returns how many bytes of bodies may be under way at once in a
+// process that may use so many bytes of memory (GOMEMLIMIT). The largest body that
+// is allowed always fits.
+func MaxBodyBytes(memory int64, largestBody int) int64 {
+	return max(int64(largestBody), min(maxBodies, memory/bodyCost))
 }
 
-// connectionLimit is how many connections a process serves that may have so many
-// files open; 0 is unknown.
-func ConnectionLimit(files int) int {
+// MaxConnections returns how many connections a process serves that may have so
+// many files open; 0 files is unknown.
+func MaxConnections(files int) int {
 	if files <= 0 {
 		return maxConnections
 	}
 	return max(1, min(maxConnections, files-min(files/2, engineFiles)))
 }
 
-// OverloadedError is a call that is refused since there are too many.
+// OverloadedError is a call that is refused as too many are under way.
 type OverloadedError struct {
 	What  string
 	Limit int64
@@ -51,21 +55,32 @@ func (e *OverloadedError) Error() string {
 	return fmt.Sprintf("the broker has all it can take: more than %d %s; nothing was done, try again later", e.Limit, e.What)
 }
 
-// bounded counts something of which there may be only so much.
+// A Budget counts something of which only so much may be in use. Its methods are
+// safe for concurrent use. It must not be copied.
 type Budget struct {
-	What  string
+	What  string // what is counted, in the plural
 	Limit int64
-	taken atomic.Int64
+
+	used atomic.Int64
 }
 
-// take takes n, until give is called, or returns an [*OverloadedError].
-func (b *Budget) Take(n int64) (give func(), err error) {
-	if b.taken.Add(n) > b.Limit {
-		b.taken.Add(-n)
-		return nil, &OverloadedError{b.What, b.Limit}
+// Acquire takes n of the budget until release is called, which must be called once.
+// Errors: [*OverloadedError] if less than n is left.
+func (b *Budget) Acquire(n int64) (release func(), err error) {
+	if err := b.take(n); err != nil {
+		return nil, err
 	}
 	return func() { b.give(n) }, nil
 }
 
-// give gives n of what was taken back.
-func (b *Budget) give(n int64) { b.taken.Add(-n) }
+// take takes n of the budget, if so much is left.
+func (b *Budget) take(n int64) error {
+	if b.used.Add(n) > b.Limit {
+		b.give(n)
+		return &OverloadedError{What: b.What, Limit: b.Limit}
+	}
+	return nil
+}
+
+// give returns n that were taken.
+func (b *Budget) give(n int64) { b.used.Add(-n) }

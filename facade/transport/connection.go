@@ -1,0 +1,119 @@
+package transport
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// finalWriteTime is how long the broker waits, when it stops, for a client to take
+// the rest of a stream.
+const finalWriteTime = time.Second
+
+// A Conn is a connection of a client.
+type Conn struct {
+	net.Conn
+	listener *Listener
+
+	// Only the goroutine that reads uses these.
+	received bool   // a byte was read
+	ended    bool   // the client sends nothing any more
+	unread   []byte // what OnHangUp read; the server reads it first
+
+	// Only the goroutine that writes uses this.
+	extended time.Time // when the write deadline was last extended
+
+	writeDeadline sync.Mutex // held while the write deadline is set
+	final         bool       // the write deadline may not be set any more
+}
+
+// Read implements [net.Conn].
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(c.unread) > 0 {
+		n := copy(p, c.unread)
+		c.unread = c.unread[n:]
+		return n, nil
+	}
+
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.received {
+		c.received = true
+		c.listener.setReceived(c)
+	}
+	if n > 0 && err == io.EOF { // TLS returns both; the next read returns the end again
+		return n, nil
+	}
+	c.ended = c.ended || err == io.EOF
+	return n, err
+}
+
+// Write implements [net.Conn]. It gives the client a time for each piece of an
+// answer instead of one for the whole, as a stream has no end. It extends the
+// deadline only now and then, which is cheaper than each time.
+func (c *Conn) Write(p []byte) (int, error) {
+	if now := time.Now(); now.Sub(c.extended) > TransferTimeout/10 {
+		c.extended = now
+		if err := c.SetWriteDeadline(now.Add(TransferTimeout)); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+// SetWriteDeadline implements [net.Conn]. After SetFinalWriteDeadline it does
+// nothing.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.writeDeadline.Lock()
+	defer c.writeDeadline.Unlock()
+	if c.final {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetFinalWriteDeadline gives the client one second to take what is being written,
+// and no more after that: a broker that stops does not wait for a client that has
+// stopped reading.
+func (c *Conn) SetFinalWriteDeadline() {
+	c.writeDeadline.Lock()
+	defer c.writeDeadline.Unlock()
+	c.final = true
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(finalWriteTime))
+}
+
+// OnHangUp calls f when the client hangs up while its request is being worked on,
+// when the server does not read. Stop ends the watch and must be called before the
+// server reads again; f is not called after it has returned.
+func (c *Conn) OnHangUp(f func()) (stop func()) {
+	if err := c.SetReadDeadline(time.Time{}); err != nil {
+		f()
+		return func() {}
+	}
+
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var one [1]byte
+		n, err := c.Conn.Read(one[:])
+		if n > 0 {
+			c.unread = one[:n] // the next request: the client has not hung up
+		} else if !errors.Is(err, os.ErrDeadlineExceeded) {
+			f()
+		}
+	}()
+
+	return func() {
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // ends the read
+		<-ended
+		_ = c.SetReadDeadline(time.Time{})
+	}
+}
+
+// Close implements [net.Conn].
+func (c *Conn) Close() error {
+	c.listener.remove(c)
+	return c.Conn.Close()
+}

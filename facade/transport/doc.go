@@ -1,0 +1,9 @@
+// Package transport has what any HTTP server needs and no single call knows of:
+// connections, request bodies, limits against overload and deadlines. It knows no
+// path and no operation of dq.
+//
+// The files: config.go sets the HTTP server up, listener.go knows the connections
+// that are open, connection.go has what one connection can do, body.go reads request
+// bodies, overload.go bounds what the broker takes at once, deadline.go has cheap
+// deadlines, openfiles_linux.go and openfiles_other.go find the limit of open files.
+package transport
