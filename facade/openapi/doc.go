@@ -1,11 +1,11 @@
-// Package openapi holds the description of the HTTP API, which the broker
-// serves as it is. It is written by hand, and a test fails when a route is not
-// in it, or an answer is not as it says.
+// Package openapi holds the description of the HTTP API, which the broker serves
+// at /openapi.yaml. It is written by hand; tests fail if it lacks a route,
+// parameter or error code of the broker, or if an answer is not as it says.
 package openapi
 
 import _ "embed"
 
-// YAML is the description, in OpenAPI 3.1.
+// YAML is the description, in the format of OpenAPI 3.1.
 //
 //go:embed openapi.yaml
 var YAML []byte
