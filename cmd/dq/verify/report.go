@@ -18,46 +18,62 @@ import (
 // history.
 const shownViolations = 3
 
-// Write writes the result as tables, with the violations behind them.
+// Write writes the result as tables, the first violations of each check, and a last
+// line with the verdict.
 func (r *Result) Write(w io.Writer) error {
-	operations := table.NewWriter()
-	operations.SetStyle(table.StyleLight)
-	operations.AppendHeader(table.Row{"operation", history.OK, history.Refused, history.Unknown, "not sent"})
-	for _, kind := range slices.Sorted(maps.Keys(r.Counts)) {
-		n := r.Counts[kind]
-		operations.AppendRow(table.Row{kind, n[history.OK], n[history.Refused], n[history.Unknown], n[history.Unreachable]})
-	}
-	checks := table.NewWriter()
-	checks.SetStyle(table.StyleLight)
-	checks.AppendHeader(table.Row{"check", "checked", "violations"})
-	violations := make(map[string]int)
-	for _, v := range r.Violations {
-		violations[v.Check]++
-	}
-	for _, check := range check.AllChecks {
-		checks.AppendRow(table.Row{check, r.Checked[check], violations[check]})
-	}
-	fmt.Fprintf(w, "%s\n%s\n", operations.Render(), checks.Render())
-	line(w, "failures", r.Failures)
-	line(w, "faults", r.Faults)
+	fmt.Fprintf(w, "%s\n%s\n", r.operationTable(), r.checkTable())
+	writeCounts(w, "failures", r.Failures)
+	writeCounts(w, "faults", r.Faults)
 	r.writeViolations(w)
+
 	verdict := "all promises were kept"
 	if !r.OK() {
 		verdict = fmt.Sprintf("%d VIOLATIONS", len(r.Violations))
 	}
-	_, err := fmt.Fprintf(w, "%s: %d operations in %d rounds and %s\n", verdict, r.Operations, r.Rounds, r.Elapsed.Round(time.Millisecond))
+	_, err := fmt.Fprintf(w, "%s: %d operations in %d rounds and %s\n",
+		verdict, r.Operations, r.Rounds, r.Elapsed.Round(time.Millisecond))
 	return err
 }
 
-// line writes counts on a line, if there are any.
-func line(w io.Writer, what string, counts map[string]int64) {
+// operationTable returns the number of operations by kind and outcome.
+func (r *Result) operationTable() string {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"operation", history.OK, history.Refused, history.Unknown, "not sent"})
+	for _, kind := range slices.Sorted(maps.Keys(r.Counts)) {
+		n := r.Counts[kind]
+		t.AppendRow(table.Row{kind, n[history.OK], n[history.Refused], n[history.Unknown], n[history.Unreachable]})
+	}
+	return t.Render()
+}
+
+// checkTable returns what each check has looked at, and how often it was violated.
+func (r *Result) checkTable() string {
+	violations := make(map[string]int)
+	for _, v := range r.Violations {
+		violations[v.Check]++
+	}
+
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"check", "checked", "violations"})
+	for _, name := range check.All {
+		t.AppendRow(table.Row{name, r.Checked[name], violations[name]})
+	}
+	return t.Render()
+}
+
+// writeCounts writes counts on a line, if there are any.
+func writeCounts(w io.Writer, title string, counts map[string]int64) {
+	if len(counts) == 0 {
+		return
+	}
 	parts := make([]string, 0, len(counts))
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		// A status of 0 stands for no answer, which the code says.
 		parts = append(parts, fmt.Sprintf("%s %d", strings.TrimPrefix(name, "0 "), counts[name]))
 	}
-	if len(parts) > 0 {
-		fmt.Fprintf(w, "%s: %s\n", what, strings.Join(parts, ", "))
-	}
+	fmt.Fprintf(w, "%s: %s\n", title, strings.Join(parts, ", "))
 }
 
 func (r *Result) writeViolations(w io.Writer) {
@@ -66,6 +82,7 @@ func (r *Result) writeViolations(w io.Writer) {
 		if shown[v.Check]++; shown[v.Check] > shownViolations {
 			continue
 		}
+
 		fmt.Fprintf(w, "\n%s: %s\n", strings.ToUpper(v.Check), v.Text)
 		if v.Topic != "" {
 			fmt.Fprintf(w, "  topic %s\n", v.Topic)

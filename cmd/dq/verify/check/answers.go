@@ -6,10 +6,12 @@ import (
 	"dq/cmd/dq/verify/history"
 )
 
-// allowed are the refusals that a call of this traffic may meet.
+// allowed are the error codes with which a call of this traffic may be refused. A
+// topic may be deleted between the two steps of "ensure topic", which creates it
+// and then describes it.
 var allowed = map[string]string{
 	history.OpCreateTopic:      "topic_exists",
-	history.OpEnsureTopic:      "topic_not_found", // it answers with the description, and another may have deleted the topic
+	history.OpEnsureTopic:      "topic_not_found",
 	history.OpDescribeTopic:    "topic_not_found",
 	history.OpDeleteTopic:      "topic_not_found",
 	history.OpDescribeConsumer: "consumer_not_found",
@@ -20,38 +22,50 @@ var allowed = map[string]string{
 	history.OpExtend:           "lease_lost",
 }
 
-// checkAnswers checks that every refusal is one that the call may meet, and that
-// every failure says what it is. It also looks for what did not come about.
+// checkAnswers checks that every refusal is one that the call may get, and that
+// every failure has the code of one. It also reports goals that were not reached.
 func (h *topicHistory) checkAnswers() {
 	for _, op := range h.ops {
 		h.count(checkAnswers, 1)
 		switch {
 		case op.Kind == history.OpStuck:
-			h.violated(checkProgress, []*history.Op{op}, "this did not come about: %s", op.Name)
+			h.violated(checkProgress, proof{op}, "this was not reached: %s", op.Name)
 		case op.Kind == history.OpProbe && op.Outcome == history.OK:
-			h.violated(checkAnswers, []*history.Op{op}, "the call should have been refused with %s", op.Name)
-		case op.Outcome == history.Refused && !history.TurnedAway(op) && op.Code != allowed[op.Kind] && !(op.Kind == history.OpProbe && op.Code == op.Name):
-			h.violated(checkAnswers, []*history.Op{op}, "%s was refused with status %d %s", op.Kind, op.Status, op.Code)
-		case op.Outcome == history.Unknown && op.Status > 0 && len(op.Receipt) == 0 && !failedWell(op):
-			h.violated(checkAnswers, []*history.Op{op}, "%s was answered with status %d %s", op.Kind, op.Status, op.Code)
+			h.violated(checkAnswers, proof{op}, "the call should have been refused with %s", op.Name)
+		case op.Outcome == history.Refused && !mayBeRefused(op):
+			h.violated(checkAnswers, proof{op}, "%s was refused with status %d %s", op.Kind, op.Status, op.Code)
+		case op.Outcome == history.Unknown && !mayFail(op):
+			h.violated(checkAnswers, proof{op}, "%s was answered with status %d %s", op.Kind, op.Status, op.Code)
 		}
 	}
 	h.count(checkProgress, 1)
 }
 
-// failedWell reports whether op failed as a call may: the broker could not do
-// its work at that time.
-func failedWell(op *history.Op) bool {
-	if op.Code != "unavailable" {
+// mayBeRefused reports whether the refusal of op is one that the call may get.
+func mayBeRefused(op *history.Op) bool {
+	if op.Kind == history.OpProbe && op.Code == op.Name {
+		return true
+	}
+	return op.TurnedAway() || op.Code == allowed[op.Kind]
+}
+
+// mayFail reports whether op, of unknown outcome, had no answer, one with receipts,
+// or one that says that the broker could not do its work.
+func mayFail(op *history.Op) bool {
+	switch {
+	case op.Status == 0 || len(op.Receipts) > 0:
+		return true
+	case op.Code != "unavailable":
 		return false
 	}
 	return op.Status == http.StatusServiceUnavailable || op.Status == http.StatusInternalServerError && classic(op)
 }
 
-// classic reports whether op is a call of the classic API, which knows no 503.
+// classic reports whether op is a call of the classic API, which has no status 503.
 func classic(op *history.Op) bool {
 	switch op.Kind {
-	case history.OpCreateTopic, history.OpRegisterProducer, history.OpRegisterConsumer, history.OpProduce, history.OpConsume, history.OpSize:
+	case history.OpCreateTopic, history.OpRegisterProducer, history.OpRegisterConsumer,
+		history.OpProduce, history.OpConsume, history.OpSize:
 		return true
 	}
 	return op.Kind == history.OpProbe && op.Name != "invalid_field"

@@ -2,160 +2,181 @@ package check
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
-	"time"
 
 	"github.com/anishathalye/porcupine"
 
 	"dq/cmd/dq/verify/history"
 )
 
-// ids are the registrations of a run, of all topics together.
-type Ids struct {
-	Shared bool // others register, too: ids may be skipped
-	ops    map[string][]*history.Op
+// IDs collects the registrations of a run, of all topics together, and checks the
+// ids that they got. Its zero value is ready to use.
+type IDs struct {
+	Shared bool // others register at the same time, so the run may miss ids
+
+	producers []*history.Op
+	consumers []*history.Op
 }
 
-// producerIDs and consumerIDs are the two sequences of ids.
-const (
-	producerIDs = "producer"
-	consumerIDs = "consumer"
-)
-
-// add takes the registrations out of the history of a topic.
-func (x *Ids) Add(ops []*history.Op) {
-	if x.ops == nil {
-		x.ops = make(map[string][]*history.Op)
-	}
+// Add adds the registrations in the history of a topic.
+func (x *IDs) Add(ops []*history.Op) {
 	for _, op := range ops {
-		switch {
-		case op.Outcome == history.Refused:
-		case op.Kind == history.OpRegisterProducer:
-			x.ops[producerIDs] = append(x.ops[producerIDs], op)
-		case op.Kind == history.OpRegisterConsumer || op.Kind == history.OpCreateConsumer:
-			x.ops[consumerIDs] = append(x.ops[consumerIDs], op)
+		if op.Outcome == history.Refused {
+			continue
+		}
+		switch op.Kind {
+		case history.OpRegisterProducer:
+			x.producers = append(x.producers, op)
+		case history.OpRegisterConsumer, history.OpCreateConsumer:
+			x.consumers = append(x.consumers, op)
 		}
 	}
 }
 
-// check checks the ids that were given out.
-func (x *Ids) Check() *Findings {
-	f := NewFindings()
-	for kind, ops := range x.ops {
-		given, spent := sortIDs(ops)
-		for i := 1; i < len(given); i++ {
-			if a, b := given[i-1].op, given[i].op; a.ID == b.ID {
-				f.fail(checkIDs, b.Topic, []*history.Op{a, b}, "%s id %d was given twice", kind, b.ID)
-			}
-		}
-		f.count(checkIDs, len(given))
-		given = slices.CompactFunc(given, func(a, b take) bool { return a.op.ID == b.op.ID })
-		if !x.Shared {
-			given = skippedIDs(f, kind, given, spent)
-		}
-		f.count(checkRegistry, len(given))
-		if !linearizable(given, x.Shared) {
-			ops := []*history.Op(nil)
-			if a, b := swapped(given); a != nil {
-				ops = []*history.Op{a.op, b.op}
-			}
-			f.fail(checkRegistry, "", ops, "the %s ids are not those of a counter that counts one registration after the other", kind)
-		}
-	}
-	return f
+// Check checks the ids of all registrations that were added.
+func (x *IDs) Check() *Findings {
+	c := &idCheck{Findings: NewFindings(), shared: x.Shared}
+	c.check("producer", x.producers)
+	c.check("consumer", x.consumers)
+	return c.Findings
 }
 
-// sortIDs returns the registrations that gave an id, by id, and those that may
-// have spent one: of unknown outcome or, as a race for a name may do, without
-// need.
-func sortIDs(ops []*history.Op) (given []take, spent []*history.Op) {
+// idCheck checks the ids of producers or of consumers.
+type idCheck struct {
+	*Findings
+	shared bool
+}
+
+func (c *idCheck) check(kind string, ops []*history.Op) {
+	given, spent := sortIDs(ops)
+	for i := 1; i < len(given); i++ {
+		if a, b := given[i-1].op, given[i].op; a.ID == b.ID {
+			text := fmt.Sprintf("%s id %d was given twice", kind, b.ID)
+			c.add(Violation{Check: checkIDs, Topic: b.Topic, Text: text, Ops: proof{a, b}})
+		}
+	}
+	c.count(checkIDs, len(given))
+
+	given = slices.CompactFunc(given, func(a, b event) bool { return a.op.ID == b.op.ID })
+	if !c.shared {
+		given = c.explainGaps(kind, given, spent)
+	}
+
+	c.count(checkRegistry, len(given))
+	a, b, swapped := findSwapped(given)
+	if !swapped && countedUp(given, c.shared) {
+		return
+	}
+	var pair proof
+	if swapped {
+		pair = proof{a.op, b.op}
+	}
+	text := fmt.Sprintf("the %s ids are not those of a counter that counts one registration after the other", kind)
+	c.add(Violation{Check: checkRegistry, Text: text, Ops: pair})
+}
+
+// sortIDs returns the registrations that gave an id, by id, and by their calls those
+// that may have used one up: of unknown outcome, or that lost a race for a name.
+func sortIDs(ops []*history.Op) (given []event, spent []*history.Op) {
 	for _, op := range ops {
-		switch {
-		case op.Outcome == history.Unknown:
+		if op.Outcome == history.Unknown || op.Name != "" && !op.Created {
 			spent = append(spent, op)
-		case op.Name != "" && !op.Made:
-			spent = append(spent, op)
-		default:
-			given = append(given, take{op: op, call: op.Call, ret: op.Return})
+			continue
 		}
+		given = append(given, event{op: op, call: op.Call, ret: op.Return})
 	}
 	given = append(given, namedLater(ops, given)...)
-	slices.SortFunc(given, func(a, b take) int { return cmp.Compare(a.op.ID, b.op.ID) })
+
+	slices.SortFunc(given, func(a, b event) int { return cmp.Compare(a.op.ID, b.op.ID) })
 	slices.SortFunc(spent, func(a, b *history.Op) int { return cmp.Compare(a.Call, b.Call) })
 	return given, spent
 }
 
-// namedLater are the ids of consumers whose making was not answered, and that
-// were given to those who asked for the name later.
-func namedLater(ops []*history.Op, given []take) (more []take) {
+// namedLater returns the ids of consumers whose creation was not answered, and that
+// later calls for their name got.
+func namedLater(ops []*history.Op, given []event) (later []event) {
 	known := make(map[int64]bool)
-	for _, t := range given {
-		known[t.op.ID] = true
+	for _, e := range given {
+		known[e.op.ID] = true
 	}
-	first := make(map[string]int64) // call for each name
+	firstCall := make(map[string]int64) // by topic and name
 	for _, op := range ops {
-		if call, there := first[op.Topic+" "+op.Name]; !there || op.Call < call {
-			first[op.Topic+" "+op.Name] = op.Call
+		name := op.Topic + " " + op.Name
+		if call, found := firstCall[name]; !found || op.Call < call {
+			firstCall[name] = op.Call
 		}
 	}
+
 	for _, op := range ops {
 		if op.Outcome == history.OK && !known[op.ID] {
 			known[op.ID] = true
-			more = append(more, take{op: op, call: first[op.Topic+" "+op.Name], ret: op.Return})
+			later = append(later, event{op: op, call: firstCall[op.Topic+" "+op.Name], ret: op.Return})
 		}
 	}
-	return more
+	return later
 }
 
-// skippedIDs gives each id that nobody got to a registration that may have spent
-// it, and returns all. The id was spent before any registration ended that gave
-// a higher one, so by giving it to the one that was called first an explanation
-// is found if there is one.
-func skippedIDs(f *Findings, kind string, given []take, spent []*history.Op) []take {
-	deadline := make([]int64, len(given)+1)
-	deadline[len(given)] = history.Never
+// explainGaps assigns each id that nobody got to a registration that may have used
+// it up, and returns all ids. The id was used up before any registration returned
+// that gave a higher one. So if there is an explanation at all, there is one that
+// assigns it to the registration that was called first.
+func (c *idCheck) explainGaps(kind string, given []event, spent []*history.Op) []event {
+	deadline := make([]int64, len(given)) // earliest return of this and all higher ids
 	for i := len(given) - 1; i >= 0; i-- {
-		deadline[i] = min(deadline[i+1], given[i].ret)
+		deadline[i] = given[i].ret
+		if i+1 < len(given) {
+			deadline[i] = min(deadline[i], deadline[i+1])
+		}
 	}
-	var all []take
-	for i, t := range given {
-		for id := given[max(i-1, 0)].op.ID + 1; id < t.op.ID; id++ {
+
+	var all []event
+	for i, e := range given {
+		for id := given[max(i-1, 0)].op.ID + 1; id < e.op.ID; id++ {
 			if len(spent) == 0 || spent[0].Call > deadline[i] {
-				f.fail(checkIDs, t.op.Topic, []*history.Op{given[i-1].op, t.op}, "%s id %d was skipped (do others use this deployment? then say so with --shared)", kind, id)
+				text := "%s id %d was skipped (if others use this deployment, say so with --shared)"
+				c.add(Violation{
+					Check: checkIDs, Topic: e.op.Topic,
+					Text: fmt.Sprintf(text, kind, id), Ops: proof{given[i-1].op, e.op},
+				})
 				continue
 			}
-			explained := *spent[0]
-			explained.ID, spent = id, spent[1:]
-			all = append(all, take{op: &explained, call: explained.Call, ret: history.Never})
+			assigned := *spent[0]
+			assigned.ID, spent = id, spent[1:]
+			all = append(all, event{op: &assigned, call: assigned.Call, ret: history.Never})
 		}
-		all = append(all, t)
+		all = append(all, e)
 	}
 	return all
 }
 
-// linearizable asks porcupine whether registrations are those of a counter. They
-// come by id, and are checked a thousand ids at a time: what belongs to the
-// seams, the check of the order over all tells.
-func linearizable(given []take, skips bool) bool {
+// counter is the last id that was given. Where it begins is not known.
+type counter struct {
+	begun bool
+	last  int64
+}
+
+// countedUp reports whether porcupine finds an order of the registrations in which
+// each id is the next, or with gaps a higher one. The list is by id. It is checked
+// a thousand ids at a time; findSwapped finds what is wrong between two parts.
+func countedUp(given []event, gaps bool) bool {
 	model := porcupine.Model{
-		Init: func() any { return int64(-1) },
+		Init: func() any { return counter{} },
 		Step: func(state, input, _ any) (bool, any) {
-			last, id := state.(int64), input.(int64)
-			return last == -1 || id == last+1 || skips && id > last, id
+			c, id := state.(counter), input.(int64)
+			possible := !c.begun || id == c.last+1 || gaps && id > c.last
+			return possible, counter{begun: true, last: id}
 		},
 	}
+
 	for part := range slices.Chunk(given, 1000) {
 		ops := make([]porcupine.Operation, len(part))
-		for i, t := range part {
-			ops[i] = porcupine.Operation{ClientId: i, Input: t.op.ID, Call: t.call, Return: t.ret}
+		for i, e := range part {
+			ops[i] = porcupine.Operation{ClientId: i, Input: e.op.ID, Call: e.call, Return: e.ret}
 		}
-		if porcupine.CheckOperationsTimeout(model, ops, porcupineTime) == porcupine.Illegal {
+		if porcupine.CheckOperationsTimeout(model, ops, searchTime) == porcupine.Illegal {
 			return false
 		}
 	}
-	a, _ := swapped(given)
-	return a == nil
+	return true
 }
-
-// porcupineTime bounds each search. It is not reached unless something is wrong.
-const porcupineTime = 10 * time.Second

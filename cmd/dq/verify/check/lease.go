@@ -7,197 +7,216 @@ import (
 	"dq/cmd/dq/verify/history"
 )
 
-// leaseSlack is how inexact the times of leases are taken to be: brokers count
-// in milliseconds, of clocks that may be set.
+// leaseSlack is the inaccuracy of the times of leases, in nanoseconds: brokers
+// count in milliseconds, by clocks that may be set.
 const leaseSlack = int64(50 * time.Millisecond)
 
-// token is what is known of one lease.
-type token struct {
-	take    take
-	until   int64       // the lease surely held until then, unless it was given back
-	given   int64       // the first attempt to give it back or acknowledge it; never if there is none
-	back    *history.Op // a nack that was answered with success
-	acked   *history.Op // an ack that was answered with success
-	trying  bool        // an ack was tried, and may have had an effect
-	extends bool        // an extend was tried
+// lease is what is known of one lease. Its token names it.
+type lease struct {
+	delivery
+	heldUntil int64       // it lasted at least until then, unless it was released
+	released  int64       // first attempt to ack or nack it; [history.Never] without any
+	nack      *history.Op // that was answered with success, or nil
+	ack       *history.Op // that was answered with success, or nil
+	ackTried  bool        // an ack may have had an effect
+	extended  bool        // an extend may have had an effect
 }
 
-// checkLeases checks what c, in mode lease, handed out and what became of it.
+// checkLeases checks what c, in mode lease, delivered, and that acks, nacks and
+// extends had their effects.
 func (h *topicHistory) checkLeases(c *consumer) {
-	tokens := c.tokens()
-	h.checkSettled(c, tokens)
-	byPlace := make(map[int][]*token)
-	for _, t := range c.takes {
-		k, leases := tokens[t.token], byPlace[t.place]
-		if last := len(leases) - 1; last < 0 || leases[last] != k {
-			byPlace[t.place] = append(leases, k)
-		} else {
-			h.violated(checkLease, []*history.Op{k.take.op, t.op}, "consumer %d handed out %s twice as delivery %d", c.id, h.log[t.place].data, t.n)
+	leases := c.leases()
+	h.checkLostLeases(c, leases)
+
+	byIndex := make(map[int][]*lease)
+	for _, d := range c.deliveries {
+		l, before := leases[d.token], byIndex[d.index]
+		if last := len(before) - 1; last >= 0 && before[last] == l {
+			h.violated(checkLease, proof{l.op, d.op},
+				"consumer %d delivered %s twice as delivery %d", c.id, h.log[d.index].data, d.count)
+			continue
 		}
+		byIndex[d.index] = append(before, l)
 	}
-	h.count(checkLease, len(c.takes))
-	for _, leases := range byPlace {
-		for i, k := range leases {
+	h.count(checkLease, len(c.deliveries))
+
+	for _, ofMessage := range byIndex {
+		for i, l := range ofMessage {
 			if i > 0 {
-				h.checkAgain(c, leases[i-1], k)
+				h.checkRedelivery(c, ofMessage[i-1], l)
 			}
-			h.checkForgotten(c, k, leases[i+1:])
+			h.checkForgotten(c, l, ofMessage[i+1:])
+			h.checkAckLasts(c, l)
 		}
-		h.checkCounts(c, leases)
+		h.checkCounts(c, ofMessage)
 	}
-	h.checkAllAcked(c, byPlace)
+	h.checkAllAcked(c, byIndex)
 }
 
-// tokens is what became of each lease.
-func (c *consumer) tokens() map[string]*token {
-	tokens := make(map[string]*token)
-	for _, t := range c.takes {
-		if k := tokens[t.token]; k == nil || t.call < k.take.call {
-			tokens[t.token] = &token{take: t, until: t.call + c.lease, given: history.Never}
+// leases returns the leases of c by their tokens.
+func (c *consumer) leases() map[string]*lease {
+	leases := make(map[string]*lease)
+	for _, d := range c.deliveries {
+		if l := leases[d.token]; l == nil || d.call < l.call {
+			leases[d.token] = &lease{delivery: d, heldUntil: d.call + c.lease, released: history.Never}
 		}
 	}
-	for _, op := range c.settle {
-		for _, text := range op.Tokens {
-			if k := tokens[text]; k != nil {
-				k.settled(c, op, slices.Contains(op.Lost, text))
+	for _, op := range c.leaseCalls {
+		for _, token := range op.Tokens {
+			if l := leases[token]; l != nil {
+				l.add(op, c.lease, slices.Contains(op.LostTokens, token))
 			}
 		}
 	}
-	return tokens
+	return leases
 }
 
-func (k *token) settled(c *consumer, op *history.Op, lost bool) {
-	did := op.Outcome == history.OK || op.Code == "lease_lost" && !lost
-	if lost || op.Outcome == history.Refused && !did {
+// add adds a call that named the lease, and extends it by duration if it is one.
+// Lost says that the lease had ended then.
+func (l *lease) add(op *history.Op, duration int64, lost bool) {
+	succeeded := op.Outcome == history.OK || op.Code == "lease_lost" && !lost
+	if lost || op.Outcome == history.Refused && !succeeded {
 		return
 	}
+
 	switch op.Kind {
 	case history.OpExtend:
-		k.extends = true
-		if did {
-			k.until = max(k.until, op.Call+c.lease)
+		l.extended = true
+		if succeeded {
+			l.heldUntil = max(l.heldUntil, op.Call+duration)
 		}
 		return
 	case history.OpNack:
-		if did {
-			k.back = op
+		if succeeded {
+			l.nack = op
 		}
 	case history.OpAck:
-		k.trying = true
-		if did {
-			k.acked = op
+		l.ackTried = true
+		if succeeded {
+			l.ack = op
 		}
 	}
-	k.given = min(k.given, op.Call)
+	l.released = min(l.released, op.Call)
 }
 
-// checkSettled checks that nobody was told that a lease is lost which surely was
-// not.
-func (h *topicHistory) checkSettled(c *consumer, tokens map[string]*token) {
-	for _, op := range c.settle {
-		for _, text := range op.Lost {
+// checkLostLeases checks that no worker was told that a lease is lost while it
+// certainly had it.
+func (h *topicHistory) checkLostLeases(c *consumer, leases map[string]*lease) {
+	for _, op := range c.leaseCalls {
+		for _, token := range op.LostTokens {
 			h.count(checkLease, 1)
-			if k := tokens[text]; k != nil && op.Return < k.until-leaseSlack && k.given > op.Return {
-				h.violated(checkLease, []*history.Op{k.take.op, op}, "consumer %d had a lease on %s, and was told that it has not", c.id, h.log[k.take.place].data)
+			if l := leases[token]; l != nil && op.Return < l.heldUntil-leaseSlack && l.released > op.Return {
+				h.violated(checkLease, proof{l.op, op},
+					"consumer %d had a lease on %s, and was told that it has not", c.id, h.log[l.index].data)
 			}
 		}
 	}
 }
 
-// checkAgain checks two deliveries of a message, one after the other.
-func (h *topicHistory) checkAgain(c *consumer, a, b *token) {
-	data := h.log[a.take.place].data
-	ops := []*history.Op{a.take.op, a.acked, a.back, b.take.op}
+// checkRedelivery checks two deliveries of a message, one after the other.
+func (h *topicHistory) checkRedelivery(c *consumer, a, b *lease) {
+	data := h.log[a.index].data
+	ops := proof{a.op, a.ack, a.nack, b.op}
 	h.count(checkAck, 1)
 	switch {
-	case a.acked != nil:
+	case a.ack != nil:
 		h.violated(checkAck, ops, "consumer %d acknowledged %s, and got it again", c.id, data)
-	case a.take.n == b.take.n:
-		h.violated(checkLease, ops, "consumer %d handed out %s with two tokens as delivery %d", c.id, data, a.take.n)
-	case b.take.ret < a.take.call:
-		h.violated(checkLease, ops, "consumer %d got delivery %d of %s after delivery %d", c.id, a.take.n, data, b.take.n)
-	case b.take.ret < a.until-leaseSlack && a.given > b.take.ret:
-		h.violated(checkLease, ops, "consumer %d handed out %s while another worker had a lease on it", c.id, data)
+	case a.count == b.count:
+		h.violated(checkLease, ops, "consumer %d delivered %s with two tokens as delivery %d", c.id, data, a.count)
+	case b.ret < a.call:
+		h.violated(checkLease, ops, "consumer %d got delivery %d of %s after delivery %d", c.id, a.count, data, b.count)
+	case b.ret < a.heldUntil-leaseSlack && a.released > b.ret:
+		h.violated(checkLease, ops, "consumer %d delivered %s while another worker had a lease on it", c.id, data)
 	}
 }
 
-// checkForgotten checks that what was given back, or whose lease ran out, was
-// not kept from those who asked: nobody was told "nothing" until it was handed
-// out again or dealt with late.
-func (h *topicHistory) checkForgotten(c *consumer, k *token, later []*token) {
-	free := k.take.ret + c.lease + leaseSlack
-	if k.extends { // it may have lasted longer
-		free = history.Never
+// checkForgotten checks that a message was not withheld after its lease was given
+// back or had ended: until the message was delivered again, or acknowledged late,
+// no fetch was told that nothing is left. Later are the later leases on it.
+func (h *topicHistory) checkForgotten(c *consumer, l *lease, later []*lease) {
+	free := l.ret + c.lease + leaseSlack // from then on it could be delivered again
+	if l.extended {
+		free = history.Never // nobody knows how long it lasted
 	}
-	if k.back != nil {
-		free = min(free, k.back.Return)
+	if l.nack != nil {
+		free = min(free, l.nack.Return)
 	}
+
 	until := int64(history.Never)
 	if len(later) > 0 {
-		if later[0].take.n != k.take.n+1 {
-			return // nobody knows when the one in between was
+		if later[0].count != l.count+1 {
+			return // nobody knows when the delivery in between was
 		}
-		until = later[0].take.call
+		until = later[0].call
 	}
-	if k.trying {
-		until = min(until, k.given)
+	if l.ackTried {
+		until = min(until, l.released)
 	}
-	for _, e := range c.lost { // a fetch that nobody got the answer of may have it
-		if len(later) == 0 && e.Return > free {
-			return
-		}
+	if len(later) == 0 && slices.ContainsFunc(c.unanswered, func(op *history.Op) bool { return op.Return > free }) {
+		return // a fetch without an answer may have it
 	}
+
 	for _, e := range c.empty {
 		if free != history.Never && e.Call > free && e.Return < until {
-			h.violated(checkStale, []*history.Op{k.take.op, k.back, e}, "consumer %d was told that there is nothing, and %s waited to be handed out again", c.id, h.log[k.take.place].data)
+			h.violated(checkStale, proof{l.op, l.nack, e},
+				"consumer %d was told that there is nothing, and %s waited to be delivered again",
+				c.id, h.log[l.index].data)
 			return
 		}
 	}
 }
 
-// checkCounts checks that the deliveries that nobody got are no more than the
-// fetches that were not answered, and that what was acknowledged came no more,
-// not even as the same delivery.
-func (h *topicHistory) checkCounts(c *consumer, leases []*token) {
-	last := leases[len(leases)-1].take
-	seen := make(map[int]bool)
-	for _, k := range leases {
-		seen[k.take.n] = true
+// checkAckLasts checks that an acknowledged message was not delivered again, not
+// even as the same delivery.
+func (h *topicHistory) checkAckLasts(c *consumer, l *lease) {
+	if l.ack == nil {
+		return
 	}
-	if unseen := last.n - len(seen); unseen > len(c.lost) {
-		h.violated(checkLease, []*history.Op{leases[0].take.op, last.op}, "delivery %d of %s is the %dth that consumer %d got, and only %d fetches were not answered",
-			last.n, h.log[last.place].data, len(seen), c.id, len(c.lost))
-	}
-	for _, k := range leases {
-		if k.acked == nil {
-			continue
-		}
-		for _, t := range c.takes {
-			if t.token == k.take.token && t.call > k.acked.Return {
-				h.violated(checkAck, []*history.Op{k.take.op, k.acked, t.op}, "consumer %d acknowledged %s, and got it again", c.id, h.log[t.place].data)
-			}
+	for _, d := range c.deliveries {
+		if d.token == l.token && d.call > l.ack.Return {
+			h.violated(checkAck, proof{l.op, l.ack, d.op},
+				"consumer %d acknowledged %s, and got it again", c.id, h.log[d.index].data)
 		}
 	}
 }
 
-// checkAllAcked checks that everything was acknowledged, or may have been, when
-// c was said to have nothing left.
-func (h *topicHistory) checkAllAcked(c *consumer, byPlace map[int][]*token) {
+// checkCounts checks that no more deliveries of a message are missing than fetches
+// were not answered.
+func (h *topicHistory) checkCounts(c *consumer, leases []*lease) {
+	last := leases[len(leases)-1]
+	seen := make(map[int]bool)
+	for _, l := range leases {
+		seen[l.count] = true
+	}
+
+	if missing := last.count - len(seen); missing > len(c.unanswered) {
+		h.violated(checkLease, proof{leases[0].op, last.op},
+			"delivery %d of %s is the %dth that consumer %d got, and only %d fetches were not answered",
+			last.count, h.log[last.index].data, len(seen), c.id, len(c.unanswered))
+	}
+}
+
+// checkAllAcked checks that every message was acknowledged, or may have been, when
+// the size of c was said to be 0.
+func (h *topicHistory) checkAllAcked(c *consumer, byIndex map[int][]*lease) {
 	for _, op := range c.sizes {
 		if op.Size > 0 {
 			continue
 		}
-		for place := c.start; place <= h.stableBefore(op.Call); place++ {
+		for i := c.start; i < h.storedBefore(op.Call); i++ {
 			h.count(checkLost, 1)
-			leases := byPlace[place]
-			if !slices.ContainsFunc(leases, func(k *token) bool { return k.trying && k.given < op.Return }) {
-				ops := []*history.Op{h.log[place].proof, c.made, op}
-				for _, k := range leases {
-					ops = append(ops, k.take.op)
-				}
-				h.violated(checkLost, ops, "consumer %d has nothing left, and %s was never acknowledged", c.id, h.log[place].data)
-				return
+			acked := func(l *lease) bool { return l.ackTried && l.released < op.Return }
+			if slices.ContainsFunc(byIndex[i], acked) {
+				continue
 			}
+
+			ops := proof{h.log[i].proof, c.created, op}
+			for _, l := range byIndex[i] {
+				ops = append(ops, l.op)
+			}
+			h.violated(checkLost, ops,
+				"consumer %d has nothing left, and %s was never acknowledged", c.id, h.log[i].data)
+			return
 		}
 	}
 }

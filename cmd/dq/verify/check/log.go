@@ -6,34 +6,39 @@ import "dq/cmd/dq/verify/history"
 func (h *topicHistory) checkLog() {
 	for data, s := range h.sends {
 		h.count(checkLost, 1)
-		if _, there := h.at[data]; !there && s.ok != history.Never {
-			h.violated(checkLost, []*history.Op{s.okOp, h.replay}, "%s was answered with success, and is not in the topic", data)
+		if _, found := h.index[data]; !found && s.success != nil {
+			h.violated(checkLost, proof{s.success, h.replay},
+				"%s was answered with success, and is not in the topic", data)
 		}
 	}
-	places := make([]take, 0, len(h.log))
+
+	stored := make([]event, 0, len(h.log))
 	for i := range h.log {
 		e := &h.log[i]
 		h.count(checkPhantom, 1)
-		switch {
-		case e.send == nil:
-			h.violated(checkPhantom, []*history.Op{h.replay}, "%s was never sent to this topic, and is in it", e.data)
+		if e.send == nil {
+			h.violated(checkPhantom, proof{h.replay}, "%s was never sent to this topic, and is in it", e.data)
 			continue
-		case e.send.refused:
-			h.violated(checkPhantom, append(e.send.ops, h.replay), "%s was refused, and is in the topic", e.data)
 		}
-		places = append(places, take{place: i, op: e.proof, call: e.call, ret: e.stable})
+		if e.send.refused {
+			h.violated(checkPhantom, append(proof{h.replay}, e.send.ops...),
+				"%s was refused, and is in the topic", e.data)
+		}
+		stored = append(stored, event{index: i, op: e.proof, call: e.call, ret: e.stored})
 	}
-	h.count(checkOrder, len(places))
-	if a, b := swapped(places); a != nil {
-		h.violated(checkOrder, []*history.Op{h.log[a.place].send.ops[0], b.op, h.replay},
-			"%s is before %s in the topic, and was sent when that was already stored", h.log[a.place].data, h.log[b.place].data)
-	}
+
 	h.count(checkDuplicate, len(h.log))
+	h.count(checkOrder, len(stored))
+	if a, b, found := findSwapped(stored); found {
+		early, late := h.log[a.index], h.log[b.index]
+		h.violated(checkOrder, proof{early.send.ops[0], b.op, h.replay},
+			"%s is before %s in the topic, and was sent when that was already stored", early.data, late.data)
+	}
 }
 
-// stored tells of a message that is in the topic for a second time.
-func (h *topicHistory) stored(m history.Message, first uint64) {
-	check, ops := checkDuplicate, []*history.Op{h.replay}
+// reportStoredTwice reports a message that is in the topic for a second time.
+func (h *topicHistory) reportStoredTwice(m history.Message, first uint64) {
+	check, ops := checkDuplicate, proof{h.replay}
 	if s := h.sends[m.Data]; s != nil {
 		ops = append(ops, s.ops...)
 		if s.ops[0].Key != "" {
@@ -43,86 +48,71 @@ func (h *topicHistory) stored(m history.Message, first uint64) {
 	h.violated(check, ops, "%s is in the topic twice, at %d and %d", m.Data, first, m.Sequence)
 }
 
-// swapped looks in takes, which are in the order in which they are said to have
-// happened, for one that began only after a later one had ended.
-func swapped(takes []take) (early, late *take) {
-	var latest *take
-	for i := range takes {
-		t := &takes[i]
-		if latest != nil && t.ret < latest.call {
-			return latest, t
+// findSwapped searches events, listed in the order in which they must have
+// happened, for two that happened the other way round: a is before b in the list,
+// and began after b had ended.
+func findSwapped(events []event) (a, b event, found bool) {
+	if len(events) == 0 {
+		return a, b, false
+	}
+	latest := events[0] // the event that began last, of those so far
+	for _, e := range events[1:] {
+		if e.ret < latest.call {
+			return latest, e, true
 		}
-		if latest == nil || t.call > latest.call {
-			latest = t
+		if e.call > latest.call {
+			latest = e
 		}
 	}
-	return nil, nil
+	return a, b, false
 }
 
 // checkBatches checks that the messages of a batch are in its order, and that an
-// atomic batch is there as a whole, with nothing in between, or not at all.
+// atomic batch is stored as a whole, with nothing in between, or not at all.
 func (h *topicHistory) checkBatches() {
 	for _, op := range h.ops {
 		if op.Kind != history.OpAppend || len(op.Data) < 2 || op.Key != "" {
 			continue
 		}
-		var places []int
+
+		var stored []int // indexes in the log
 		for _, data := range op.Data {
-			if place, there := h.at[data]; there {
-				places = append(places, place)
+			if index, found := h.index[data]; found {
+				stored = append(stored, index)
 			}
 		}
-		if !op.Atomic {
-			h.count(checkOrder, 1)
-			for i := 1; i < len(places); i++ {
-				if places[i] < places[i-1] {
-					h.violated(checkOrder, []*history.Op{op, h.replay}, "the messages of a batch are not in its order")
-				}
-			}
+		if op.Atomic {
+			h.checkAtomicBatch(op, stored)
 			continue
 		}
-		h.count(checkAtomic, 1)
-		last := len(places) - 1
-		switch {
-		case len(places) == 0: // a lost one is told elsewhere
-		case len(places) < len(op.Data):
-			h.violated(checkAtomic, []*history.Op{op, h.replay}, "%d of the %d messages of an atomic batch are in the topic", len(places), len(op.Data))
-		case places[last]-places[0] != last || places[last] < places[0]:
-			h.violated(checkAtomic, []*history.Op{op, h.replay}, "the messages of an atomic batch are not one behind the other in the topic")
-		}
-	}
-}
 
-// checkKeys checks the receipts: the sequences, and what they say of messages
-// that were sent again.
-func (h *topicHistory) checkKeys() {
-	for data, s := range h.sends {
-		if s.ops[0].Key != "" {
-			h.count(checkIdempotent, 1)
-		}
-		for _, op := range s.ops {
-			if op.Kind != history.OpAppend || op.Outcome != history.OK {
-				continue
-			}
-			place, there := h.at[data]
-			receipt := op.Receipt[indexOf(op.Data, data)]
-			if there && receipt.Sequence != h.log[place].sequence {
-				h.violated(checkReplay, []*history.Op{op, h.replay}, "the receipt of %s says sequence %d, and it is at %d", data, receipt.Sequence, h.log[place].sequence)
-			}
-			if again := s.ok < op.Call; again && !receipt.Duplicate {
-				h.violated(checkIdempotent, []*history.Op{s.okOp, op}, "%s was stored, and its second receipt does not call it a duplicate", data)
-			} else if receipt.Duplicate && len(s.ops) == 1 {
-				h.violated(checkIdempotent, []*history.Op{op}, "%s was sent once, and its receipt calls it a duplicate", data)
+		h.count(checkOrder, 1)
+		for i := 1; i < len(stored); i++ {
+			if stored[i] < stored[i-1] {
+				h.violated(checkOrder, proof{op, h.replay}, "the messages of a batch are not in its order")
 			}
 		}
 	}
 }
 
-func indexOf(list []string, text string) int {
-	for i := range list {
-		if list[i] == text {
-			return i
+// checkAtomicBatch checks the indexes of an atomic batch of which any message is
+// stored. That none is stored is for the check of lost messages.
+func (h *topicHistory) checkAtomicBatch(op *history.Op, stored []int) {
+	h.count(checkAtomic, 1)
+	if len(stored) == 0 {
+		return
+	}
+	if len(stored) < len(op.Data) {
+		h.violated(checkAtomic, proof{op, h.replay},
+			"%d of the %d messages of an atomic batch are in the topic", len(stored), len(op.Data))
+		return
+	}
+
+	for i := 1; i < len(stored); i++ {
+		if stored[i] != stored[i-1]+1 {
+			h.violated(checkAtomic, proof{op, h.replay},
+				"the messages of an atomic batch do not follow each other in the topic")
+			return
 		}
 	}
-	return -1
 }

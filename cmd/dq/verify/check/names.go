@@ -1,130 +1,166 @@
 package check
 
 import (
+	"slices"
+	"time"
+
 	"github.com/anishathalye/porcupine"
 
 	"dq/cmd/dq/verify/history"
 )
 
-// The states of a name: nothing has it, something has it whose id is not known,
-// or what has that id. Topics have the id 0.
-const (
-	nothing   = int64(-1)
-	something = int64(-2)
-)
+// searchTime bounds each search for an order. It is long enough unless something
+// is wrong.
+const searchTime = 10 * time.Second
 
-// checkNames asks porcupine whether the making, asking for and deleting of the
-// topic, and of each consumer with a name, are linearizable.
+// nameState is what a name stands for: nothing, or a topic or consumer.
+type nameState struct {
+	exists  bool
+	idKnown bool  // always of a topic; of a consumer once it was answered
+	id      int64 // 0 of a topic
+}
+
+// checkNames checks with porcupine that the calls that create, describe and delete
+// the topic, and each consumer with a name, are linearizable.
 func (h *topicHistory) checkNames() {
-	byName := make(map[string][]porcupine.Operation)
-	calls := make(map[string][]*history.Op)
+	byName := make(map[string][]*history.Op)
 	for _, op := range h.ops {
-		switch op.Kind {
-		case history.OpCreateTopic, history.OpEnsureTopic, history.OpDescribeTopic, history.OpDeleteTopic, history.OpRegisterProducer, history.OpCreateConsumer, history.OpDescribeConsumer:
-		default:
-			continue
+		if aboutName(op) {
+			byName[op.Name] = append(byName[op.Name], op)
 		}
-		if op.Kind == history.OpCreateConsumer && op.Name == "" || op.Outcome == history.Refused && history.TurnedAway(op) {
-			continue
-		}
-		ret := op.Return
-		if op.Outcome == history.Unknown {
-			ret = history.Never
-		}
-		byName[op.Name] = append(byName[op.Name], porcupine.Operation{Input: op, Call: op.Call, Return: ret})
-		calls[op.Name] = append(calls[op.Name], op)
 	}
-	model := (&porcupine.NondeterministicModel{
-		Init: func() []any { return []any{nothing} },
-		Step: func(state, input, _ any) []any { return nextState(state.(int64), input.(*history.Op)) },
-	}).ToModel()
+
 	for name, ops := range byName {
 		h.count(checkNames, len(ops))
-		if porcupine.CheckOperationsTimeout(model, ops, porcupineTime) != porcupine.Illegal {
+		if namesPossible(ops) {
 			continue
 		}
 		what := "the topic"
 		if name != "" {
 			what = "consumer " + name
 		}
-		h.violated(checkNames, smallest(model, calls[name]), "what was said of %s has no order in which it is true", what)
+		h.violated(checkNames, smallest(ops), "what was said of %s has no order in which it is true", what)
 	}
 }
 
-// smallest leaves out of ops what is not needed to show that they have no order.
-func smallest(model porcupine.Model, ops []*history.Op) []*history.Op {
-	for i := 0; i < len(ops); {
-		rest := append(append([]*history.Op(nil), ops[:i]...), ops[i+1:]...)
-		operations := make([]porcupine.Operation, len(rest))
-		for j, op := range rest {
-			operations[j] = porcupine.Operation{Input: op, Call: op.Call, Return: op.Return}
-			if op.Outcome == history.Unknown {
-				operations[j].Return = history.Never
-			}
+// aboutName reports whether the outcome of op depends on what a name stands for.
+func aboutName(op *history.Op) bool {
+	switch op.Kind {
+	case history.OpCreateTopic, history.OpEnsureTopic, history.OpDescribeTopic, history.OpDeleteTopic,
+		history.OpRegisterProducer, history.OpDescribeConsumer:
+	case history.OpCreateConsumer:
+		if op.Name == "" {
+			return false
 		}
-		if porcupine.CheckOperationsTimeout(model, operations, porcupineTime) == porcupine.Illegal {
-			ops = rest
-		} else {
+	default:
+		return false
+	}
+	return op.Outcome != history.Refused || !op.TurnedAway()
+}
+
+var namesModel = (&porcupine.NondeterministicModel{
+	Init: func() []any { return []any{nameState{}} },
+	Step: func(state, input, _ any) (next []any) {
+		for _, s := range nextStates(state.(nameState), input.(*history.Op)) {
+			next = append(next, s)
+		}
+		return next
+	},
+}).ToModel()
+
+// namesPossible reports whether the operations on one name have an order that
+// explains their outcomes.
+func namesPossible(ops []*history.Op) bool {
+	operations := make([]porcupine.Operation, len(ops))
+	for i, op := range ops {
+		operations[i] = porcupine.Operation{Input: op, Call: op.Call, Return: op.Return}
+		if op.Outcome == history.Unknown {
+			operations[i].Return = history.Never
+		}
+	}
+	return porcupine.CheckOperationsTimeout(namesModel, operations, searchTime) != porcupine.Illegal
+}
+
+// smallest leaves out of ops what is not needed to show that they have no order.
+func smallest(ops []*history.Op) []*history.Op {
+	for i := 0; i < len(ops); {
+		rest := slices.Delete(slices.Clone(ops), i, i+1)
+		if namesPossible(rest) {
 			i++
+		} else {
+			ops = rest
 		}
 	}
 	return ops
 }
 
-// nextState is the states that a name may have after op, none if op cannot have
-// been answered as it was.
-func nextState(state int64, op *history.Op) []any {
-	states := func(may bool, next ...int64) (all []any) {
-		for _, s := range next {
-			if may {
-				all = append(all, s)
-			}
-		}
-		return all
-	}
-	there := state == op.ID || state == something
+// nextStates returns the states that a name may have after op, none if op cannot
+// have had its outcome in this state.
+func nextStates(s nameState, op *history.Op) []nameState {
 	switch op.Kind {
 	case history.OpDeleteTopic:
-		switch op.Outcome {
-		case history.OK:
-			return states(state != nothing, nothing)
-		case history.Refused:
-			return states(state == nothing, state)
-		}
-		return states(true, state, nothing)
+		return afterDelete(s, op)
 	case history.OpDescribeTopic, history.OpDescribeConsumer:
-		switch op.Outcome {
-		case history.OK:
-			return states(there, op.ID)
-		case history.Refused:
-			return states(state == nothing, state)
-		}
-		return states(true, state)
-	case history.OpRegisterProducer: // makes the topic if it is not there
-		if op.Outcome == history.OK {
-			return states(true, 0)
-		}
+		return afterDescribe(s, op)
 	}
-	made := op.Made || op.Kind == history.OpCreateTopic
-	switch {
-	case op.Outcome == history.OK && made:
-		return states(state == nothing, idOf(op))
-	case op.Outcome == history.OK:
-		return states(there, idOf(op))
-	case op.Kind == history.OpCreateTopic && op.Outcome == history.Refused:
-		return states(state != nothing, state)
-	case state != nothing: // not answered, or as in the comment at allowed
-		return states(true, state)
-	case op.Kind == history.OpCreateConsumer:
-		return states(true, state, something)
-	}
-	return states(true, state, 0)
+	return afterCreate(s, op)
 }
 
-// idOf is the id of what op made: 0 for a topic.
-func idOf(op *history.Op) int64 {
-	if op.Kind == history.OpCreateConsumer {
-		return op.ID
+func afterDelete(s nameState, op *history.Op) []nameState {
+	switch op.Outcome {
+	case history.OK:
+		return onlyIf(s.exists, nameState{})
+	case history.Refused:
+		return onlyIf(!s.exists, s)
 	}
-	return 0
+	return []nameState{s, {}}
 }
+
+func afterDescribe(s nameState, op *history.Op) []nameState {
+	switch op.Outcome {
+	case history.OK:
+		return onlyIf(s.mayHave(op.ID), nameState{exists: true, idKnown: true, id: op.ID})
+	case history.Refused:
+		return onlyIf(!s.exists, s)
+	}
+	return []nameState{s}
+}
+
+// afterCreate is for all calls that create something. Those but "create topic"
+// succeed if it exists already; registering a producer creates its topic.
+func afterCreate(s nameState, op *history.Op) []nameState {
+	made := nameState{exists: true, idKnown: true}
+	if op.Kind == history.OpCreateConsumer {
+		made.id = op.ID
+	}
+
+	switch {
+	case op.Outcome == history.OK && op.Kind == history.OpRegisterProducer:
+		return []nameState{made}
+	case op.Outcome == history.OK && (op.Created || op.Kind == history.OpCreateTopic):
+		return onlyIf(!s.exists, made)
+	case op.Outcome == history.OK:
+		return onlyIf(s.mayHave(made.id), made)
+	case op.Outcome == history.Refused && op.Kind == history.OpCreateTopic:
+		return onlyIf(s.exists, s)
+	}
+
+	// It was not answered, or refused as the comment at allowed says.
+	if s.exists {
+		return []nameState{s}
+	}
+	made.idKnown = op.Kind != history.OpCreateConsumer
+	made.id = 0
+	return []nameState{s, made}
+}
+
+// onlyIf returns the state if the condition holds, and none otherwise.
+func onlyIf(condition bool, s nameState) []nameState {
+	if !condition {
+		return nil
+	}
+	return []nameState{s}
+}
+
+// mayHave reports whether the name may stand for what has that id.
+func (s nameState) mayHave(id int64) bool { return s.exists && (!s.idKnown || s.id == id) }

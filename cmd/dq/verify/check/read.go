@@ -6,8 +6,9 @@ import (
 	"dq/cmd/dq/verify/history"
 )
 
-// checkReads checks what was read by sequence, without a consumer: the same as
-// at the end, nothing left out, and everything that was stored by then.
+// checkReads checks what was read by sequence, without a consumer: it is the same
+// as at the end, nothing is left out, and everything that was stored by then is
+// in it.
 func (h *topicHistory) checkReads() {
 	for _, op := range h.ops {
 		switch {
@@ -19,35 +20,41 @@ func (h *topicHistory) checkReads() {
 	}
 }
 
-// placeOf is the place of the first message with that sequence or a higher one.
-func (h *topicHistory) placeOf(sequence uint64) int {
+// indexOf returns the index of the first message with that sequence or a higher
+// one, the length of the log without any.
+func (h *topicHistory) indexOf(sequence uint64) int {
 	return sort.Search(len(h.log), func(i int) bool { return h.log[i].sequence >= sequence })
 }
 
 func (h *topicHistory) checkBrowse(op *history.Op) {
 	h.count(checkReplay, len(op.Got))
-	place := h.placeOf(op.From)
+	next := h.indexOf(op.From)
 	for _, m := range op.Got {
-		if place == len(h.log) || h.log[place].data != m.Data {
-			h.violated(checkReplay, []*history.Op{op, h.replay}, "%s was read where the topic has something else at the end", m.Data)
+		if next == len(h.log) || h.log[next].data != m.Data {
+			h.violated(checkReplay, proof{op, h.replay},
+				"%s was read where the topic has something else at the end", m.Data)
 			return
 		}
-		place++
+		next++
 	}
+
 	h.count(checkStale, 1)
-	if stable := h.stableBefore(op.Call); len(op.Got) < op.Limit && place <= stable {
-		h.violated(checkStale, []*history.Op{h.log[place].proof, h.log[stable].proof, op}, "%s was stored, and was not read", h.log[place].data)
+	if stored := h.storedBefore(op.Call); len(op.Got) < op.Limit && next < stored {
+		h.violated(checkStale, proof{h.log[next].proof, h.log[stored-1].proof, op},
+			"%s was stored, and was not read", h.log[next].data)
 	}
 }
 
 func (h *topicHistory) checkGet(op *history.Op) {
 	h.count(checkReplay, 1)
-	place := h.placeOf(op.From)
-	there := place < len(h.log) && h.log[place].sequence == op.From
+	index := h.indexOf(op.From)
+	found := index < len(h.log) && h.log[index].sequence == op.From
+
 	switch {
-	case op.Outcome == history.OK && (!there || h.log[place].data != op.Got[0].Data):
-		h.violated(checkReplay, []*history.Op{op, h.replay}, "%s was read at %d, where the topic has something else at the end", op.Got[0].Data, op.From)
-	case op.Outcome != history.OK && there && place <= h.stableBefore(op.Call):
-		h.violated(checkStale, []*history.Op{h.log[place].proof, op}, "%s was stored, and was not read", h.log[place].data)
+	case op.Outcome == history.OK && (!found || h.log[index].data != op.Got[0].Data):
+		h.violated(checkReplay, proof{op, h.replay},
+			"%s was read at %d, where the topic has something else at the end", op.Got[0].Data, op.From)
+	case op.Outcome != history.OK && found && index < h.storedBefore(op.Call):
+		h.violated(checkStale, proof{h.log[index].proof, op}, "%s was stored, and was not read", h.log[index].data)
 	}
 }

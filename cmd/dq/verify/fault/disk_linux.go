@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountSmall makes dir a file system of that many bytes.
+// mountSmall mounts a file system of that many bytes on dir.
 func mountSmall(dir string, size int) error {
 	return unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size))
 }

@@ -4,5 +4,8 @@ package fault
 
 import "errors"
 
-func mountSmall(string, int) error { return errors.New("this is done on Linux only") }
-func unmount(string) error         { return nil }
+func mountSmall(string, int) error {
+	return errors.New("a small file system can be mounted on Linux only")
+}
+
+func unmount(string) error { return nil }

@@ -1,135 +1,76 @@
 package fault
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
-	"sync"
 	"time"
-
-	"github.com/nats-io/nuid"
-
-	"dq/cmd/dq/verify/history"
 )
 
-// Deployment is a deployment of a run's own: one broker with the engine, and others
-// that use it.
-type Deployment struct {
-	Command    []string // that starts a broker, without arguments for itself
-	Env        []string // of each broker, beside that of this process
-	Facades    int      // at least 1
-	Memory     bool     // nothing is kept in files
-	Durability string   // interval or always
-	Dir        string   // for the data and the log of the brokers
-}
+const (
+	// readyTime bounds how long a broker may take to start or to stop.
+	readyTime = time.Minute
 
-// requestTimeout is how long the brokers of a run's own work on one request, so
-// that they need not be paused for long.
-const requestTimeout = 2 * time.Second
-
-// readyTime bounds how long a broker may take to start or to stop.
-const readyTime = time.Minute
+	// pollPause is the pause between two looks at something that is waited for.
+	pollPause = 25 * time.Millisecond
+)
 
 // process is a broker in a process of its own.
 type process struct {
-	env  []string
-	args []string
-	Url  string
-	log  io.Writer
+	command []string
+	env     []string
+	addr    string
+	log     io.Writer
 
-	mu    sync.Mutex
-	cmd   *exec.Cmd
+	cmd   *exec.Cmd     // nil before the first start
 	ended chan struct{} // closed when cmd has ended
 }
 
-// processes makes the brokers of s, and starts none.
-func (s *Deployment) Processes(log io.Writer) ([]*process, error) {
-	ports, err := freeAddrs(s.Facades + 1)
-	if err != nil {
-		return nil, err
-	}
-	persist, password := "yes", nuid.Next()
-	if s.Memory {
-		persist = "no"
-	}
-	var all []*process
-	for i := range s.Facades {
-		env := slices.Concat(os.Environ(), s.Env, []string{
-			"DQ_ADDR=" + ports[i], "DQ_PERSIST=" + persist, "DQ_DURABILITY=" + s.Durability,
-			"DQ_DATA_DIR=" + filepath.Join(s.Dir, "data"), "DQ_REQUEST_TIMEOUT=" + requestTimeout.String(), "DQ_LOG_LEVEL=warn",
-		})
-		if s.Facades > 1 {
-			env = append(env, "DQ_NATS_USER=dq", "DQ_NATS_PASSWORD="+password)
-			if i == 0 {
-				env = append(env, "DQ_NATS_ADDR="+ports[s.Facades])
-			} else {
-				env = append(env, "DQ_NATS_URL=nats://"+ports[s.Facades])
-			}
-		}
-		all = append(all, &process{args: s.Command, env: env, Url: "http://" + ports[i], log: log})
-	}
-	return all, nil
-}
-
-// freeAddrs are addresses of the loopback interface that nobody listens on.
-func freeAddrs(n int) (addrs []string, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
-}
+func (p *process) url() string { return "http://" + p.addr }
 
 // start starts the broker and returns when it is ready.
-func (p *process) Start() error {
-	cmd := exec.Command(p.args[0], p.args[1:]...) //nolint:gosec // ourselves
+func (p *process) start() error {
+	cmd := exec.Command(p.command[0], p.command[1:]...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, p.log, p.log
-	ownGroup(cmd)
+	setProcessGroup(cmd)
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+
 	ended := make(chan struct{})
+	p.cmd, p.ended = cmd, ended
 	go func() {
-		_ = cmd.Wait() // how it ended does not matter
+		_ = cmd.Wait() // it does not matter how the broker ended
 		close(ended)
 	}()
-	p.mu.Lock()
-	p.cmd, p.ended = cmd, ended
-	p.mu.Unlock()
-	return p.await(func() bool { return ready(p.Url) })
+	return p.waitReady()
 }
 
-// await returns when what is so. The broker must not end before.
-func (p *process) await(what func() bool) error {
+// waitReady returns when the broker is ready. It fails when the broker ends, or is
+// not ready in time.
+func (p *process) waitReady() error {
 	deadline := time.After(readyTime)
-	for !what() {
+	for !p.ready() {
 		select {
 		case <-p.ended:
-			return errors.New("the broker ended by itself, its log says why")
+			return errors.New("the broker ended while it started: its log says why")
 		case <-deadline:
-			return fmt.Errorf("the broker was not ready after %s", readyTime)
-		case <-time.After(history.RetryPause):
+			return fmt.Errorf("the broker was not ready %s after its start: its log may say why", readyTime)
+		case <-time.After(pollPause):
 		}
 	}
 	return nil
 }
 
-func ready(url string) bool {
+func (p *process) ready() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", bytes.NewReader(nil))
+
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url()+"/readyz", nil)
 	if err != nil {
 		return false
 	}
@@ -141,11 +82,21 @@ func ready(url string) bool {
 	return response.StatusCode == http.StatusOK
 }
 
-// signal sends a signal to the broker.
-func (p *process) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) } // it may have ended
+// hasEnded reports whether the process of a broker that was started has ended.
+func (p *process) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
 
-// end ends the broker with a signal, and by force if that takes too long.
-func (p *process) end(sig os.Signal) (byForce bool) {
+// signal sends a signal to the broker. A broker that has ended gets none.
+func (p *process) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) }
+
+// end ends the broker with a signal, and kills it if that takes too long.
+func (p *process) end(sig os.Signal) (killed bool) {
 	p.signal(sig)
 	select {
 	case <-p.ended:

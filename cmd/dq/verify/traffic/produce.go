@@ -6,76 +6,75 @@ import (
 	"dq/cmd/dq/verify/history"
 )
 
-// producers are the workers that send messages until the round is full.
-var producers = []func(*Round){
-	func(r *Round) { r.Worker("p1").produceSingly() },
-	func(r *Round) { r.Worker("p2").produceSingly() },
-	func(r *Round) { r.Worker("p3").produceSingly() },
-	func(r *Round) { r.Worker("batch").produceBatches(false) },
-	func(r *Round) { r.Worker("atomic").produceBatches(true) },
-	func(r *Round) { r.Worker("again").produceAgain() },
+// producers are the workers that send messages until the round has enough.
+var producers = []func(*round){
+	func(r *round) { r.worker("p1").produceSingly() },
+	func(r *round) { r.worker("p2").produceSingly() },
+	func(r *round) { r.worker("p3").produceSingly() },
+	func(r *round) { r.worker("batch").produceBatches(false) },
+	func(r *round) { r.worker("atomic").produceBatches(true) },
+	func(r *round) { r.worker("again").produceRepeatedly() },
 }
 
+// maxBatch is the size of the largest batch.
 const maxBatch = 5
 
-// producerID gets the worker a producer id.
-func (w *worker) producerID() (id int64, done bool) {
-	op, done := w.Persist("a producer is registered", func() *history.Op { return w.register(history.OpRegisterProducer) })
-	return op.ID, done && op.Outcome == history.OK
+// newProducer registers a producer until that is answered.
+func (w *worker) newProducer() (id int64, succeeded bool) {
+	op, succeeded := w.retry("a producer is registered", w.registerProducer)
+	return op.ID, succeeded
 }
 
-// produceSingly sends messages with the classic call.
+// produceSingly sends messages with the classic call, now and then with a new
+// producer id.
 func (w *worker) produceSingly() {
-	id, done := w.producerID()
-	for done && w.more(1) {
-		if !w.went(w.produce(id, w.next()), "messages are produced") {
+	id, registered := w.newProducer()
+	for registered && w.reserve(1) {
+		if !w.proceed(w.produce(id, w.newMessage()), "messages are produced") {
 			return
 		}
 		if rand.IntN(50) == 0 {
-			id, done = w.producerID()
+			id, registered = w.newProducer()
 		}
 	}
 }
 
-// batch is the names of new messages.
-func (w *worker) batch(n int) []string {
-	names := make([]string, n)
-	for i := range names {
-		names[i] = w.next()
-	}
-	return names
-}
-
-// produceBatches sends batches of messages.
+// produceBatches sends batches of messages, each once.
 func (w *worker) produceBatches(atomic bool) {
 	for {
 		n := 1 + rand.IntN(maxBatch)
-		if !w.more(n) || !w.went(w.add(w.batch(n), "", atomic), "batches are produced") {
+		if !w.reserve(n) || !w.proceed(w.append(w.newMessages(n), "", atomic), "batches are produced") {
 			return
 		}
 	}
 }
 
-// produceAgain sends messages with an idempotency key until they are answered,
-// and some once more.
-func (w *worker) produceAgain() {
+// produceRepeatedly sends messages with an idempotency key until they are
+// answered, and some of them once more after that.
+func (w *worker) produceRepeatedly() {
 	for {
 		n := 1 + rand.IntN(2)
-		if !w.more(n) {
+		if !w.reserve(n) {
 			return
 		}
-		names := w.batch(n)
+
+		names := w.newMessages(n)
 		for range 1 + rand.IntN(2) {
-			if _, done := w.Persist("a message is produced with a key", func() *history.Op { return w.add(names, names[0], false) }); !done {
+			w.retry("a message is produced with a key", func() *history.Op { return w.append(names, names[0], false) })
+			if w.gaveUp.Load() {
 				return
 			}
 		}
 	}
 }
 
-// produceEnd sends the last message of the round. Who has got it has got all.
+// endWorker is the name of the worker that sends the last message.
+const endWorker = "end"
+
+// produceEnd sends the last message of the round. A consumer that has received it
+// has received all.
 func (w *worker) produceEnd() {
-	if id, done := w.producerID(); done {
-		w.Persist("the last message is produced", func() *history.Op { return w.produce(id, w.next()) })
+	if id, registered := w.newProducer(); registered {
+		w.retry("the last message is produced", func() *history.Op { return w.produce(id, w.newMessage()) })
 	}
 }

@@ -3,6 +3,7 @@ package traffic
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,168 +11,169 @@ import (
 	"dq/cmd/dq/verify/history"
 )
 
-const (
-	// roundMessages is how many messages the producers of a round send unless the
-	// options say otherwise.
-	RoundMessages = 400
+// roundMessages is how many messages a round sends unless the options say it.
+const roundMessages = 400
 
-	// drainTime is how much longer than a call may go unanswered a round may take
-	// to drain.
-	drainTime = 2
-)
+// round is traffic on topics of its own, by workers that run concurrently.
+type round struct {
+	*Client
+	ctx   context.Context // the producers stop when it ends
+	topic string
+	id    string // what the names of all its messages begin with
 
-// A round is traffic on topics of its own.
-type Round struct {
-	*Caller
-	Topic    string
-	Id       string          // what all messages of the round start with
-	Traffic  context.Context // the producers stop when it ends
-	Messages int             // that the producers send
-	Patience func() time.Duration
+	unsent     atomic.Int64  // messages that are left to send; negative at the end
+	highest    atomic.Uint64 // highest sequence that anybody saw
+	producedAt atomic.Int64  // time after the last message was produced; 0 before
+	gaveUp     atomic.Bool   // a goal was not reached, so nothing more is tried
 
-	left    atomic.Int64  // messages to send
-	highest atomic.Uint64 // sequence that was seen
-	quiet   atomic.Int64  // when all was produced; 0 before
-	Stuck   atomic.Bool   // something did not come about, so nothing more is tried
-	known   sync.Map      // ids of consumers
+	mu        sync.Mutex
+	consumers []int64 // ids of consumers whose size is asked for
 }
 
-// lifeTopic is a topic of the round that is made and deleted again and again.
-func (r *Round) LifeTopic() string { return r.Topic + LifeSuffix }
+// RunRound makes one round of traffic on a topic of that name and on its churn
+// topic, see [IsChurnTopic]. It creates them, runs producers and consumers until
+// ctx ends or all messages are sent, lets the consumers finish, reads the topic
+// once more and deletes both topics. Id distinguishes the messages of the round.
+//
+// It returns the topics. Their histories in the recorder are complete then.
+func (c *Client) RunRound(ctx context.Context, topic, id string) (topics []string) {
+	r := &round{Client: c, ctx: ctx, topic: topic, id: id}
+	r.unsent.Store(roundMessages)
+	if c.opts.Messages > 0 {
+		r.unsent.Store(int64(c.opts.Messages))
+	}
 
-const LifeSuffix = "-x"
-
-func (r *Round) Worker(name string) *worker {
-	return &worker{Round: r, name: name, answeredAt: time.Now()}
-}
-
-// drive makes the traffic of the round, and returns when its topics are drained,
-// replayed and, unless they are to be kept, deleted.
-func (r *Round) Drive(keep bool) {
-	r.left.Store(int64(r.Messages))
-	var setUp Group
-	for i := range 3 {
-		setUp.Run(func() { r.Worker(fmt.Sprintf("maker%d", i)).makeTopic(i) })
-	}
-	setUp.Wait()
-	starts := make([]func(), len(consumers))
-	for i, register := range consumers {
-		setUp.Run(func() { starts[i] = register(r) })
-	}
-	setUp.Wait()
-
-	var producing, others Group
-	for _, start := range starts {
-		others.Run(start)
-	}
-	for _, start := range bystanders {
-		others.Run(func() { start(r) })
-	}
-	for _, produce := range producers {
-		producing.Run(func() { produce(r) })
-	}
-	producing.Wait()
-	r.Worker("end").produceEnd()
-	r.quiet.Store(r.Rec.Now())
-	others.Wait()
-	r.Worker("replay").replay()
-	if !keep {
-		w := r.Worker("deleter")
-		for _, topic := range []string{r.Topic, r.LifeTopic()} {
-			w.Persist("the topic is deleted", func() *history.Op { return w.TopicCall(history.OpDeleteTopic, topic) })
+	consumers := r.setUp()
+	r.run(consumers)
+	r.worker("replay").replay()
+	topics = []string{r.topic, r.churnTopic()}
+	if !c.opts.Keep {
+		w := r.worker("deleter")
+		for _, topic := range topics {
+			w.retry("the topic is deleted", func() *history.Op { return w.topicCall(history.OpDeleteTopic, topic) })
 		}
 	}
-	for _, topic := range []string{r.Topic, r.LifeTopic()} {
-		now := r.Rec.Now()
-		r.Rec.Add(&history.Op{Kind: history.OpEnd, Topic: topic, Call: now, Return: now, Outcome: history.OK})
+
+	for _, topic := range topics {
+		now := c.rec.Now()
+		c.rec.Add(&history.Op{Kind: history.OpEnd, Topic: topic, Call: now, Return: now, Outcome: history.OK})
 	}
+	return topics
 }
 
-// more reports whether a producer is to send n more messages.
-func (r *Round) more(n int) bool {
-	return r.Traffic.Err() == nil && !r.Stuck.Load() && r.left.Add(int64(-n)) >= 0
+const churnSuffix = "-x"
+
+// churnTopic returns the topic that workers create and delete again and again.
+func (r *round) churnTopic() string { return r.topic + churnSuffix }
+
+// IsChurnTopic reports whether topic is the second topic of a round: the one that
+// workers create and delete again and again, and that holds no messages.
+func IsChurnTopic(topic string) bool { return strings.HasSuffix(topic, churnSuffix) }
+
+func (r *round) worker(name string) *worker {
+	return &worker{round: r, name: name, answeredAt: time.Now()}
 }
 
-// drained reports whether op was called when all had been produced.
-func (r *Round) drained(op *history.Op) bool {
-	quiet := r.quiet.Load()
-	return quiet > 0 && op.Call > quiet
+// setUp creates the topic and the consumers. It returns what each consumer does
+// from then on.
+func (r *round) setUp() (consumers []func()) {
+	var topic sync.WaitGroup
+	for i := range 3 {
+		topic.Go(func() { r.worker(fmt.Sprintf("maker%d", i)).createTopic(i) })
+	}
+	topic.Wait()
+
+	var setUp sync.WaitGroup
+	consumers = make([]func(), len(consumerKinds))
+	for i, create := range consumerKinds {
+		setUp.Go(func() { consumers[i] = create(r) })
+	}
+	setUp.Wait()
+	return consumers
 }
 
-// see takes note of the sequences of messages.
-func (r *Round) see(messages []history.Message) {
+// createTopic creates the topic of the round, as other workers do at the same
+// time.
+func (w *worker) createTopic(i int) {
+	kind := history.OpCreateTopic
+	if i%2 == 1 {
+		kind = history.OpEnsureTopic
+	}
+	w.retry("the topic is created", func() *history.Op { return w.topicCall(kind, w.topic) })
+}
+
+// run runs all workers, and returns when the consumers have received everything.
+func (r *round) run(consumers []func()) {
+	var others, producing sync.WaitGroup
+	for _, consume := range consumers {
+		others.Go(consume)
+	}
+	for _, work := range bystanders {
+		others.Go(func() { work(r) })
+	}
+	for _, produce := range producers {
+		producing.Go(func() { produce(r) })
+	}
+
+	producing.Wait()
+	r.worker(endWorker).produceEnd()
+	r.producedAt.Store(r.rec.Now())
+	others.Wait()
+}
+
+// reserve reports whether a producer is to send n more messages, and counts them
+// as sent.
+func (r *round) reserve(n int) bool {
+	return r.ctx.Err() == nil && !r.gaveUp.Load() && r.unsent.Add(int64(-n)) >= 0
+}
+
+// producing reports whether more messages will be produced.
+func (r *round) producing() bool { return r.producedAt.Load() == 0 }
+
+// timeSinceProduced returns how long ago the last message was produced, 0 while
+// more will be.
+func (r *round) timeSinceProduced() time.Duration {
+	if r.producing() {
+		return 0
+	}
+	return time.Duration(r.rec.Now() - r.producedAt.Load())
+}
+
+// calledAtEnd reports whether op was called after the last message was produced.
+func (r *round) calledAtEnd(op *history.Op) bool {
+	return !r.producing() && op.Call > r.producedAt.Load()
+}
+
+// noteSequences raises the highest sequence to those of the messages.
+func (r *round) noteSequences(messages []history.Message) {
 	for _, m := range messages {
 		for {
-			old := r.highest.Load()
-			if m.Sequence <= old || r.highest.CompareAndSwap(old, m.Sequence) {
+			highest := r.highest.Load()
+			if m.Sequence <= highest || r.highest.CompareAndSwap(highest, m.Sequence) {
 				break
 			}
 		}
 	}
 }
 
-// went reports whether the worker is to go on after op. It pauses after one that
-// was not answered, and gives up when that has been so for too long.
-func (w *worker) went(op *history.Op, what string) bool {
-	patience := w.Patience()
-	overdue := w.quiet.Load() > 0 && time.Duration(w.Rec.Now()-w.quiet.Load()) > (1+drainTime)*patience
-	if answered(op) && !overdue {
-		w.answeredAt = time.Now()
-		return !w.Stuck.Load()
-	}
-	if (overdue || time.Since(w.answeredAt) > patience) && !w.Stuck.Swap(true) {
-		w.Rec.Add(&history.Op{Worker: w.name, Topic: w.Topic, Kind: history.OpStuck, Call: op.Call, Return: w.Rec.Now(), Outcome: history.OK, Name: what})
-	}
-	time.Sleep(history.RetryPause)
-	return !w.Stuck.Load()
+func (r *round) addConsumer(id int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.consumers = append(r.consumers, id)
 }
 
-// answered reports whether it is known what came of op.
-func answered(op *history.Op) bool {
-	return (op.Outcome == history.OK || op.Outcome == history.Refused) && !history.TurnedAway(op)
-}
-
-// persist makes a call until it is answered, and reports whether it was.
-func (w *worker) Persist(what string, call func() *history.Op) (*history.Op, bool) {
-	for {
-		op := call()
-		if !w.went(op, what) {
-			return op, false
-		}
-		if answered(op) {
-			return op, true
-		}
-	}
-}
-
-// makeTopic makes the topic of the round, as others do at the same time.
-func (w *worker) makeTopic(i int) {
-	kind := history.OpCreateTopic
-	if i%2 == 1 {
-		kind = history.OpEnsureTopic
-	}
-	w.Persist("the topic is made", func() *history.Op { return w.TopicCall(kind, w.Topic) })
-}
-
-// replayPage is how many messages one call of the replay asks for.
-const replayPage = 1000
+// replayLimit is how many messages one call of the replay asks for.
+const replayLimit = 1000
 
 // replay reads all messages of the topic.
 func (w *worker) replay() {
 	for from := uint64(1); ; {
-		op, done := w.Persist("the topic is replayed", func() *history.Op { return w.browse(from, replayPage, true) })
-		if !done || len(op.Got) == 0 {
+		op, succeeded := w.retry("the topic is read to its end", func() *history.Op {
+			return w.browse(from, replayLimit, true)
+		})
+		if !succeeded || len(op.Got) == 0 {
 			return
 		}
 		from = op.Got[len(op.Got)-1].Sequence + 1
-	}
-}
-
-// group is goroutines whose end is awaited.
-type Group struct{ sync.WaitGroup }
-
-func (g *Group) Run(do func()) {
-	if do != nil {
-		g.Go(do)
 	}
 }

@@ -12,43 +12,48 @@ import (
 	"dq/cmd/dq/verify/history"
 )
 
-// stream reads a consumer's stream for so long, or until it has got more than
-// most messages, and hangs up.
-func (w *worker) stream(id int64, last uint64, most int, long time.Duration) *history.Op {
-	op := w.Op(history.OpStream)
+// streamBounds say when a client hangs up: after it has received more than so
+// many messages, or after that time.
+type streamBounds struct {
+	messages int
+	time     time.Duration
+}
+
+// stream reads the stream of a consumer after the event last, on one connection.
+func (w *worker) stream(id int64, last uint64, bounds streamBounds) *history.Op {
+	op := w.newOp(history.OpStream)
 	op.ID, op.From = id, last
-	defer w.Rec.Add(op)
-	ctx, cancel := context.WithTimeout(context.Background(), w.Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), w.opts.Timeout)
 	defer cancel()
-	response, err := w.send(ctx, op, Request{
-		Method: http.MethodGet, Path: w.path("consumers", strconv.FormatInt(id, 10), "stream"),
-		header: map[string]string{"Accept": "text/event-stream", "Last-Event-ID": strconv.FormatUint(last, 10)},
+
+	response, err := w.send(ctx, op, request{
+		method: http.MethodGet, path: w.consumerPath(id, "stream"),
+		headers: map[string]string{"Accept": "text/event-stream", "Last-Event-ID": strconv.FormatUint(last, 10)},
 	})
 	if err == nil && response.StatusCode == http.StatusOK {
-		defer response.Body.Close()
-		timer := time.AfterFunc(long, cancel)
-		defer timer.Stop()
-		op.Got = w.events(bufio.NewReader(response.Body), most)
-		op.Return, op.Status, op.Outcome = w.Rec.Now(), response.StatusCode, history.OK
-		return op
+		timer := time.AfterFunc(bounds.time, cancel)
+		op.Got = w.readEvents(bufio.NewReader(response.Body), bounds.messages)
+		op.Return, op.Status, op.Outcome = w.rec.Now(), response.StatusCode, history.OK
+		timer.Stop()
+		response.Body.Close()
+	} else {
+		w.finish(op, response, err, nil)
 	}
-	var body []byte
-	if err == nil {
-		body, err = readAll(response)
-	}
-	op.Return = w.Rec.Now()
-	w.judge(op, response, body, err, nil)
+
+	w.rec.Add(op)
 	return op
 }
 
-// events reads messages until the connection or most of them end.
-func (w *worker) events(in *bufio.Reader, most int) (got []history.Message) {
+// readEvents reads messages until the connection ends or it has more than limit.
+// An event that is not complete was not received.
+func (w *worker) readEvents(in *bufio.Reader, limit int) (got []history.Message) {
 	var data string
-	for len(got) <= most {
+	for len(got) <= limit {
 		line, err := in.ReadString('\n')
 		if err != nil {
-			return got // what is not complete was not received
+			return got
 		}
+
 		line = strings.TrimSuffix(line, "\n")
 		switch text, isData := strings.CutPrefix(line, "data: "); {
 		case isData:
@@ -58,9 +63,10 @@ func (w *worker) events(in *bufio.Reader, most int) (got []history.Message) {
 		case line == "" && data != "":
 			var m history.Message
 			if json.Unmarshal([]byte(data), &m) != nil {
-				return append(got, history.Message{Data: history.NameOf(data), At: w.Rec.Now()}) // the check tells that nobody sent it
+				// The check reports it as a message that nobody sent.
+				return append(got, history.Message{Data: history.NameOf(data), At: w.rec.Now()})
 			}
-			m.Data, m.At, data = history.NameOf(m.Data), w.Rec.Now(), ""
+			m.Data, m.At, data = history.NameOf(m.Data), w.rec.Now(), ""
 			got = append(got, m)
 		}
 	}

@@ -1,0 +1,130 @@
+package history
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+	"net/http"
+	"time"
+)
+
+// The kinds of operations. Most are calls of the API; the last three are not.
+const (
+	OpCreateTopic      = "create topic"      // POST /topics
+	OpEnsureTopic      = "ensure topic"      // PUT /v1/topics/T
+	OpDescribeTopic    = "describe topic"    // GET /v1/topics/T
+	OpDeleteTopic      = "delete topic"      // DELETE /v1/topics/T
+	OpRegisterProducer = "register producer" // POST /producer/register
+	OpRegisterConsumer = "register consumer" // POST /consumer/register
+	OpCreateConsumer   = "create consumer"   // POST /v1/topics/T/consumers
+	OpDescribeConsumer = "describe consumer" // GET /v1/topics/T/consumers/NAME
+	OpProduce          = "produce"           // POST /producer/produce
+	OpAppend           = "append"            // POST /v1/topics/T/messages, one or a batch
+	OpConsume          = "consume"           // GET /consumer/consume
+	OpFetch            = "fetch"             // POST /v1/topics/T/consumers/ID/fetch
+	OpStream           = "stream"            // GET /v1/topics/T/consumers/ID/stream, one connection
+	OpAck              = "ack"               // POST /v1/topics/T/consumers/ID/ack
+	OpNack             = "nack"              // POST /v1/topics/T/consumers/ID/nack
+	OpExtend           = "extend"            // POST /v1/topics/T/consumers/ID/extend
+	OpSize             = "size"              // GET /size
+	OpBrowse           = "browse"            // GET /v1/topics/T/messages
+	OpGet              = "get"               // GET /v1/topics/T/messages/SEQUENCE
+	OpProbe            = "probe"             // a call that must be refused with the code in Name
+
+	OpStuck = "stuck" // a worker gave up waiting for the goal in Name
+	OpFault = "fault" // the fault in Name was made
+	OpEnd   = "end"   // the history of the topic is complete
+)
+
+// The outcomes of operations.
+const (
+	OK          = "ok"
+	Refused     = "refused"     // it had no effect
+	Unknown     = "unknown"     // it may have had an effect, or may have it later
+	Unreachable = "unreachable" // it was not sent; such operations are only counted
+)
+
+// Never is a time after all times of a history.
+const Never = math.MaxInt64
+
+// Op is one operation: what was asked, when, and what the answer was. Times are
+// nanoseconds since the run began, on a clock that does not jump.
+type Op struct {
+	N       int64  `json:"n"` // number of the operation, from 1
+	Worker  string `json:"worker"`
+	Facade  int    `json:"facade,omitempty"` // index of the broker that was called
+	Topic   string `json:"topic,omitempty"`
+	Kind    string `json:"kind"`
+	Call    int64  `json:"call"`   // time before the request was sent
+	Return  int64  `json:"return"` // time after the answer was read
+	Outcome string `json:"outcome"`
+	Status  int    `json:"status,omitempty"` // HTTP status; 0 if there was no answer
+	Code    string `json:"code,omitempty"`   // error code
+
+	ID         int64         `json:"id,omitempty"`      // of a producer or consumer
+	Name       string        `json:"name,omitempty"`    // of a consumer; see also OpProbe, OpStuck and OpFault
+	Mode       string        `json:"mode,omitempty"`    // of a consumer: auto, lease or stream
+	Lease      time.Duration `json:"lease,omitempty"`   // how long a lease of the consumer lasts
+	First      bool          `json:"first,omitempty"`   // the consumer starts at the first message
+	Created    bool          `json:"made,omitempty"`    // status 201: it did not exist before
+	Data       []string      `json:"data,omitempty"`    // names of the messages that were sent
+	Key        string        `json:"key,omitempty"`     // idempotency key
+	Atomic     bool          `json:"atomic,omitempty"`  // the batch is stored as a whole or not at all
+	From       uint64        `json:"from,omitempty"`    // sequence to read from
+	Limit      int           `json:"limit,omitempty"`   // most messages that the call asked for
+	Tokens     []string      `json:"tokens,omitempty"`  // of leases
+	LostTokens []string      `json:"lost,omitempty"`    // those of Tokens whose lease had ended
+	Size       int64         `json:"size,omitempty"`    // of a consumer: messages that are left
+	Final      bool          `json:"final,omitempty"`   // part of the replay that ends a round
+	Got        []Message     `json:"got,omitempty"`     // messages of the answer
+	Receipts   []Receipt     `json:"receipt,omitempty"` // one per message that was sent
+}
+
+// Message is what a consumer or reader got.
+type Message struct {
+	Sequence   uint64 `json:"sequence,omitempty"`
+	Data       string `json:"data"` // name of the message, see [NameOf]
+	Token      string `json:"token,omitempty"`
+	Deliveries int    `json:"deliveries,omitempty"`
+	At         int64  `json:"at,omitempty"` // time at which a stream delivered it
+}
+
+// Receipt is what the broker says about one appended message.
+type Receipt struct {
+	Sequence  uint64 `json:"sequence,omitempty"`
+	Duplicate bool   `json:"duplicate,omitempty"`
+	Code      string `json:"code,omitempty"` // error code, if the message was not stored
+}
+
+// TurnedAway reports whether the broker refused the operation before it did
+// anything, and may accept it later.
+func (op *Op) TurnedAway() bool {
+	switch op.Code {
+	case "overloaded", "rate_limited", "quota_exceeded", "storage_full":
+		return true
+	}
+	return op.Status == http.StatusTooManyRequests
+}
+
+// Write writes op as one line of JSON.
+func Write(w io.Writer, op *Op) error {
+	line, err := json.Marshal(op)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(line, '\n'))
+	return err
+}
+
+// The names of faults.
+const (
+	FaultKill    = "kill"    // SIGKILL, and a start a moment later
+	FaultRestart = "restart" // SIGTERM, and a start as soon as the broker has ended
+	FaultPause   = "pause"   // SIGSTOP for longer than the clients wait, then SIGCONT
+	FaultDisk    = "disk"    // the disk is full until messages are refused, and a while longer
+	FaultFiles   = "files"   // idle clients take all free file descriptors of the broker for a while
+	FaultClients = "clients" // clients hang up before the answer
+)
+
+// AllFaults lists the names of all faults.
+var AllFaults = []string{FaultKill, FaultRestart, FaultPause, FaultDisk, FaultFiles, FaultClients}

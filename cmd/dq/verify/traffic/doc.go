@@ -1,0 +1,15 @@
+// Package traffic makes calls to a deployment of dq as its clients would, and
+// records each of them in a [history.Recorder].
+//
+// It uses net/http rather than the sdk: the sdk repeats calls, and a check needs
+// one request and one outcome per operation.
+//
+//   - round.go: what happens in one round of traffic?
+//   - worker.go: when does a client repeat a call, and when does it give up?
+//   - produce.go, consume.go, bystanders.go: what do the workers of a round do?
+//   - calls.go: which request does an operation send?
+//   - answers.go: what is recorded of a successful answer?
+//   - stream.go: how is a stream of events read?
+//   - client.go: how is a request sent, and which outcome has it?
+//   - cleanup.go: how are the topics of a run deleted?
+package traffic
