@@ -10,64 +10,77 @@ import (
 )
 
 const (
-	// No new data is taken while less than this is free on the disk: what is
-	// consumed, acknowledged and deleted has to be written, too. On small disks
-	// it is a part of them.
-	maxReserve  = 64 << 20
-	reservePart = 16
+	// New data is refused while the disk has less free space than a reserve: what is
+	// consumed, acknowledged and deleted must be written, too. The reserve is
+	// maxReserve, or on small disks one part in reserveParts of the disk.
+	maxReserve   = 64 << 20
+	reserveParts = 16
 
-	// diskInterval is how often the disk is looked at, besides when what was taken
-	// since may have filled it.
-	diskInterval = 100 * time.Millisecond
+	// lookInterval is how often the free space is read. It is also read when the
+	// data stored since may have used it up.
+	lookInterval = 100 * time.Millisecond
 
-	// messageRoom is what the engine stores beside a message, at most.
-	messageRoom = 1 << 10
+	// maxBudget is the most bytes that are stored before the free space is read
+	// again.
+	maxBudget = 1 << 30
 
-	// restartPause is that between two starts of the engine on a full disk, where
-	// it can at least purge and delete.
+	// messageOverhead is the most that the engine stores in addition to the data of
+	// a message.
+	messageOverhead = 1 << 10
+
+	// restartPause is the pause between two restarts on a full disk. There the
+	// engine can at least purge and delete.
 	restartPause = 5 * time.Second
+
+	// restartFiles is how many more files the process must be able to open for the
+	// engine to be restarted: it would leave out topics whose files it cannot open.
+	restartFiles = 256
 )
 
-// A diskWatch knows whether there is room for new data.
+// A diskWatch refuses new data before the disk is full, and restarts the engine after
+// a failed write.
 //
-// The engine does not write to a stream again once a write has failed, not even
-// when there is room again, until it is started anew. So this stops new data
-// before the disk is full. Should a write fail all the same, it has the engine
-// started anew as soon as there is room: all that was confirmed is in its files.
+// Once a write to a stream has failed, the engine does not write to that stream again
+// before a restart, not even when there is space. So new data is refused early. If a
+// write fails all the same, the engine is restarted as soon as there is space.
+// Nothing is lost by that: everything that was confirmed is in the engine's files.
 type diskWatch struct {
 	dir     string
+	space   func(dir string) (free, total uint64, err error) // diskSpace, or a test's
 	restart func() error
 	log     *slog.Logger
 
-	failed atomic.Bool  // a write has failed
-	budget atomic.Int64 // bytes that may be taken before the next look
-	state  atomic.Pointer[StorageFullError]
+	failed atomic.Bool                      // a write has failed
+	budget atomic.Int64                     // bytes that may be stored before the free space is read again
+	full   atomic.Pointer[StorageFullError] // nil while new data is taken
 
-	looking sync.Mutex
-	started time.Time // when the engine was started anew
+	looking   sync.Mutex
+	restarted time.Time // used only by run
 }
 
-// room returns a [*StorageFullError] if there is none for so many bytes in that
-// many messages.
-func (w *diskWatch) room(messages, bytes int) error {
-	if w.budget.Add(-int64(bytes+messages*messageRoom)) < 0 {
+// checkSpace returns a [*StorageFullError] if the disk has no room for that many
+// bytes in that many messages.
+func (w *diskWatch) checkSpace(messages, bytes int) error {
+	if w.budget.Add(-int64(bytes+messages*messageOverhead)) < 0 {
 		w.look()
 	}
-	if err := w.state.Load(); err != nil {
+	if err := w.full.Load(); err != nil {
 		return err
 	}
 	return nil
 }
 
-// run watches until ctx ends.
+// run watches the disk until ctx ends.
 func (w *diskWatch) run(ctx context.Context) {
-	ticks := time.NewTicker(diskInterval)
+	ticks := time.NewTicker(lookInterval)
 	defer ticks.Stop()
+
 	for {
 		w.look()
-		if w.failed.Load() && canOpen(w.dir, restartFiles) && (w.state.Load().fits() || time.Since(w.started) > restartPause) {
-			w.startAnew()
+		if w.failed.Load() && w.canRestart() {
+			w.restartEngine()
 		}
+
 		select {
 		case <-ticks.C:
 		case <-ctx.Done():
@@ -76,34 +89,38 @@ func (w *diskWatch) run(ctx context.Context) {
 	}
 }
 
-// look looks at the disk.
+// look reads the free space, and decides whether new data is taken.
 func (w *diskWatch) look() {
 	w.looking.Lock()
 	defer w.looking.Unlock()
-	free, total, err := diskSpace(w.dir)
+
+	free, total, err := w.space(w.dir)
 	if err != nil {
-		w.log.Error("the free space of the data directory is unknown", "error", err)
+		w.log.Error("cannot read the free space of the data directory", "error", err)
 		return
 	}
-	reserve := min(maxReserve, total/reservePart)
+	reserve := min(maxReserve, total/reserveParts)
 	w.budget.Store(int64(min(free-min(free, reserve), maxBudget)))
-	switch was := w.state.Load(); {
+
+	switch was := w.full.Load(); {
 	case free < reserve || w.failed.Load():
-		w.state.Store(&StorageFullError{Free: free, Reserve: reserve})
+		w.full.Store(&StorageFullError{Free: free, Reserve: reserve})
 		if was == nil {
-			w.log.Error("no new data is taken: the disk is full", "dir", w.dir, "free", free, "reserve", reserve)
+			w.log.Error("the disk is full: refusing new data", "dir", w.dir, "free", free, "reserve", reserve)
 		}
 	case was != nil:
-		w.state.Store(nil)
-		w.log.Info("new data is taken again", "dir", w.dir, "free", free)
+		w.full.Store(nil)
+		w.log.Info("the disk has space again: taking new data", "dir", w.dir, "free", free)
 	}
 }
 
-// restartFiles is how many files have to be free for the engine to be started
-// anew: it would leave out the topics whose files it cannot open.
-const restartFiles = 256
+// canRestart reports whether the engine can be restarted: the disk has space, or the
+// last restart is long enough ago, and the process can open files.
+func (w *diskWatch) canRestart() bool {
+	return canOpen(w.dir, restartFiles) && (w.full.Load().hasSpace() || time.Since(w.restarted) > restartPause)
+}
 
-// canOpen reports whether this process may open so many more files.
+// canOpen reports whether this process can open n more files.
 func canOpen(dir string, n int) bool {
 	files := make([]*os.File, 0, n)
 	defer func() {
@@ -111,6 +128,7 @@ func canOpen(dir string, n int) bool {
 			_ = f.Close()
 		}
 	}()
+
 	for range n {
 		f, err := os.Open(dir)
 		if err != nil {
@@ -121,15 +139,12 @@ func canOpen(dir string, n int) bool {
 	return true
 }
 
-// maxBudget is how many bytes are taken at most before the disk is looked at.
-const maxBudget = 1 << 30
-
-func (w *diskWatch) startAnew() {
-	w.log.Warn("the engine is started anew, as a write had failed")
+func (w *diskWatch) restartEngine() {
+	w.log.Warn("restarting the engine after a failed write")
 	w.failed.Store(false)
 	if err := w.restart(); err != nil {
 		w.failed.Store(true)
-		w.log.Error("the engine could not be started anew", "error", err)
+		w.log.Error("restarting the engine failed, trying again later", "error", err)
 	}
-	w.started = time.Now()
+	w.restarted = time.Now()
 }

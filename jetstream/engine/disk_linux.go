@@ -8,12 +8,12 @@ import (
 
 const canSyncFileSystem = true
 
-// syncFileSystem returns when all that was written to the file system of f is on
-// the disk.
+// syncFileSystem returns when everything that was written to the file system of f is
+// on disk.
 func syncFileSystem(f *os.File) error { return unix.Syncfs(int(f.Fd())) }
 
-// diskSpace returns how many bytes of the file system of dir may still be
-// written, and how many there are.
+// diskSpace returns how many bytes may still be written to the file system of dir,
+// and its size in bytes.
 func diskSpace(dir string) (free, total uint64, err error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {

@@ -8,10 +8,11 @@ import (
 	"os"
 )
 
-// Without a call for it the engine syncs each write by itself, which is slower.
+// Without a way to sync a whole file system, the engine syncs each write, which is
+// slower.
 const canSyncFileSystem = false
 
 func syncFileSystem(*os.File) error { return errors.ErrUnsupported }
 
-// diskSpace does not know, so a full disk is found out by writing.
+// diskSpace reports unlimited space: a full disk shows itself by a failed write.
 func diskSpace(string) (free, total uint64, err error) { return math.MaxUint64, math.MaxUint64, nil }

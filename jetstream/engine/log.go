@@ -8,8 +8,12 @@ import (
 	"sync"
 )
 
-// engineLogger hands what the engine logs to slog. What the engine calls a
-// notice is of interest only when debugging.
+// storeFailure starts the text that the engine logs about a failed write. The log is
+// the only place where it says so: the publisher gets no answer.
+const storeFailure = "JetStream failed to store a msg on stream"
+
+// engineLogger passes the engine's log to slog. It implements the logger of
+// nats-server. The engine's notices are of interest only when debugging.
 type engineLogger struct {
 	log         *slog.Logger
 	storeFailed func() // called when a message could not be written
@@ -18,6 +22,8 @@ type engineLogger struct {
 	last string // the latest error, for when the engine does not start
 }
 
+// lastError returns the latest error, or one that says that the engine did not get
+// ready in time.
 func (l *engineLogger) lastError() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -27,37 +33,39 @@ func (l *engineLogger) lastError() error {
 	return errors.New(l.last)
 }
 
+// Noticef logs at level debug.
+func (l *engineLogger) Noticef(format string, v ...any) { l.debug(format, v...) }
+
+// Debugf logs at level debug.
+func (l *engineLogger) Debugf(format string, v ...any) { l.debug(format, v...) }
+
+// Tracef logs at level debug.
+func (l *engineLogger) Tracef(format string, v ...any) { l.debug(format, v...) }
+
+// Warnf logs at level warn.
+func (l *engineLogger) Warnf(format string, v ...any) {
+	l.log.Warn("engine: " + fmt.Sprintf(format, v...))
+}
+
+// Errorf logs at level error, and notices failed writes.
+func (l *engineLogger) Errorf(format string, v ...any) { l.failed(format, v...) }
+
+// Fatalf logs at level error. It does not end the process.
+func (l *engineLogger) Fatalf(format string, v ...any) { l.failed(format, v...) }
+
+func (l *engineLogger) debug(format string, v ...any) {
+	l.log.Debug("engine: " + fmt.Sprintf(format, v...))
+}
+
 func (l *engineLogger) failed(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
+
 	l.mu.Lock()
 	l.last = text
 	l.mu.Unlock()
+
 	l.log.Error("engine: " + text)
 	if strings.HasPrefix(text, storeFailure) {
 		l.storeFailed()
 	}
 }
-
-// storeFailure is how the engine's words for a failed write start. It is all
-// that it says: the publisher gets no answer.
-const storeFailure = "JetStream failed to store a msg on stream"
-
-func (l *engineLogger) Noticef(format string, v ...any) {
-	l.log.Debug("engine: " + fmt.Sprintf(format, v...))
-}
-
-func (l *engineLogger) Warnf(format string, v ...any) {
-	l.log.Warn("engine: " + fmt.Sprintf(format, v...))
-}
-
-func (l *engineLogger) Debugf(format string, v ...any) {
-	l.log.Debug("engine: " + fmt.Sprintf(format, v...))
-}
-
-func (l *engineLogger) Tracef(format string, v ...any) {
-	l.log.Debug("engine: " + fmt.Sprintf(format, v...))
-}
-
-func (l *engineLogger) Fatalf(format string, v ...any) { l.failed(format, v...) }
-
-func (l *engineLogger) Errorf(format string, v ...any) { l.failed(format, v...) }

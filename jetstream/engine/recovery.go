@@ -21,36 +21,35 @@ import (
 )
 
 const (
-	// streamsDir has a directory for each stream, below the data directory.
+	// TopicPrefix starts the name of each stream that holds a topic, and of no other
+	// stream. It is defined here because a start treats half-deleted topics in a way
+	// of its own; the package jetstream encodes the rest of the name.
+	TopicPrefix = "dq_"
+
+	// StreamsDir, below the data directory, has a directory for each stream.
 	StreamsDir = "jetstream/$G/streams"
 
-	// leftDir has what was left of topics that were deleted, below the data directory.
-	leftDir = "deleted"
+	// deletedDir, below the data directory, gets the files of half-deleted topics.
+	deletedDir = "deleted"
 
-	metaFile = "meta.inf" // a stream's settings, in JSON
-	sumFile  = "meta.sum" // its checksum
-	blocks   = "msgs/*.blk"
+	settingsFile = "meta.inf" // a stream's settings, in JSON
+	checksumFile = "meta.sum" // of the file of settings
+	blocks       = "msgs/*.blk"
 )
 
-// LostStreamsError is streams whose files are there and cannot be used.
-type LostStreamsError struct{ Dirs []string }
-
-func (e *LostStreamsError) Error() string {
-	return fmt.Sprintf("the engine cannot use the stream in %s (of %d such): its log says why; restore the directory from a backup, or move it away to start without what it holds",
-		e.Dirs[0], len(e.Dirs))
-}
-
-// start starts the engine, and returns an error if it left out a stream: it only
-// logs that, and a client could make the topic anew in place of the old one. Where
-// nothing but the checksum of the settings is wrong, as when a process ended
-// between writing one and the other, it is mended.
+// start starts the nats-server on the store, and makes sure that it serves every
+// stream: it would leave out a damaged one and only log that, and a client could
+// create the topic again in its place. A stream is repaired if nothing but the
+// checksum of its settings is wrong, as when a process ended between writing the one
+// and the other. Errors: [*LostStreamsError].
 func (s *Server) start() error {
 	if err := s.finishDeletions(); err != nil {
 		return err
 	}
-	mended := make(map[string]bool)
+
+	repaired := make(map[string]bool)
 	for {
-		ns, err := s.startEngine()
+		ns, err := s.startNATS()
 		if err != nil {
 			return err
 		}
@@ -61,50 +60,54 @@ func (s *Server) start() error {
 			s.mu.Unlock()
 			return nil
 		}
-		stopEngine(ns)
+		stopNATS(ns)
 		if err != nil {
 			return err
 		}
+
 		for _, dir := range lost {
-			if mended[dir] || mendSum(dir) != nil {
-				return &LostStreamsError{lost}
+			if repaired[dir] || repairChecksum(dir) != nil {
+				return &LostStreamsError{Dirs: lost}
 			}
-			mended[dir] = true
-			s.logger.log.Warn("the checksum of a stream's settings is written anew, as the engine left the stream out", "dir", dir)
+			repaired[dir] = true
+			s.logger.log.Warn("the engine left out a stream: wrote the checksum of its settings again", "dir", dir)
 		}
 	}
 }
 
-// finishDeletions moves away what is left of topics that were deleted when the
-// process ended: the engine removes the file of their settings first. It would
-// give their messages to the next topic of that name. They are not removed, as a
-// damaged disk may look the same.
+// finishDeletions moves away the files of topics that were being deleted when the
+// process ended; they have no settings, as the engine removes these first. Left in
+// place, their messages would appear in the next topic of that name. They are not
+// removed, because a damaged disk may look the same.
 func (s *Server) finishDeletions() error {
 	dirs, err := s.streamDirs()
 	if err != nil {
 		return err
 	}
+
 	for _, dir := range dirs {
 		name := filepath.Base(dir)
-		if _, err := os.Stat(filepath.Join(dir, metaFile)); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(name, TopicPrefix) {
+		_, err := os.Stat(filepath.Join(dir, settingsFile))
+		deleted := errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(name, TopicPrefix)
+		if !deleted || isUnfinished(dir) {
 			continue
 		}
-		if unfinished(dir) {
-			continue // there is nothing in it
+
+		target := filepath.Join(s.opts.StoreDir, deletedDir, fmt.Sprintf("%s-%d", name, time.Now().UnixNano()))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(target), 0o750), os.Rename(dir, target)); err != nil {
+			return fmt.Errorf("move away the files of a topic that was being deleted: %w", err)
 		}
-		away := filepath.Join(s.opts.StoreDir, leftDir, fmt.Sprintf("%s-%d", name, time.Now().UnixNano()))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(away), 0o750), os.Rename(dir, away)); err != nil {
-			return fmt.Errorf("move away what is left of a topic that was deleted: %w", err)
-		}
-		s.logger.log.Warn("a topic was being deleted when the broker ended; what was left of it is moved away, and may be removed", "dir", away)
+		s.logger.log.Warn("a topic was being deleted when the broker ended: "+
+			"its remaining files were moved away, and may be removed", "dir", target)
 	}
 	return nil
 }
 
-// RemoveDeletedFiles removes what the engine has not removed yet of streams of that name that
-// were deleted. It moves their files away and takes its time with them; while they
-// are there it cannot move others, which a stream that is made anew then takes for
-// its own.
+// RemoveDeletedFiles removes the files of an earlier stream of that name which was
+// deleted. The engine moves the files of a deleted stream to one place for each name,
+// and removes them there in the background. As long as they exist, it cannot move the
+// files of the next stream of that name, and the one created after it would start
+// with messages that were deleted.
 func (s *Server) RemoveDeletedFiles(stream string) error {
 	if err := os.RemoveAll(filepath.Join(s.opts.StoreDir, StreamsDir, "."+stream)); err != nil {
 		return fmt.Errorf("remove the files of %s, which was deleted before: %w", stream, err)
@@ -112,7 +115,8 @@ func (s *Server) RemoveDeletedFiles(stream string) error {
 	return nil
 }
 
-// lostStreams are the directories of streams that the engine does not have.
+// lostStreams returns the directories of the streams that the nats-server has left
+// out.
 func (s *Server) lostStreams(ns *server.Server) ([]string, error) {
 	dirs, err := s.streamDirs()
 	if err != nil || len(dirs) == 0 {
@@ -122,21 +126,22 @@ func (s *Server) lostStreams(ns *server.Server) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	var lost []string
 	for _, dir := range dirs {
-		if name := filepath.Base(dir); !names[name] && !strings.HasPrefix(name, ".") && !unfinished(dir) {
+		if name := filepath.Base(dir); !names[name] && !strings.HasPrefix(name, ".") && !isUnfinished(dir) {
 			lost = append(lost, dir)
 		}
 	}
 	return lost, nil
 }
 
-// streamDirs are the directories of streams that there are.
+// streamDirs returns the directories of all streams in the store.
 func (s *Server) streamDirs() (dirs []string, err error) {
 	parent := filepath.Join(s.opts.StoreDir, StreamsDir)
 	entries, err := os.ReadDir(parent)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("look at the streams: %w", err)
+		return nil, fmt.Errorf("list the directories of streams: %w", err)
 	}
 	for _, entry := range entries {
 		dirs = append(dirs, filepath.Join(parent, entry.Name()))
@@ -144,7 +149,7 @@ func (s *Server) streamDirs() (dirs []string, err error) {
 	return dirs, nil
 }
 
-// streamNames are the names of the streams that the engine has.
+// streamNames returns the names of the streams that the nats-server serves.
 func (s *Server) streamNames(ns *server.Server) (map[string]bool, error) {
 	nc, err := Connect("", s.login, nats.InProcessServer(ns))
 	if err != nil {
@@ -155,6 +160,7 @@ func (s *Server) streamNames(ns *server.Server) (map[string]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the engine: %w", err)
 	}
+
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	names := make(map[string]bool)
@@ -168,24 +174,27 @@ func (s *Server) streamNames(ns *server.Server) (map[string]bool, error) {
 	return names, nil
 }
 
-// unfinished reports whether dir is what is left when a process ends while it
-// makes a stream, or removes one: there is no message in it.
-func unfinished(dir string) bool {
-	empty := func(path string) bool {
-		info, err := os.Stat(path)
-		return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0
-	}
+// isUnfinished reports whether dir is that of a stream whose creation or deletion a
+// process did not finish: it holds no message, and lacks settings or their checksum.
+func isUnfinished(dir string) bool {
 	messages, err := filepath.Glob(filepath.Join(dir, blocks))
-	if err != nil || slices.ContainsFunc(messages, func(path string) bool { return !empty(path) }) {
+	if err != nil || slices.ContainsFunc(messages, func(path string) bool { return !isEmpty(path) }) {
 		return false
 	}
-	return empty(filepath.Join(dir, metaFile)) || empty(filepath.Join(dir, sumFile))
+	return isEmpty(filepath.Join(dir, settingsFile)) || isEmpty(filepath.Join(dir, checksumFile))
 }
 
-// mendSum writes the checksum of a stream's settings anew. The engine replaces a
-// file of settings as a whole, so one that is JSON is complete.
-func mendSum(dir string) error {
-	settings, err := os.ReadFile(filepath.Join(dir, metaFile))
+// isEmpty reports whether a file is empty or does not exist.
+func isEmpty(path string) bool {
+	info, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0
+}
+
+// repairChecksum computes the checksum of a stream's settings and writes it to its
+// file. It fails if the settings cannot be read: the engine replaces their file as a
+// whole, so one that is valid JSON is complete.
+func repairChecksum(dir string) error {
+	settings, err := os.ReadFile(filepath.Join(dir, settingsFile))
 	if err != nil {
 		return err
 	}
@@ -196,21 +205,17 @@ func mendSum(dir string) error {
 	if name := filepath.Base(dir); stream.Name != name {
 		return fmt.Errorf("the settings in %s are those of %s", dir, stream.Name)
 	}
+
 	key := sha256.Sum256([]byte(stream.Name))
 	hash, err := highwayhash.New64(key[:])
 	if err != nil {
 		return err
 	}
 	_, _ = hash.Write(settings) // never fails
-	temporary := filepath.Join(dir, sumFile+".new")
+
+	temporary := filepath.Join(dir, checksumFile+".new")
 	if err := os.WriteFile(temporary, []byte(hex.EncodeToString(hash.Sum(nil))), 0o600); err != nil {
 		return err
 	}
-	return os.Rename(temporary, filepath.Join(dir, sumFile))
+	return os.Rename(temporary, filepath.Join(dir, checksumFile))
 }
-
-const (
-	// TopicPrefix keeps the streams of topics apart from any other stream of
-	// the same NATS account.
-	TopicPrefix = "dq_"
-)

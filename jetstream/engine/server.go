@@ -16,40 +16,39 @@ import (
 )
 
 const (
-	// headerRoom is what the engine may carry beside the body of a message: its
-	// headers; and a cursor with all the leases that there may be has to fit.
-	headerRoom = 1 << 20
+	// headerBytes is how much larger than a message's data the engine's payload may
+	// be. It is for the headers, and lets a cursor with the most leases fit.
+	headerBytes = 1 << 20
 
-	// storeLimit takes the place of the engine's own limit, which is three
-	// quarters of the space that is free at the start: with that, a store that
-	// filled half of a disk would refuse every write after a restart. The disk
-	// itself is the limit.
+	// storeLimit replaces the engine's own limit, which is three quarters of the
+	// space that is free at the start: with that, a store that filled half of a disk
+	// would refuse all writes after a restart. The disk itself is the limit.
 	storeLimit = 1 << 50
 
-	// startTimeout bounds how long the engine may take to read its store and
-	// get ready.
+	// startTimeout bounds how long the engine may take to read its store and get
+	// ready.
 	startTimeout = 5 * time.Minute
 
-	// reconnectWait is the pause before a connection to an engine that is
-	// started anew is tried again.
+	// reconnectWait is the pause between two attempts to connect to an engine that
+	// is restarting.
 	reconnectWait = 50 * time.Millisecond
 )
 
 // Options say how the engine in this process runs.
 type Options struct {
-	// Dir holds the store; it is made if it is not there. Empty means memory
-	// storage: all is gone when the server stops.
+	// Dir holds the store; it is created if it does not exist. Empty means memory
+	// storage: everything is gone when the server stops.
 	Dir string
-	// SyncAlways makes Sync bring all that is confirmed to the disk.
+	// SyncAlways has [Server.Sync] sync to disk.
 	SyncAlways bool
-	// SyncInterval is how often written data is synced to the disk otherwise.
+	// SyncInterval is how often the engine syncs written data to disk by itself.
 	SyncInterval time.Duration
-	// MaxMessageBytes is the largest message, at most [MaxMessageBytes].
+	// MaxMessageBytes is the size of the largest message.
 	MaxMessageBytes int
-	// Addr is where NATS clients may connect, with User and Password; empty means
-	// nowhere.
+	// Addr is the address at which NATS clients may connect, with User and Password;
+	// empty means that none may.
 	Addr, User, Password string
-	// Logger gets what the engine has to say.
+	// Logger gets the engine's log.
 	Logger *slog.Logger
 }
 
@@ -58,48 +57,75 @@ type Server struct {
 	opts    server.Options
 	login   nats.Option
 	logger  *engineLogger
-	syncer  *syncer // nil in memory mode, and where only the engine can sync
-	always  bool    // Sync is to sync
-	lock    *flock.Flock
-	tempDir string
+	lock    *flock.Flock // nil in memory mode
+	tempDir string       // "" in file mode
 
-	disk     *diskWatch // nil in memory mode
-	unwatch  context.CancelFunc
-	watching sync.WaitGroup
+	syncer     *syncer // nil in memory mode, and where the operating system cannot sync a file system
+	syncAlways bool    // Sync syncs
+
+	disk      *diskWatch         // nil in memory mode
+	stopWatch context.CancelFunc // ends the watch of the disk
+	watching  sync.WaitGroup
 
 	mu sync.RWMutex
-	ns *server.Server
+	ns *server.Server // replaced by a restart
 }
 
-// Start starts the engine and returns when it has read its store and is
-// ready. It returns a [*DirInUseError] if another process has the directory.
+// Start starts the engine, and returns when it has read its store and is ready.
+// Errors: [*DirInUseError] if another process uses the directory,
+// [*LostStreamsError] if a stream cannot be read.
 func Start(opts Options) (_ *Server, err error) {
-	s := &Server{logger: &engineLogger{log: opts.Logger, storeFailed: func() {}}, login: nats.UserInfo(opts.User, opts.Password)}
+	s := &Server{
+		login:  nats.UserInfo(opts.User, opts.Password),
+		logger: &engineLogger{log: opts.Logger, storeFailed: func() {}},
+	}
 	defer func() {
 		if err != nil {
 			s.Shutdown()
 		}
 	}()
-	dir := opts.Dir
-	if dir == "" {
-		// The engine wants a directory even if all storage is in memory.
-		if s.tempDir, err = os.MkdirTemp("", "dq-"); err != nil {
-			return nil, fmt.Errorf("make a directory for the engine: %w", err)
-		}
-		dir = s.tempDir
-	} else if s.lock, err = lockDir(dir); err != nil {
-		return nil, err
-	}
-	if opts.Dir != "" {
-		s.always = opts.SyncAlways
-		if s.syncer, err = openSyncer(dir); err != nil {
-			return nil, err
-		}
-	}
-	host, port, err := listenAddr(opts.Addr)
+
+	dir, err := s.openDir(opts)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.configure(opts, dir); err != nil {
+		return nil, err
+	}
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	if opts.Dir != "" {
+		s.watchDisk(dir)
+	}
+	return s, nil
+}
+
+// openDir locks the data directory, or makes a temporary one in memory mode: the
+// engine wants a directory even if all storage is in memory.
+func (s *Server) openDir(opts Options) (dir string, err error) {
+	if opts.Dir == "" {
+		if s.tempDir, err = os.MkdirTemp("", "dq-"); err != nil {
+			return "", fmt.Errorf("create a directory for the engine: %w", err)
+		}
+		return s.tempDir, nil
+	}
+
+	if s.lock, err = lockDir(opts.Dir); err != nil {
+		return "", err
+	}
+	s.syncAlways = opts.SyncAlways
+	s.syncer, err = openSyncer(opts.Dir)
+	return opts.Dir, err
+}
+
+// configure sets the options of the nats-server.
+func (s *Server) configure(opts Options, dir string) error {
+	host, port, err := listenAddr(opts.Addr)
+	if err != nil {
+		return err
+	}
+
 	s.opts = server.Options{
 		ServerName:             "dq",
 		DontListen:             opts.Addr == "",
@@ -113,26 +139,26 @@ func Start(opts Options) (_ *Server, err error) {
 		JetStreamMaxStore:      storeLimit,
 		SyncAlways:             opts.SyncAlways && s.syncer == nil,
 		SyncInterval:           opts.SyncInterval,
-		MaxPayload:             int32(opts.MaxMessageBytes + headerRoom),
+		MaxPayload:             int32(opts.MaxMessageBytes + headerBytes),
 		DisableJetStreamBanner: true,
 	}
-	if err := s.start(); err != nil {
-		return nil, err
-	}
-	if opts.Dir != "" {
-		s.disk = &diskWatch{dir: dir, restart: s.restart, log: opts.Logger}
-		s.logger.storeFailed = func() { s.disk.failed.Store(true) }
-		s.disk.look()
-		var ctx context.Context
-		ctx, s.unwatch = context.WithCancel(context.Background())
-		s.watching.Go(func() { s.disk.run(ctx) })
-	}
-	return s, nil
+	return nil
 }
 
-// StartBare starts an engine with nothing of dq's around it: no lock, no repair,
-// no watch of the disk. Of opts it takes Dir, SyncAlways, SyncInterval and
-// MaxMessageBytes. `dq bench` measures dq against it.
+// watchDisk watches the disk until Shutdown.
+func (s *Server) watchDisk(dir string) {
+	s.disk = &diskWatch{dir: dir, space: diskSpace, restart: s.restart, log: s.logger.log}
+	s.logger.storeFailed = func() { s.disk.failed.Store(true) }
+	s.disk.look()
+
+	var ctx context.Context
+	ctx, s.stopWatch = context.WithCancel(context.Background())
+	s.watching.Go(func() { s.disk.run(ctx) })
+}
+
+// StartBare starts an engine with nothing of dq's around it: no lock, no repair, no
+// watch of the disk. It uses only Dir, SyncAlways, SyncInterval and MaxMessageBytes
+// of opts. `dq bench` measures dq against it.
 func StartBare(opts Options) (*Server, error) {
 	s := &Server{
 		opts: server.Options{
@@ -142,41 +168,42 @@ func StartBare(opts Options) (*Server, error) {
 			StoreDir:     opts.Dir,
 			SyncAlways:   opts.SyncAlways,
 			SyncInterval: opts.SyncInterval,
-			MaxPayload:   int32(opts.MaxMessageBytes + headerRoom),
+			MaxPayload:   int32(opts.MaxMessageBytes + headerBytes),
 		},
 		login:  nats.UserInfo("", ""),
 		logger: &engineLogger{log: slog.New(slog.DiscardHandler), storeFailed: func() {}},
 	}
 
 	var err error
-	s.ns, err = s.startEngine()
+	s.ns, err = s.startNATS()
 	return s, err
 }
 
-// startEngine starts the engine itself.
-func (s *Server) startEngine() (*server.Server, error) {
-	opts := s.opts // the engine changes its own
+// startNATS starts the nats-server, and waits until it is ready.
+func (s *Server) startNATS() (*server.Server, error) {
+	opts := s.opts // the nats-server changes its own
 	ns, err := server.NewServer(&opts)
 	if err != nil {
 		return nil, fmt.Errorf("configure the engine: %w", err)
 	}
+
 	ns.SetLoggerV2(s.logger, s.logger.log.Enabled(context.Background(), slog.LevelDebug), false, false)
 	ns.Start()
 	if !ns.ReadyForConnections(startTimeout) || !ns.JetStreamEnabled() {
-		stopEngine(ns)
+		stopNATS(ns)
 		return nil, fmt.Errorf("start the engine in %s: %w", opts.StoreDir, s.logger.lastError())
 	}
 	return ns, nil
 }
 
-func stopEngine(ns *server.Server) {
+func stopNATS(ns *server.Server) {
 	ns.Shutdown()
 	ns.WaitForShutdown()
 }
 
-// restart starts the engine anew. Connections come back by themselves.
+// restart stops and starts the engine. Connections reconnect by themselves.
 func (s *Server) restart() error {
-	stopEngine(s.current())
+	stopNATS(s.current())
 	return s.start()
 }
 
@@ -186,24 +213,92 @@ func (s *Server) current() *server.Server {
 	return s.ns
 }
 
-// InProcessConn implements [nats.InProcessConnProvider] with the engine that
-// runs now.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.current().InProcessConn() }
+// Shutdown stops the engine, which writes what it still holds in memory, and
+// releases the directory.
+func (s *Server) Shutdown() {
+	if s.stopWatch != nil {
+		s.stopWatch()
+		s.watching.Wait()
+	}
+	if ns := s.current(); ns != nil {
+		stopNATS(ns)
+	}
 
-// CheckSpace returns a [*StorageFullError] if the disk has no room for so many bytes in
-// that many messages.
+	if s.syncer != nil {
+		s.syncer.close()
+	}
+	if s.lock != nil {
+		_ = s.lock.Close()
+	}
+	if s.tempDir != "" {
+		_ = os.RemoveAll(s.tempDir)
+	}
+}
+
+// CheckSpace returns a [*StorageFullError] if the disk has no room for that many
+// bytes of data in that many messages.
 func (s *Server) CheckSpace(messages, bytes int) error {
 	if s.disk == nil {
 		return nil
 	}
-	return s.disk.room(messages, bytes)
+	return s.disk.checkSpace(messages, bytes)
 }
 
-// listenAddr takes an address apart.
+// Sync returns when everything that was confirmed before is on disk. Without
+// [Options].SyncAlways it does nothing. Errors: [*UnavailableError].
+func (s *Server) Sync(ctx context.Context) error {
+	if !s.syncAlways {
+		return nil
+	}
+	return s.Flush(ctx)
+}
+
+// Flush returns when everything that was confirmed before is on disk. In memory mode
+// it does nothing, nor where the operating system cannot sync a file system.
+// Errors: [*UnavailableError].
+func (s *Server) Flush(ctx context.Context) error {
+	if s.syncer == nil {
+		return nil
+	}
+	return s.syncer.sync(ctx)
+}
+
+// Addr returns the address at which NATS clients may connect, or nil if none may.
+func (s *Server) Addr() net.Addr { return s.current().Addr() }
+
+// InProcessConn implements [nats.InProcessConnProvider] with the engine that runs
+// now.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.current().InProcessConn() }
+
+// Connect opens a connection to the engine, inside this process. It outlives a
+// restart.
+func (s *Server) Connect() (*nats.Conn, error) {
+	return Connect("", s.login, nats.InProcessServer(s), nats.ReconnectWait(reconnectWait))
+}
+
+// Connect opens a connection to an engine that runs elsewhere. It reconnects until
+// it is closed.
+func Connect(url string, opts ...nats.Option) (*nats.Conn, error) {
+	opts = append(opts, nats.Name("dq facade"), nats.MaxReconnects(-1), nats.ErrorHandler(logAsyncError))
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the engine: %w", err)
+	}
+	return nc, nil
+}
+
+// logAsyncError logs what goes wrong on a connection outside any call: a message
+// whose headers cannot be parsed. The reader of such a message deals with it.
+func logAsyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
+	slog.Debug("engine: on the connection", "error", err)
+}
+
+// listenAddr splits an address into host and port, any free one for port 0.
 func listenAddr(addr string) (host string, port int, err error) {
 	if addr == "" {
 		return "", 0, nil
 	}
+
 	host, text, err := net.SplitHostPort(addr)
 	if err == nil {
 		port, err = strconv.Atoi(text)
@@ -215,66 +310,4 @@ func listenAddr(addr string) (host string, port int, err error) {
 		port = server.RANDOM_PORT
 	}
 	return host, port, nil
-}
-
-// Connect opens a connection to the engine, inside this process.
-func (s *Server) Connect() (*nats.Conn, error) {
-	return Connect("", s.login, nats.InProcessServer(s), nats.ReconnectWait(reconnectWait))
-}
-
-// Addr is where NATS clients may connect, or nil if they may not.
-func (s *Server) Addr() net.Addr { return s.current().Addr() }
-
-// Connect opens a connection to an engine that runs elsewhere. It lasts until
-// it is closed.
-func Connect(url string, opts ...nats.Option) (*nats.Conn, error) {
-	nc, err := nats.Connect(url, append(opts, nats.Name("dq facade"), nats.MaxReconnects(-1), nats.ErrorHandler(asyncError))...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the engine: %w", err)
-	}
-	return nc, nil
-}
-
-// Sync returns when all that was confirmed before is on the disk, if the options
-// ask for that. Errors: [*UnavailableError].
-func (s *Server) Sync(ctx context.Context) error {
-	if !s.always {
-		return nil
-	}
-	return s.Flush(ctx)
-}
-
-// Flush returns when all that was confirmed before is on the disk, as far as the
-// operating system can be asked for it. Errors: [*UnavailableError].
-func (s *Server) Flush(ctx context.Context) error {
-	if s.syncer == nil {
-		return nil
-	}
-	return s.syncer.sync(ctx)
-}
-
-// asyncError gets what goes wrong on a connection besides calls: headers of
-// messages that nobody can read, which are dealt with where they are read.
-func asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
-	slog.Debug("engine: on the connection", "error", err)
-}
-
-// Shutdown stops the engine, writes out what it holds and frees the directory.
-func (s *Server) Shutdown() {
-	if s.unwatch != nil {
-		s.unwatch()
-		s.watching.Wait()
-	}
-	if ns := s.current(); ns != nil {
-		stopEngine(ns)
-	}
-	if s.syncer != nil {
-		s.syncer.close()
-	}
-	if s.lock != nil {
-		_ = s.lock.Close()
-	}
-	if s.tempDir != "" {
-		_ = os.RemoveAll(s.tempDir)
-	}
 }

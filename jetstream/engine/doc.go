@@ -1,0 +1,17 @@
+// Package engine runs the storage engine, a nats-server with JetStream, in this
+// process, and connects to one that runs elsewhere. It is the only package that
+// imports nats-server.
+//
+// The files, by the question that each answers:
+//
+//   - disk.go: what happens when the disk is full, or a write fails?
+//   - disk_linux.go, disk_other.go: what can the operating system do for a disk?
+//   - doc.go: what is this package?
+//   - errors.go: which errors are there?
+//   - lock.go: how is a data directory kept to one process?
+//   - log.go: where does the engine's log go?
+//   - recovery.go: what does a start repair, and what does it refuse?
+//   - server.go: how does the engine start, stop and restart?
+//   - sync.go: who syncs to disk, and when?
+//   - version.go: which nats-server is it?
+package engine
