@@ -11,7 +11,9 @@ import (
 // yet, and returns it with that id. If c has a name that a consumer of its topic
 // has already, it returns that one instead, and created is false. The consumer is
 // stored when RegisterConsumer returns. Errors: [*jetstream.UnavailableError].
-func (r *Registry) RegisterConsumer(ctx context.Context, c jetstream.Consumer) (_ jetstream.Consumer, created bool, err error) {
+func (r *Registry) RegisterConsumer(
+	ctx context.Context, c jetstream.Consumer,
+) (_ jetstream.Consumer, created bool, err error) {
 	if c.Name != "" {
 		return r.registerName(ctx, c)
 	}

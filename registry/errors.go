@@ -15,7 +15,8 @@ type ProducerNotFoundError struct {
 
 func (e *ProducerNotFoundError) Error() string {
 	if e.Deleted {
-		return fmt.Sprintf("Producer:%.100s does not exist any more: it was deleted, or Topic:%s was", e.Producer, e.Topic)
+		return fmt.Sprintf(
+			"Producer:%.100s does not exist any more: it was deleted, or Topic:%s was", e.Producer, e.Topic)
 	}
 	return fmt.Sprintf("Producer:%.100s does not exist", e.Producer)
 }

@@ -24,7 +24,9 @@ func nameKey(topic, name string) string {
 
 // registerName stores c, a consumer with a name, under a new id, unless its topic
 // has a consumer of that name: then it returns that one, and created is false.
-func (r *Registry) registerName(ctx context.Context, c jetstream.Consumer) (_ jetstream.Consumer, created bool, err error) {
+func (r *Registry) registerName(
+	ctx context.Context, c jetstream.Consumer,
+) (_ jetstream.Consumer, created bool, err error) {
 	registered := false // c has an id, and is stored under it
 	for {
 		owner, revision, err := r.readName(ctx, c.Topic, c.Name)
@@ -45,12 +47,7 @@ func (r *Registry) registerName(ctx context.Context, c jetstream.Consumer) (_ je
 			registered = true
 		}
 
-		key, value := nameKey(c.Topic, c.Name), strconv.AppendInt(nil, c.ID, 10)
-		if revision == 0 {
-			_, err = r.kv.Create(ctx, key, value)
-		} else { // the name of a consumer that was deleted
-			_, err = r.kv.Update(ctx, key, value, revision)
-		}
+		err = r.storeName(ctx, c, revision)
 		switch {
 		case err == nil:
 			return c, true, nil
@@ -58,6 +55,18 @@ func (r *Registry) registerName(ctx context.Context, c jetstream.Consumer) (_ je
 			return jetstream.Consumer{}, false, unavailable("register a name", err)
 		}
 	}
+}
+
+// storeName gives c its name, if the entry of the name still has that revision; 0
+// is that the name has no entry.
+func (r *Registry) storeName(ctx context.Context, c jetstream.Consumer, revision uint64) error {
+	key, value := nameKey(c.Topic, c.Name), strconv.AppendInt(nil, c.ID, 10)
+	if revision == 0 {
+		_, err := r.kv.Create(ctx, key, value)
+		return err
+	}
+	_, err := r.kv.Update(ctx, key, value, revision) // a deleted consumer had the name
+	return err
 }
 
 // ConsumerByName returns the consumer of topic that has a name.
@@ -77,7 +86,9 @@ func (r *Registry) ConsumerByName(ctx context.Context, topic, name string) (jets
 // readName reads the consumer that has a name from the store, and the revision of
 // the name's entry: 0 if no consumer ever had the name. The revision is right even
 // if the error says that the consumer was deleted.
-func (r *Registry) readName(ctx context.Context, topic, name string) (_ jetstream.Consumer, revision uint64, err error) {
+func (r *Registry) readName(
+	ctx context.Context, topic, name string,
+) (_ jetstream.Consumer, revision uint64, err error) {
 	key := nameKey(topic, name)
 	entry, err := r.kv.Get(ctx, key)
 	switch {

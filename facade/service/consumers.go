@@ -22,7 +22,9 @@ func (s *Service) RegisterConsumer(ctx context.Context, topic string) (int64, er
 // already, it returns that one, and created is false.
 // Errors: [*OtherSettingsError] if the existing one is not as spec describes,
 // [*jetstream.TopicNotFoundError], [*jetstream.UnavailableError].
-func (s *Service) CreateConsumer(ctx context.Context, spec jetstream.Consumer, start Start) (_ jetstream.Consumer, created bool, err error) {
+func (s *Service) CreateConsumer(
+	ctx context.Context, spec jetstream.Consumer, start Start,
+) (_ jetstream.Consumer, created bool, err error) {
 	c, created, err := s.register(ctx, spec, start)
 	if err != nil {
 		return jetstream.Consumer{}, false, err
@@ -41,7 +43,9 @@ func (s *Service) CreateConsumer(ctx context.Context, spec jetstream.Consumer, s
 // unless the topic has a consumer of its name. If the topic is deleted meanwhile,
 // it takes the registration back, and repeats it for the topic that has the name
 // then.
-func (s *Service) register(ctx context.Context, c jetstream.Consumer, start Start) (_ jetstream.Consumer, created bool, err error) {
+func (s *Service) register(
+	ctx context.Context, c jetstream.Consumer, start Start,
+) (_ jetstream.Consumer, created bool, err error) {
 	for {
 		topic, err := s.Topics.Describe(ctx, c.Topic)
 		if err != nil {

@@ -115,7 +115,9 @@ func anyDelayed(drafts []jetstream.Draft, now time.Time) bool {
 
 // produceDelayed produces drafts of which some are to be stored now and some
 // later. The receipts are in the order of the drafts.
-func (s *Service) produceDelayed(ctx context.Context, topic string, drafts []jetstream.Draft, now time.Time) ([]jetstream.Receipt, error) {
+func (s *Service) produceDelayed(
+	ctx context.Context, topic string, drafts []jetstream.Draft, now time.Time,
+) ([]jetstream.Receipt, error) {
 	var immediate, delayed []jetstream.Draft
 	for _, draft := range drafts {
 		if draft.At.After(now) {

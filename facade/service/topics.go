@@ -30,7 +30,9 @@ func (s *Service) CreateTopicIfMissing(ctx context.Context, topic string) error 
 // it does not exist. If it exists, change must have nothing to change in its
 // settings. Errors: [*OtherSettingsError], those of change, and those of
 // [jetstream.Topics.Create].
-func (s *Service) EnsureTopic(ctx context.Context, topic string, change func(*jetstream.Settings) error) (created bool, err error) {
+func (s *Service) EnsureTopic(
+	ctx context.Context, topic string, change func(*jetstream.Settings) error,
+) (created bool, err error) {
 	settings := s.Topics.DefaultSettings()
 	if err := change(&settings); err != nil {
 		return false, err

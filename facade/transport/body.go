@@ -137,7 +137,8 @@ func hasContentLength(headers []byte) bool {
 type BodyTooLargeError struct{ Limit int } // bytes
 
 func (e *BodyTooLargeError) Error() string {
-	return fmt.Sprintf("the body is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.Limit)
+	return fmt.Sprintf(
+		"the body is larger than the limit of %d bytes: send less, or raise DQ_MAX_MESSAGE_BYTES", e.Limit)
 }
 
 // UnsupportedEncodingError is a body with a Content-Encoding, such as gzip.

@@ -74,7 +74,10 @@ func (l *Listener) add(nc net.Conn) *Conn {
 // temporary reports whether err goes away by itself: the process has no file
 // descriptor or memory left, or the client has hung up already.
 func temporary(err error) bool {
-	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+	errnos := []syscall.Errno{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED,
+	}
+	for _, e := range errnos {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -52,7 +52,8 @@ type OverloadedError struct {
 }
 
 func (e *OverloadedError) Error() string {
-	return fmt.Sprintf("the broker has all it can take: more than %d %s; nothing was done, try again later", e.Limit, e.What)
+	return fmt.Sprintf(
+		"the broker has all it can take: more than %d %s; nothing was done, try again later", e.Limit, e.What)
 }
 
 // A Budget counts something of which only so much may be in use. Its methods are
