@@ -17,24 +17,24 @@ var stored = []struct {
 	key, value string
 	want       record
 }{
-	{"producer.0", `{"topic":"T"}`, record{Consumer: jetstream.Consumer{Topic: "T"}}},
-	{"producer.1", `{"topic":"T","gone":true}`, record{Consumer: jetstream.Consumer{ID: 1, Topic: "T"}, Deleted: true}},
-	{"consumer.0", `{"topic":"T"}`, record{Consumer: jetstream.Consumer{Topic: "T"}}}, // of a version without born
+	{key: "producer.0", value: `{"topic":"T"}`, want: record{Consumer: jetstream.Consumer{Topic: "T"}}},
+	{key: "producer.1", value: `{"topic":"T","gone":true}`, want: record{Consumer: jetstream.Consumer{ID: 1, Topic: "T"}, Deleted: true}},
+	{key: "consumer.0", value: `{"topic":"T"}`, want: record{Consumer: jetstream.Consumer{Topic: "T"}}}, // of a version without born
 	{
-		"consumer.1", `{"topic":"T","start":3,"born":1764350000000000001}`,
-		record{Consumer: jetstream.Consumer{ID: 1, Topic: "T", Start: 3, TopicCreated: 1764350000000000001}},
+		key: "consumer.1", value: `{"topic":"T","start":3,"born":1764350000000000001}`,
+		want: record{Consumer: jetstream.Consumer{ID: 1, Topic: "T", Start: 3, TopicCreated: 1764350000000000001}},
 	},
 	{
-		"consumer.2", `{"topic":"T","start":3,"born":1764350000000000001,"name":"n","key":"k","lease":30000000000,` +
+		key: "consumer.2", value: `{"topic":"T","start":3,"born":1764350000000000001,"name":"n","key":"k","lease":30000000000,` +
 			`"max_in_flight":1000,"max_deliveries":5,"dead_letter_topic":"D"}`,
-		record{Consumer: jetstream.Consumer{
+		want: record{Consumer: jetstream.Consumer{
 			ID: 2, Topic: "T", Start: 3, TopicCreated: 1764350000000000001, Name: "n", Key: "k",
 			Lease: 30 * time.Second, MaxInFlight: 1000, MaxDeliveries: 5, DeadLetterTopic: "D",
 		}},
 	},
 	{
-		"consumer.3", `{"topic":"\u003cT\u003e","start":1,"gone":true}`,
-		record{Consumer: jetstream.Consumer{ID: 3, Topic: "<T>", Start: 1}, Deleted: true},
+		key: "consumer.3", value: `{"topic":"\u003cT\u003e","start":1,"gone":true}`,
+		want: record{Consumer: jetstream.Consumer{ID: 3, Topic: "<T>", Start: 1}, Deleted: true},
 	},
 }
 
