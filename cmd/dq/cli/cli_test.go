@@ -19,7 +19,7 @@ func command(t *testing.T, address, stdin string, args ...string) (stdout, stder
 	if args[0] != "version" {
 		args = append(args, "--broker", address)
 	}
-	status = run(t.Context(), args, strings.NewReader(stdin), &out, &errs)
+	status = run(t.Context(), args, streams{in: strings.NewReader(stdin), out: &out, err: &errs})
 	return out.String(), errs.String(), status
 }
 

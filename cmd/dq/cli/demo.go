@@ -16,9 +16,9 @@ import (
 func demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Start a broker, move 4,965 log lines through it, check them, and leave it up",
+		Short: "Start a broker, move 4,965 log lines through it, check them, and keep it running",
 		Long: "Start a broker on a free port with its files in a temporary directory, run the scenario\n" +
-			"5P3C against it over HTTP, print the checked result, and leave the broker up until Ctrl-C.",
+			"5P3C against it over HTTP, print the checked result, and keep the broker running until Ctrl-C.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return inTempDir(func(dir string) error { return demo(cmd, dir) })
@@ -31,20 +31,25 @@ func demo(cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	cfg.Addr, cfg.DataDir, cfg.LogLevel = "127.0.0.1:0", filepath.Join(dir, "data"), slog.LevelWarn
+	cfg.Addr, cfg.Open = "127.0.0.1:0", false
+	cfg.DataDir, cfg.LogLevel = filepath.Join(dir, "data"), slog.LevelWarn
+
 	b, err := broker.Start(cmd.Context(), cfg, broker.NewLogger(cmd.ErrOrStderr(), cfg))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = b.Stop(context.Background()) }()
-	fmt.Fprintf(cmd.ErrOrStderr(), "a broker is up at %s\n", b.URL())
+	fmt.Fprintf(cmd.ErrOrStderr(), "a broker runs at %s\n", b.URL())
+
 	plan, err := scenarios.FindPlan("5P3C")
 	if err != nil {
 		return err
 	}
-	if err := runScenario(cmd, output{w: cmd.OutOrStdout()}, plan, b.URL(), filepath.Join(dir, "logs")); err != nil {
+	scenario := &scenarioRun{plan: plan, broker: b.URL(), dir: filepath.Join(dir, "logs")}
+	if err := scenario.run(cmd, output{w: cmd.OutOrStdout()}); err != nil {
 		return err
 	}
+
 	if err := invite(cmd, b.URL()); err != nil {
 		return err
 	}
@@ -52,7 +57,7 @@ func demo(cmd *cobra.Command, dir string) error {
 	return b.Stop(context.Background())
 }
 
-// invite prints lines to try on the broker, with ids that work.
+// invite prints calls to try on the broker, with ids that it registers for them.
 func invite(cmd *cobra.Command, url string) error {
 	const topic = "hello"
 	api, err := sdk.New(url)
@@ -60,6 +65,7 @@ func invite(cmd *cobra.Command, url string) error {
 		return err
 	}
 	defer api.Close()
+
 	producer, err := api.RegisterProducer(cmd.Context(), topic)
 	if err != nil {
 		return err
@@ -68,8 +74,9 @@ func invite(cmd *cobra.Command, url string) error {
 	if err != nil {
 		return err
 	}
+
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), `
-The broker stays up until Ctrl-C. Try it from another terminal:
+The broker runs until Ctrl-C. Try it from another terminal:
 
   curl %[1]s/producer/produce -d '{"topic":"%[2]s","producer_id":%[3]d,"message":"hi"}'
   curl '%[1]s/consumer/consume?topic=%[2]s&consumer_id=%[4]d'

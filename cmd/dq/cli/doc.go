@@ -1,4 +1,5 @@
-// Package cli is the commands of the dq binary. Each file is one command or a
-// few that belong together; root.go has what they share and their exit
-// statuses.
+// Package cli holds the commands of the dq binary, one file per command and named after it: topic.go is dq topic.
+//
+// What the commands share is in root.go (all commands, and how they run), exit.go (exit statuses), client.go (which
+// broker they talk to), output.go and records.go (how they print).
 package cli

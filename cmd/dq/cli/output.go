@@ -16,16 +16,15 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// output is where a command prints its result: for people, or as one JSON
-// object a line.
+// output is where and how a command prints its result: for people, or as JSON objects, one per line.
 type output struct {
 	w    io.Writer
 	json bool
 }
 
-func (c *client) output(cmd *cobra.Command) output { return output{cmd.OutOrStdout(), c.json} }
+func (c *client) output(cmd *cobra.Command) output { return output{w: cmd.OutOrStdout(), json: c.json} }
 
-// jsonOptions write durations as the HTTP API has them.
+// jsonOptions write durations as the HTTP API does.
 var jsonOptions = json.JoinOptions(
 	json.Deterministic(true),
 	json.WithMarshalers(json.MarshalToFunc(func(enc *jsontext.Encoder, d time.Duration) error {
@@ -52,6 +51,7 @@ func (o output) object(value any) error {
 		_, err = fmt.Fprintf(o.w, "%s\n", raw)
 		return err
 	}
+
 	fields, err := fieldsOf(value)
 	if err != nil {
 		return err
@@ -64,38 +64,30 @@ func (o output) object(value any) error {
 	return err
 }
 
-// list prints values: as JSON or, for people, as a table of some of their
-// fields.
+// list prints values: as JSON or, for people, as a table of the fields that columns names. It prints no empty table.
 func list[T any](o output, values iter.Seq2[T, error], columns ...string) error {
 	t := newTable()
-	header := make(table.Row, len(columns))
-	for i, column := range columns {
-		header[i] = strings.ReplaceAll(column, "_", " ")
-	}
-	t.AppendHeader(header)
+	t.AppendHeader(headerOf(columns))
 	for value, err := range values {
-		if err == nil && o.json {
-			err = o.object(value)
-		}
 		if err != nil {
 			return err
 		}
+
+		if o.json {
+			if err := o.object(value); err != nil {
+				return err
+			}
+			continue
+		}
+
 		fields, err := fieldsOf(value)
 		if err != nil {
 			return err
 		}
-		row := make(table.Row, len(columns))
-		for i, column := range columns {
-			row[i] = ""
-			for _, f := range fields {
-				if f.name == column {
-					row[i] = f.text
-				}
-			}
-		}
-		t.AppendRow(row)
+		t.AppendRow(rowOf(fields, columns))
 	}
-	if o.json || t.Length() == 0 {
+
+	if t.Length() == 0 {
 		return nil
 	}
 	_, err := fmt.Fprintln(o.w, t.Render())
@@ -108,16 +100,37 @@ func newTable() table.Writer {
 	return t
 }
 
-// field is a field of a JSON object. One of an object within it is called
-// OBJECT.NAME.
+func headerOf(columns []string) table.Row {
+	header := make(table.Row, len(columns))
+	for i, column := range columns {
+		header[i] = strings.ReplaceAll(column, "_", " ")
+	}
+	return header
+}
+
+func rowOf(fields []field, columns []string) table.Row {
+	row := make(table.Row, len(columns))
+	for i, column := range columns {
+		row[i] = ""
+		for _, f := range fields {
+			if f.name == column {
+				row[i] = f.text
+			}
+		}
+	}
+	return row
+}
+
+// field is a field of a JSON object. A field of an object within it is named OBJECT.NAME.
 type field struct{ name, text string }
 
-// fieldsOf are the fields of value in JSON, in order.
+// fieldsOf returns the fields that value has in JSON, in order.
 func fieldsOf(value any) (fields []field, err error) {
 	raw, err := json.Marshal(value, jsonOptions)
 	if err != nil {
 		return nil, err
 	}
+
 	dec := jsontext.NewDecoder(bytes.NewReader(raw))
 	for {
 		token, err := dec.ReadToken()
@@ -127,12 +140,15 @@ func fieldsOf(value any) (fields []field, err error) {
 		if err != nil {
 			return nil, err
 		}
-		text := token.String() // before the decoder is used again
-		kind, n := dec.StackIndex(dec.StackDepth())
-		if name := kind == '{' && n%2 == 1; name || strings.ContainsRune("{}[]", rune(token.Kind())) {
+
+		text := token.String() // valid only until the decoder is used again
+		bracket := strings.ContainsRune("{}[]", rune(token.Kind()))
+		parent, n := dec.StackIndex(dec.StackDepth())
+		name := parent == '{' && n%2 == 1
+		if bracket || name {
 			continue
 		}
 		path := strings.TrimPrefix(string(dec.StackPointer()), "/")
-		fields = append(fields, field{strings.ReplaceAll(path, "/", "."), text})
+		fields = append(fields, field{name: strings.ReplaceAll(path, "/", "."), text: text})
 	}
 }

@@ -2,11 +2,11 @@ package cli
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,101 +14,96 @@ import (
 	"dq/sdk"
 )
 
+// production holds the flags of dq produce.
+type production struct {
+	*client
+	batch batchFlags
+	id    int64
+}
+
 func produceCommand(c *client) *cobra.Command {
-	id := int64(-1)
-	var batch batchOptions
+	p := &production{client: c}
 	cmd := &cobra.Command{
 		Use:   "produce TOPIC [MESSAGE...]",
 		Short: "Append messages to a topic",
-		Long: "Append each MESSAGE to a topic or, if there is none, each line of the standard input. The topic\n" +
-			"is made if it is not there. Lines of the standard input, and messages with any of the flags\n" +
-			"below but --id, are sent in batches. The others are produced one by one with the classic API:\n" +
-			"as producer --id or, without, as a new one.",
-		Example: "  dq produce T1 hello world\n  tail -f app.log | dq produce T1\n  dq produce T1 --key eu --delay 10m later",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			api, err := c.connect()
-			if err != nil {
-				return err
-			}
-			defer api.Close()
-			messages := wordsOf(args[1:])
-			if len(args) == 1 {
-				messages = linesOf(cmd.InOrStdin())
-			}
-			modern := len(args) == 1 && id < 0
-			for _, name := range batchFlags {
-				modern = modern || cmd.Flags().Changed(name)
-			}
-			switch {
-			case modern && id >= 0:
-				return &usageError{errors.New("--id is for the classic API, which has none of the other flags")}
-			case modern:
-				return batch.produce(cmd, c, api.Topic(args[0]), messages)
-			}
-			return produceClassic(cmd, c, api, args[0], id, messages)
-		},
+		Long: "Append each MESSAGE to a topic or, if there is none, each line of the standard input. The topic is\n" +
+			"created if it does not exist. Lines of the standard input, and messages with any of the flags below\n" +
+			"except --id, are sent in batches. Other messages are produced one by one with the classic API: as\n" +
+			"producer --id or, without it, as a new producer.",
+		Example: "  dq produce T1 hello world\n" +
+			"  tail -f app.log | dq produce T1\n" +
+			"  dq produce T1 --key eu --delay 10m later",
+		Args: cobra.MinimumNArgs(1),
+		RunE: c.connect(p.run),
 	}
-	cmd.Flags().Int64Var(&id, "id", id, "produce as this producer")
-	batch.define(cmd.Flags())
+	cmd.Flags().Int64Var(&p.id, "id", 0, "produce as this producer")
+	p.batch.add(cmd.Flags())
 	return cmd
 }
 
-func produceClassic(cmd *cobra.Command, c *client, api *sdk.Client, topic string, id int64, messages iter.Seq2[string, error]) (err error) {
-	ctx := cmd.Context()
-	if id < 0 {
+func (p *production) run(cmd *cobra.Command, api *sdk.Client, args []string) error {
+	topic, fromInput := args[0], len(args) == 1
+	messages := each(args[1:])
+	if fromInput {
+		messages = linesOf(cmd.InOrStdin())
+	}
+
+	byID := cmd.Flags().Changed("id")
+	batched := slices.ContainsFunc(batchFlagNames, cmd.Flags().Changed)
+	switch {
+	case byID && batched:
+		return &usageError{errors.New("--id is for the classic API, which has none of the other flags")}
+	case batched, fromInput && !byID:
+		return p.produceBatches(cmd, api.Topic(topic), messages)
+	}
+
+	return p.produceEach(cmd, api, topic, messages)
+}
+
+// produceEach sends messages one by one with the classic API, until the first one that is not stored.
+func (p *production) produceEach(
+	cmd *cobra.Command, api *sdk.Client, topic string, messages iter.Seq2[string, error],
+) error {
+	ctx, id := cmd.Context(), p.id
+	if !cmd.Flags().Changed("id") {
+		var err error
 		if id, err = api.RegisterProducer(ctx, topic); err != nil {
 			return err
 		}
 	}
-	sent, err := produceAll(ctx, api, topic, id, messages)
-	if err != nil {
-		return fmt.Errorf("after %d messages: %w", sent, err)
-	}
-	if c.json {
-		return c.output(cmd).object(map[string]any{"produced": sent, "producer": id})
-	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "produced %d messages to %s as producer %d\n", sent, topic, id)
-	return nil
-}
 
-// produceAll produces messages and returns how many the broker confirmed.
-func produceAll(ctx context.Context, api *sdk.Client, topic string, id int64, messages iter.Seq2[string, error]) (sent int, err error) {
+	sent := 0
 	for message, err := range messages {
 		if err == nil {
 			err = api.Produce(ctx, topic, id, message)
 		}
 		if err != nil {
-			return sent, err
+			return fmt.Errorf("after %d messages: %w", sent, err)
 		}
 		sent++
 	}
-	return sent, nil
-}
 
-func wordsOf(words []string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		for _, word := range words {
-			if !yield(word, nil) {
-				return
-			}
-		}
+	if p.json {
+		return p.output(cmd).object(map[string]any{"produced": sent, "producer": id})
 	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "produced %d messages to %s as producer %d\n", sent, topic, id)
+	return nil
 }
 
-// linesOf yields the lines of input. The last need not be terminated.
+// linesOf yields the lines of input. The last one need not be terminated.
 func linesOf(input io.Reader) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		lines := bufio.NewReader(input)
 		for {
 			line, err := lines.ReadString('\n')
 			switch {
-			case line == "" && err == io.EOF: //nolint:errorlint // readers return it as it is
+			case line == "" && errors.Is(err, io.EOF):
 				return
-			case err != nil && err != io.EOF: //nolint:errorlint // likewise
+			case err != nil && !errors.Is(err, io.EOF):
 				yield("", err)
 				return
 			}
+
 			if !yield(strings.TrimSuffix(line, "\n"), nil) {
 				return
 			}

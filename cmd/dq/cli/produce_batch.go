@@ -5,53 +5,56 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
-	"dq/scenarios/runner"
 	"dq/sdk"
 )
 
-// batchOptions say how messages are produced in batches.
-type batchOptions struct {
-	message sdk.NewMessage // what all of them have in common
-	headers []string
+// maxBatchBytes is how many bytes a batch has at most.
+const maxBatchBytes = 1 << 20
+
+// batchFlags hold the flags that say how messages are produced in batches.
+type batchFlags struct {
+	message sdk.NewMessage // what all messages have in common
+	headers []string       // NAME:VALUE
 	size    int
 }
 
-// batchFlags are the flags that define makes.
-var batchFlags = []string{"key", "header", "content-type", "ttl", "delay", "batch"}
+// batchFlagNames are the flags that add defines.
+var batchFlagNames = []string{"key", "header", "content-type", "ttl", "delay", "batch"}
 
-func (b *batchOptions) define(flags *pflag.FlagSet) {
+func (b *batchFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&b.message.Key, "key", "", "the key of the messages")
-	flags.StringArrayVar(&b.headers, "header", nil, "a header of the messages, NAME:VALUE; may be given several times")
+	flags.StringArrayVar(&b.headers, "header", nil, "a header of the messages, NAME:VALUE; may be repeated")
 	flags.StringVar(&b.message.ContentType, "content-type", "", "the content type of the messages")
-	flags.DurationVar(&b.message.TTL, "ttl", 0, "the messages go after that time, in whole seconds")
-	flags.DurationVar(&b.message.Delay, "delay", 0, "the messages are stored after that time")
-	flags.IntVar(&b.size, "batch", 1000, "how many messages a batch has at most")
+	flags.DurationVar(&b.message.TTL, "ttl", 0, "remove the messages after this time, in whole seconds")
+	flags.DurationVar(&b.message.Delay, "delay", 0, "store the messages after this time")
+	flags.IntVar(&b.size, "batch", 1000, "most messages in a batch")
 }
 
-func (b *batchOptions) parseHeaders() error {
+// template returns what all messages have in common.
+func (b *batchFlags) template() (sdk.NewMessage, error) {
+	message := b.message
+	if len(b.headers) > 0 {
+		message.Headers = make(map[string]string)
+	}
 	for _, header := range b.headers {
 		name, value, ok := strings.Cut(header, ":")
 		if !ok {
-			return &usageError{fmt.Errorf("--header %q: want NAME:VALUE", header)}
+			return message, &usageError{fmt.Errorf("--header %q: want NAME:VALUE", header)}
 		}
-		if b.message.Headers == nil {
-			b.message.Headers = make(map[string]string)
-		}
-		b.message.Headers[name] = strings.TrimSpace(value)
+		message.Headers[name] = strings.TrimSpace(value)
 	}
-	return nil
+	return message, nil
 }
 
-// produce sends messages in batches, until the first that is not stored.
-func (b *batchOptions) produce(cmd *cobra.Command, c *client, topic *sdk.Topic, messages iter.Seq2[string, error]) error {
-	if err := b.parseHeaders(); err != nil {
+// produceBatches sends messages in batches, until the first one that is not stored.
+func (p *production) produceBatches(cmd *cobra.Command, topic *sdk.Topic, messages iter.Seq2[string, error]) error {
+	template, err := p.batch.template()
+	if err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(cmd.Context())
@@ -59,33 +62,23 @@ func (b *batchOptions) produce(cmd *cobra.Command, c *client, topic *sdk.Topic, 
 	if _, _, err := topic.Create(ctx, sdk.PartialSettings{}); err != nil {
 		return err
 	}
-	display := newProgress(cmd, topic.Name())
-	stored := 0
-	var failed error // of the first message that is not stored; these two are known when the producer is closed
-	producer := sdk.NewAsyncProducer(topic, sdk.WithBatch(b.size, 1<<20), sdk.WithReport(func(d sdk.AsyncResult) {
-		err := d.Err
-		if err == nil {
-			stored++
-			display.update(stored)
-			if c.json {
-				err = c.output(cmd).object(d.Receipt)
-			}
-		}
-		if err != nil {
-			failed = cmp.Or(failed, err)
-			stop()
-		}
-	}))
-	sending := b.sendAll(ctx, producer, messages)
-	closing := producer.Close(context.WithoutCancel(ctx))
-	if err := cmp.Or(failed, sending, closing); err != nil {
-		return fmt.Errorf("after %d messages: %w", stored, err)
+
+	r := &batchResults{out: p.output(cmd), progress: newProgress(cmd, topic.Name()), stop: stop}
+	producer := sdk.NewAsyncProducer(topic, sdk.WithBatch(p.batch.size, maxBatchBytes), sdk.WithReport(r.add))
+	sending := sendAll(ctx, producer, template, messages)
+	closing := producer.Close(context.WithoutCancel(ctx)) // now all results are there
+
+	if err := cmp.Or(r.failed, sending, closing); err != nil {
+		return fmt.Errorf("after %d messages: %w", r.stored, err)
 	}
-	display.finish(stored)
+	r.progress.finish(r.stored)
 	return nil
 }
 
-func (b *batchOptions) sendAll(ctx context.Context, producer *sdk.AsyncProducer, messages iter.Seq2[string, error]) error {
+// sendAll sends messages, which have the fields of template, until ctx ends.
+func sendAll(
+	ctx context.Context, producer *sdk.AsyncProducer, template sdk.NewMessage, messages iter.Seq2[string, error],
+) error {
 	for text, err := range messages {
 		if err != nil {
 			return err
@@ -93,7 +86,8 @@ func (b *batchOptions) sendAll(ctx context.Context, producer *sdk.AsyncProducer,
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		message := b.message
+
+		message := template
 		message.Data = []byte(text)
 		if err := producer.Send(ctx, message); err != nil {
 			return err
@@ -102,34 +96,32 @@ func (b *batchOptions) sendAll(ctx context.Context, producer *sdk.AsyncProducer,
 	return nil
 }
 
-// progress shows how many messages are stored: while they are, on a terminal
-// that is not waiting for what is typed.
-type progress struct {
-	cmd     *cobra.Command
-	topic   string
-	display *runner.Display // nil: none
+// batchResults counts what an asynchronous producer stored, and stops it at the first message that it did not store.
+type batchResults struct {
+	out      output
+	progress *progress
+	stop     func()
+
+	stored int
+	failed error // of the first message that was not stored
 }
 
-func newProgress(cmd *cobra.Command, topic string) *progress {
-	p := &progress{cmd: cmd, topic: topic}
-	stderr, ok := cmd.ErrOrStderr().(*os.File)
-	if ok && term.IsTerminal(int(stderr.Fd())) && !term.IsTerminal(int(os.Stdin.Fd())) {
-		p.display = runner.NewDisplay(stderr, topic, "messages")
-		p.display.Count(0)
-	}
-	return p
-}
-
-func (p *progress) update(stored int) {
-	if p.display != nil {
-		p.display.Count(stored)
+// add takes the result of one message. The producer calls it for one at a time.
+func (r *batchResults) add(result sdk.AsyncResult) {
+	if err := r.record(result); err != nil {
+		r.failed = cmp.Or(r.failed, err)
+		r.stop()
 	}
 }
 
-func (p *progress) finish(stored int) {
-	if p.display != nil {
-		p.display.Finish("produced")
-		return
+func (r *batchResults) record(result sdk.AsyncResult) error {
+	if result.Err != nil {
+		return result.Err
 	}
-	fmt.Fprintf(p.cmd.ErrOrStderr(), "produced %d messages to %s\n", stored, p.topic)
+	r.stored++
+	r.progress.update(r.stored)
+	if r.out.json {
+		return r.out.object(result.Receipt)
+	}
+	return nil
 }

@@ -4,33 +4,34 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"dq/sdk"
 )
 
 func registerCommand(c *client) *cobra.Command {
 	return &cobra.Command{
-		Use:       "register producer|consumer TOPIC",
-		Short:     "Get a new id and print it",
-		Long:      "Get a new id and print it. Registering a producer makes the topic if it is not there.\nA consumer sees what is produced after it was registered.",
+		Use:   "register producer|consumer TOPIC",
+		Short: "Register a producer or a consumer, and print its id",
+		Long: "Register a producer or a consumer, and print its id. Registering a producer creates the topic if it\n" +
+			"does not exist. A consumer gets what is produced after its registration.",
 		ValidArgs: []string{"producer", "consumer"},
 		Args:      cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			api, err := c.connect()
-			if err != nil {
-				return err
-			}
-			var id int64
-			switch args[0] {
-			case "producer":
-				id, err = api.RegisterProducer(cmd.Context(), args[1])
-			case "consumer":
-				id, err = api.RegisterConsumer(cmd.Context(), args[1])
-			default:
-				return &usageError{fmt.Errorf("register %q: want producer or consumer", args[0])}
-			}
+		RunE: c.connect(func(cmd *cobra.Command, api *sdk.Client, args []string) error {
+			id, err := register(cmd, api, args[0], args[1])
 			if err != nil {
 				return err
 			}
 			return c.output(cmd).line(map[string]any{"id": id}, fmt.Sprint(id))
-		},
+		}),
 	}
+}
+
+func register(cmd *cobra.Command, api *sdk.Client, kind, topic string) (id int64, err error) {
+	switch kind {
+	case "producer":
+		return api.RegisterProducer(cmd.Context(), topic)
+	case "consumer":
+		return api.RegisterConsumer(cmd.Context(), topic)
+	}
+	return 0, &usageError{fmt.Errorf("register %q: want producer or consumer", kind)}
 }

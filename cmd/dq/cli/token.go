@@ -15,24 +15,29 @@ import (
 func tokenCommand() *cobra.Command {
 	token := &cobra.Command{
 		Use:   "token",
-		Short: "Make and list the tokens that a broker with access control asks for",
+		Short: "Create and list the tokens of a broker with access control",
 	}
 	token.AddCommand(newTokenCommand(), listTokensCommand())
 	return token
 }
 
-// fileFlag names the file of tokens.
+// fileFlag is the flag that names the file of tokens.
 const fileFlag = "file"
 
+// tokenFlags hold the flags of dq token new.
+type tokenFlags struct {
+	grants  []string // PATTERN=SCOPE,...
+	expires time.Duration
+	file    string
+}
+
 func newTokenCommand() *cobra.Command {
-	var grants []string
-	var expires time.Duration
-	var file string
+	var flags tokenFlags
 	cmd := &cobra.Command{
 		Use:   "new NAME --grant PATTERN=SCOPE,...",
-		Short: "Make a token and print it, this once",
-		Long: "Make a token and print it, this once: the file only gets its SHA-256. A broker that uses the file\n" +
-			"takes the token at once. Run this as the user that the broker runs as.\n\n" +
+		Short: "Create a token and print it, this once",
+		Long: "Create a token and print it, this once: the file only gets its SHA-256. A broker that uses the file\n" +
+			"accepts the token at once. Run this as the user that the broker runs as.\n\n" +
 			"A grant is a pattern of topic names, in which * is any characters, and what is allowed on them:\n" +
 			"produce, consume, admin. None of these implies another. Without --file the entry goes to stderr,\n" +
 			"for you to put into the file. Limits are written into the file by hand: see its \"limits\".",
@@ -40,50 +45,63 @@ func newTokenCommand() *cobra.Command {
 			"  dq token new operator --grant '*=admin' --expires 720h --file tokens.json",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			entry := access.Entry{Name: args[0]}
-			for _, text := range grants {
-				grant, err := access.ParseGrant(text)
-				if err != nil {
-					return &usageError{err}
-				}
-				entry.Grants = append(entry.Grants, grant)
+			entry, err := flags.entry(args[0])
+			if err != nil {
+				return &usageError{err}
 			}
-			if expires < 0 {
-				return &usageError{fmt.Errorf("--expires %s: want a duration above 0s, such as 720h", expires)}
-			}
-			if expires > 0 {
-				entry.Expires = time.Now().Add(expires).UTC().Truncate(time.Second)
-			}
-			return newToken(cmd, entry, file)
+			return newToken(cmd, entry, flags.file)
 		},
 	}
+
 	// An array rather than a slice: a grant has commas in it.
-	cmd.Flags().StringArrayVar(&grants, "grant", nil, "what it may do, PATTERN=SCOPE,...; may be repeated")
-	cmd.Flags().DurationVar(&expires, "expires", 0, "how long it is good for, such as 720h; for good without it")
-	cmd.Flags().StringVar(&file, fileFlag, "", "file of tokens to add it to; made if it is not there")
+	cmd.Flags().StringArrayVar(&flags.grants, "grant", nil, "what it may do, PATTERN=SCOPE,...; may be repeated")
+	cmd.Flags().DurationVar(&flags.expires, "expires", 0, "how long it is valid, such as 720h; forever without it")
+	cmd.Flags().StringVar(&flags.file, fileFlag, "", "file of tokens to add it to; created if it does not exist")
 	_ = cmd.MarkFlagRequired("grant")
 	return cmd
 }
 
-// newToken prints a new token on stdout, and nothing else there, once its entry
-// is where it belongs.
+// entry returns the entry that the flags describe, still without the hash of its token.
+func (f *tokenFlags) entry(name string) (access.Entry, error) {
+	entry := access.Entry{Name: name}
+	for _, text := range f.grants {
+		grant, err := access.ParseGrant(text)
+		if err != nil {
+			return entry, err
+		}
+		entry.Grants = append(entry.Grants, grant)
+	}
+
+	if f.expires < 0 {
+		return entry, fmt.Errorf("--expires %s: want a duration above 0s, such as 720h", f.expires)
+	}
+	if f.expires > 0 {
+		entry.Expires = time.Now().Add(f.expires).UTC().Truncate(time.Second)
+	}
+	return entry, nil
+}
+
+// newToken stores an entry with a new token: in file or, without one, on stderr. Then it prints the token on stdout,
+// and nothing else there.
 func newToken(cmd *cobra.Command, entry access.Entry, file string) error {
 	var token string
 	token, entry.SHA256 = access.NewToken()
-	if file != "" {
-		if err := access.Append(file, entry); err != nil {
-			return err
-		}
-	} else {
-		text, err := entry.Encode()
-		if err != nil {
-			return err
-		}
-		if _, err := cmd.ErrOrStderr().Write(text); err != nil {
-			return err
-		}
+	if err := storeEntry(cmd, entry, file); err != nil {
+		return err
 	}
 	_, err := fmt.Fprintln(cmd.OutOrStdout(), token)
+	return err
+}
+
+func storeEntry(cmd *cobra.Command, entry access.Entry, file string) error {
+	if file != "" {
+		return access.Append(file, entry)
+	}
+	text, err := entry.Encode()
+	if err != nil {
+		return err
+	}
+	_, err = cmd.ErrOrStderr().Write(text)
 	return err
 }
 
@@ -102,6 +120,7 @@ func listTokensCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+
 			out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(out, "NAME\tGRANTS\tEXPIRES")
 			for _, entry := range tokens.Tokens {

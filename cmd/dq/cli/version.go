@@ -9,22 +9,24 @@ import (
 	"dq/jetstream/engine"
 )
 
-// Version is set by the release build: -ldflags "-X dq/cmd/dq/cli.Version=v1.2.3".
+// Version is the version of dq. The release build sets it: -ldflags "-X dq/cmd/dq/cli.Version=v1.2.3".
 var Version = "devel"
 
 func versionCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print the version of dq and of the engine inside",
+		Short: "Print the version of dq and of its engine",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			platform := runtime.GOOS + "/" + runtime.GOARCH
+			server, platform := engine.Version(), runtime.GOOS+"/"+runtime.GOARCH
 			return c.output(cmd).line(
-				map[string]any{"version": Version, "nats_server": engine.Version(), "go": runtime.Version(), "platform": platform},
-				fmt.Sprintf("dq %s (nats-server %s, %s, %s)", Version, engine.Version(), runtime.Version(), platform),
+				map[string]any{
+					"version": Version, "nats_server": server, "go": runtime.Version(), "platform": platform,
+				},
+				fmt.Sprintf("dq %s (nats-server %s, %s, %s)", Version, server, runtime.Version(), platform),
 			)
 		},
 	}
-	c.jsonFlag(cmd)
+	c.addJSONFlag(cmd)
 	return cmd
 }
