@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -18,9 +19,11 @@ import (
 	"dq/sdk"
 )
 
-// options are those of a run that is as short as it can be.
+// options returns the options of a very short run.
 func options(batch int) bench.Options {
-	return bench.Options{Connections: 4, Size: 16, Batch: batch, Topics: 2, Consumers: 2, Duration: 60 * time.Millisecond, Rounds: 2}
+	return bench.Options{
+		Connections: 4, Size: 16, Batch: batch, Topics: 2, Consumers: 2, Duration: 60 * time.Millisecond, Rounds: 2,
+	}
 }
 
 func startSelf(t testing.TB, persist bool, o bench.Options) *bench.Self {
@@ -31,14 +34,16 @@ func startSelf(t testing.TB, persist bool, o bench.Options) *bench.Self {
 	return self
 }
 
-func TestWhatIsReportedAsProducedIsStored(t *testing.T) {
+func TestProduce_ReportedMessagesAreStored(t *testing.T) {
 	for _, batch := range []int{1, 10} {
 		o := options(batch)
 		self := startSelf(t, false, o)
 		works, stop, err := self.Produce(o)
 		require.NoError(t, err)
 		defer stop()
+
 		results, err := bench.Measure(t.Context(), o, works...)
+
 		require.NoError(t, err)
 		api, err := sdk.New(self.URL())
 		require.NoError(t, err)
@@ -49,6 +54,7 @@ func TestWhatIsReportedAsProducedIsStored(t *testing.T) {
 		for _, r := range results {
 			assert.Positive(t, r.Messages, r.Name)
 		}
+
 		var table, chart strings.Builder
 		report := bench.NewReport(results)
 		require.NoError(t, report.WriteTable(&table))
@@ -58,7 +64,7 @@ func TestWhatIsReportedAsProducedIsStored(t *testing.T) {
 	}
 }
 
-// storedIn is how many messages the topics of a run hold.
+// storedIn returns how many messages the topics of a run hold.
 func storedIn(t *testing.T, api *sdk.Client) (stored uint64) {
 	t.Helper()
 	for topic, err := range api.ListTopics(t.Context(), "bench-") {
@@ -68,7 +74,7 @@ func storedIn(t *testing.T, api *sdk.Client) (stored uint64) {
 	return stored
 }
 
-// lag is how many messages the consumers have not consumed.
+// lag returns how many messages the consumers have not consumed.
 func lag(t *testing.T, api *sdk.Client, consumers int) (lag int64) {
 	t.Helper()
 	for id := range int64(consumers) {
@@ -79,14 +85,16 @@ func lag(t *testing.T, api *sdk.Client, consumers int) (lag int64) {
 	return lag
 }
 
-func TestACountIsWhatIsProduced(t *testing.T) {
+func TestProduce_CountIsProducedExactly(t *testing.T) {
 	o := options(10)
 	o.Count = 95 // rounded up to whole batches, which two rounds share
 	self := startSelf(t, false, o)
 	works, stop, err := self.Produce(o)
 	require.NoError(t, err)
 	defer stop()
+
 	results, err := bench.Measure(t.Context(), o, works[0])
+
 	require.NoError(t, err)
 	assert.EqualValues(t, 100, results[0].Messages)
 	api, err := sdk.New(self.URL())
@@ -94,7 +102,7 @@ func TestACountIsWhatIsProduced(t *testing.T) {
 	assert.EqualValues(t, 100, storedIn(t, api))
 }
 
-func TestWhatIsReportedAsConsumedIsConsumed(t *testing.T) {
+func TestConsume_ReportedMessagesAreConsumed(t *testing.T) {
 	for _, batch := range []int{1, 10} {
 		o := options(batch)
 		o.Duration = time.Minute // it ends before that
@@ -102,25 +110,29 @@ func TestWhatIsReportedAsConsumedIsConsumed(t *testing.T) {
 		works, stop, err := self.Consume(t.Context(), 100, o)
 		require.NoError(t, err)
 		defer stop()
+
 		results, err := bench.Measure(t.Context(), o, works[0], works[2]) // the empty handler has no end
+
 		require.NoError(t, err)
 		api, err := sdk.New(self.URL())
 		require.NoError(t, err)
-		// Who finds nothing left ends all, so another may not be through.
+		// The first consumer that finds no message ends the round, so others may have some left.
 		assert.EqualValues(t, 2*100-lag(t, api, 2), results[0].Messages)
 		assert.GreaterOrEqual(t, results[0].Messages, int64(100))
 		assert.GreaterOrEqual(t, results[1].Messages, int64(100), "JetStream itself")
 	}
 }
 
-func TestBothCountWhatGoesInAndWhatComesOut(t *testing.T) {
+func TestProduceAndConsume_CountWhatGoesInAndOut(t *testing.T) {
 	for _, batch := range []int{1, 10} {
 		o := options(batch)
 		self := startSelf(t, false, o)
-		works, stop, err := bench.Both(self.URL(), "bench", o)
+		works, stop, err := bench.ProduceAndConsume(self.URL(), "bench", o)
 		require.NoError(t, err)
 		defer stop()
-		results, err := bench.Together(t.Context(), o, works...)
+
+		results, err := bench.MeasureTogether(t.Context(), o, works...)
+
 		require.NoError(t, err)
 		api, err := sdk.New(self.URL())
 		require.NoError(t, err)
@@ -131,14 +143,16 @@ func TestBothCountWhatGoesInAndWhatComesOut(t *testing.T) {
 	}
 }
 
-func TestLatencyIsThatOfMessagesThatArrived(t *testing.T) {
+func TestLatency_CountsMessagesThatArrived(t *testing.T) {
 	o := options(1)
 	o.Rate = 200
 	self := startSelf(t, false, o)
 	works, stop, err := self.Latency(t.Context(), o)
 	require.NoError(t, err)
 	defer stop()
+
 	results, err := bench.Measure(t.Context(), o, works...)
+
 	require.NoError(t, err)
 	api, err := sdk.New(self.URL())
 	require.NoError(t, err)
@@ -148,74 +162,88 @@ func TestLatencyIsThatOfMessagesThatArrived(t *testing.T) {
 	assert.LessOrEqual(t, results[0].Messages, int64(12))
 }
 
-func TestALatencyCountsFromWhenTheCallWasDue(t *testing.T) {
-	o := bench.Options{Connections: 1, Batch: 1, Duration: time.Hour, Rounds: 1, Rate: 1000, Count: 10}
-	stalls := true
-	results, err := bench.Measure(t.Context(), o, bench.Work{Name: "stalls once", Do: func(context.Context, int) (int, error) {
-		if stalls {
-			time.Sleep(100 * time.Millisecond)
+func TestLatency_CountsFromWhenTheCallWasDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := bench.Options{Connections: 1, Batch: 1, Duration: time.Hour, Rounds: 1, Rate: 1000, Count: 10}
+		stalls := true
+		stallsOnce := func(context.Context, int) (int, error) {
+			if stalls {
+				time.Sleep(100 * time.Millisecond)
+			}
+			stalls = false
+			return 1, nil
 		}
-		stalls = false
-		return 1, nil
-	}})
-	require.NoError(t, err)
-	assert.EqualValues(t, 10, results[0].Latency.TotalCount())
-	assert.GreaterOrEqual(t, results[0].Latency.Min(), int64(80_000), "microseconds of those that came after the stall")
+
+		results, err := bench.Measure(t.Context(), o, bench.Work{Name: "stalls once", Do: stallsOnce})
+
+		require.NoError(t, err)
+		assert.EqualValues(t, 10, results[0].Latency.TotalCount())
+		assert.GreaterOrEqual(t, results[0].Latency.Min(), int64(80_000), "microseconds of the calls after the stall")
+	})
 }
 
-func TestAFailureIsNotTakenForTheEnd(t *testing.T) {
+func TestMeasureTogether_FailureIsNotTheEndOfTheWork(t *testing.T) {
 	o := options(1)
 	self := startSelf(t, false, o)
-	works, stop, err := bench.Both(self.URL(), "bench", o)
+	works, stop, err := bench.ProduceAndConsume(self.URL(), "bench", o)
 	require.NoError(t, err)
 	stop()
 	self.Stop()
-	_, err = bench.Together(t.Context(), o, works...)
+
+	_, err = bench.MeasureTogether(t.Context(), o, works...)
+
 	assert.Error(t, err)
 }
 
-func TestTheCommands(t *testing.T) {
+func TestCommands_EachWritesItsReport(t *testing.T) {
 	for _, args := range []string{
 		"produce --self", "consume --self --messages 100", "both --self --batch 10", "latency --self --rate 100",
 		"growth --counts 2 --behind 1000",
 	} {
 		t.Run(args, func(t *testing.T) {
 			dir := t.TempDir()
+			chart, profile := filepath.Join(dir, "chart.svg"), filepath.Join(dir, "cpu")
 			line := append([]string{"bench"}, strings.Fields(args)...)
 			line = append(line, "--duration", "60ms", "--json")
 			if !strings.HasPrefix(args, "growth") {
-				line = append(line, "--connections", "4", "--rounds", "1", "--chart", filepath.Join(dir, "chart.svg"), "--cpuprofile", filepath.Join(dir, "cpu"))
+				line = append(line, "--connections", "4", "--rounds", "1", "--chart", chart, "--cpuprofile", profile)
 			}
 			var out strings.Builder
 			root := cli.Root()
 			root.SetArgs(line)
 			root.SetOut(&out)
 			root.SetErr(t.Output())
+
 			require.NoError(t, root.ExecuteContext(t.Context()))
+
 			var report struct{ Rows, Growth []map[string]any }
 			require.NoError(t, json.Unmarshal([]byte(out.String()), &report))
 			assert.NotEmpty(t, append(report.Rows, report.Growth...))
 			if !strings.HasPrefix(args, "growth") {
-				assert.FileExists(t, filepath.Join(dir, "chart.svg"))
-				assert.FileExists(t, filepath.Join(dir, "cpu"))
+				assert.FileExists(t, chart)
+				assert.FileExists(t, profile)
 			}
 		})
 	}
 }
 
-func TestGrowthCountsWhatItMakes(t *testing.T) {
+func TestGrowth_HasARowForEachCountOfEachKind(t *testing.T) {
 	self := startSelf(t, true, options(1))
-	var rows []bench.GrowthRow
-	require.NoError(t, self.Growth(context.Background(), []int{2, 4}, func(r bench.GrowthRow) { rows = append(rows, r) }))
+	measured := 0
+
+	rows, err := self.Growth(t.Context(), []int{2, 4}, func() { measured++ })
+
+	require.NoError(t, err)
 	require.Len(t, rows, 6)
+	assert.Equal(t, 6, measured)
 	for _, r := range rows {
 		assert.Positive(t, r.PerSecond, r.What)
 		assert.Positive(t, r.ProduceMS, r.What)
 	}
 }
 
-// BenchmarkDQ makes the calls that matter, and reports how fast dq is next to
-// what it is compared to in the same run.
+// BenchmarkDQ makes the calls that matter most, and reports the rate of dq and its ratio
+// to the baselines of the same run.
 func BenchmarkDQ(b *testing.B) {
 	for name, run := range map[string]struct {
 		o       bench.Options
@@ -243,13 +271,14 @@ func BenchmarkDQ(b *testing.B) {
 			}
 			require.NoError(b, err)
 			defer stop()
+
 			for b.Loop() {
 				results, err := bench.Measure(b.Context(), o, works...)
 				require.NoError(b, err)
 				report := bench.NewReport(results)
 				b.ReportMetric(report.Rows[0].PerSec, "msg/s")
 				for _, row := range report.Rows[1:] {
-					b.ReportMetric(row.Ratio, "of-"+strings.ReplaceAll(strings.ReplaceAll(row.Work, ", ", "-"), " ", "-"))
+					b.ReportMetric(row.Ratio, "of-"+strings.NewReplacer(", ", "-", " ", "-").Replace(row.Work))
 				}
 			}
 		})

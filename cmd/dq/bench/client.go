@@ -12,45 +12,47 @@ import (
 
 const jsonType = "application/json"
 
-// client makes calls with as little work as possible, since it shares the
-// machine with the broker.
+// client makes calls with as little work as possible, because it shares the machine
+// with the broker.
 type client struct {
 	http  *fasthttp.HostClient
 	base  string
 	token string
 }
 
+// newClient makes a client of the broker at url for that many connections.
 func newClient(url string, connections int, token string) *client {
 	base := strings.TrimSuffix(url, "/")
 	address := strings.TrimPrefix(strings.TrimPrefix(base, "http://"), "https://")
 	return &client{base: base, token: token, http: &fasthttp.HostClient{
 		Addr: address, IsTLS: strings.HasPrefix(url, "https://"), MaxConns: connections + 1,
 		ReadTimeout: time.Minute, WriteTimeout: time.Minute, MaxIdleConnDuration: time.Minute,
-		// A consume is a GET that takes a message: made twice, it takes one that
-		// nobody counts.
+		// A consume is a GET that takes a message. Repeated, it would take one that
+		// is not counted.
 		MaxIdemponentCallAttempts: 1,
 	}}
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-// call prepares a call. It may be made again and again, but not twice at once.
-func (c *client) call(method, path string, body []byte) *fasthttp.Request {
-	call := &fasthttp.Request{}
-	call.Header.SetMethod(method)
-	call.SetRequestURI(c.base + path)
+// prepare makes a request. It can be used many times, but not by two calls at once.
+func (c *client) prepare(method, path string, body []byte) *fasthttp.Request {
+	request := &fasthttp.Request{}
+	request.Header.SetMethod(method)
+	request.SetRequestURI(c.base + path)
 	if c.token != "" {
-		call.Header.Set("Authorization", "Bearer "+c.token)
+		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
+
 	if body != nil {
-		call.Header.SetContentType(jsonType)
-		call.SetBodyRaw(body)
+		request.Header.SetContentType(jsonType)
+		request.SetBodyRaw(body)
 	}
-	return call
+	return request
 }
 
-// calls prepares a call for each of the connections.
-func calls(connections int, prepare func(i int) *fasthttp.Request) []*fasthttp.Request {
+// prepareAll makes a request for each of the connections.
+func prepareAll(connections int, prepare func(i int) *fasthttp.Request) []*fasthttp.Request {
 	all := make([]*fasthttp.Request, connections)
 	for i := range all {
 		all[i] = prepare(i)
@@ -58,44 +60,65 @@ func calls(connections int, prepare func(i int) *fasthttp.Request) []*fasthttp.R
 	return all
 }
 
-// do makes a call, and hands its answer to look before it is used again.
-func (c *client) do(call *fasthttp.Request, look func(status int, answer []byte) error) error {
+// do makes a call. The caller releases the response by [fasthttp.ReleaseResponse].
+func (c *client) do(request *fasthttp.Request) (*fasthttp.Response, error) {
 	response := fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseResponse(response)
-	if err := c.http.Do(call, response); err != nil {
-		return fmt.Errorf("%s %s: %w", call.Header.Method(), call.URI().RequestURI(), err)
+	if err := c.http.Do(request, response); err != nil {
+		fasthttp.ReleaseResponse(response)
+		return nil, fmt.Errorf("%s %s: %w", request.Header.Method(), request.URI().RequestURI(), err)
 	}
-	return look(response.StatusCode(), response.Body())
+	return response, nil
 }
 
-// expect accepts an answer of that status in which mark stands so many times.
-func expect(want int, mark string, times int) func(int, []byte) error {
-	needle := []byte(mark)
-	return func(status int, answer []byte) error {
-		if got := bytes.Count(answer, needle); status != want || got != times {
-			return fmt.Errorf("want status %d and %d times %s, got %d and %d: %.200s", want, times, mark, status, got, answer)
-		}
-		return nil
-	}
+// expectation describes the answer of a successful call.
+type expectation struct {
+	status int
+	mark   string // occurs in the body
+	times  int    // how often
 }
 
-// must makes a call that has to be answered with a status below 300, and finds
-// an integer behind mark in the answer, if mark is not empty.
-func (c *client) must(method, path, body, mark string) (n int64, err error) {
-	err = c.do(c.call(method, path, []byte(body)), func(status int, answer []byte) error {
-		if status >= 300 {
-			return fmt.Errorf("%s %s: status %d: %.200s", method, path, status, answer)
-		}
-		if mark == "" {
-			return nil
-		}
-		_, rest, ok := bytes.Cut(answer, []byte(mark))
-		end := bytes.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
-		if !ok || end < 0 {
-			return fmt.Errorf("%s %s: there is no %s in %.200s", method, path, mark, answer)
-		}
-		n, err = strconv.ParseInt(string(rest[:end]), 10, 64)
+// expect makes a call and fails if its answer is another than want.
+func (c *client) expect(request *fasthttp.Request, want expectation) error {
+	response, err := c.do(request)
+	if err != nil {
 		return err
-	})
-	return n, err
+	}
+	defer fasthttp.ReleaseResponse(response)
+
+	status, body := response.StatusCode(), response.Body()
+	if got := bytes.Count(body, []byte(want.mark)); status != want.status || got != want.times {
+		return fmt.Errorf("want status %d and %d times %s, got %d and %d: %.200s",
+			want.status, want.times, want.mark, status, got, body)
+	}
+	return nil
+}
+
+// send makes a call that has to be answered with a status below 300, and returns the
+// body of the answer.
+func (c *client) send(method, path, body string) ([]byte, error) {
+	response, err := c.do(c.prepare(method, path, []byte(body)))
+	if err != nil {
+		return nil, err
+	}
+	defer fasthttp.ReleaseResponse(response)
+
+	if response.StatusCode() >= 300 {
+		return nil, fmt.Errorf("%s %s: status %d: %.200s", method, path, response.StatusCode(), response.Body())
+	}
+	return bytes.Clone(response.Body()), nil
+}
+
+// sendForID makes a call like send and returns the integer in the field of its answer.
+func (c *client) sendForID(method, path, body, field string) (int64, error) {
+	answer, err := c.send(method, path, body)
+	if err != nil {
+		return 0, err
+	}
+
+	_, rest, ok := bytes.Cut(answer, []byte(`"`+field+`":`))
+	end := bytes.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+	if !ok || end < 0 {
+		return 0, fmt.Errorf("%s %s: the answer has no %s: %.200s", method, path, field, answer)
+	}
+	return strconv.ParseInt(string(rest[:end]), 10, 64)
 }

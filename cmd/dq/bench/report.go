@@ -10,7 +10,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 )
 
-// Row is a result as it is reported.
+// Row holds a result as it is reported.
 type Row struct {
 	Work     string  `json:"work"`
 	Messages int64   `json:"messages"`
@@ -21,22 +21,22 @@ type Row struct {
 	P99      float64 `json:"p99_ms"`
 	P999     float64 `json:"p999_ms"`
 	Max      float64 `json:"max_ms"`
-	CPU      float64 `json:"cpu_seconds,omitzero"` // of this process meanwhile
-	// Ratio is how fast dq is next to this; 1 for dq itself. There is none for work
-	// that was done at the same time.
+	CPU      float64 `json:"cpu_seconds,omitzero"` // of this process during the work
+	// Ratio is the rate of dq divided by that of this work; 1 for dq itself, 0 for works
+	// that ran at the same time.
 	Ratio float64 `json:"dq_ratio,omitzero"`
 }
 
-// Report is all that a run found out. The first row is dq's.
+// Report holds the results of a run. The first row is dq's.
 type Report struct {
 	Rows []Row `json:"rows"`
-	// CPU and RSS are those of this process, which has the load generator in it
-	// and, with --self, the broker: processor seconds and bytes.
+	// CPU and RSS are the processor seconds and the memory in bytes of this process. It
+	// contains the load generator and, with --self, the broker.
 	CPU float64 `json:"cpu_seconds"`
 	RSS int64   `json:"rss_bytes"`
 }
 
-// NewReport makes a report of results, the first of which is dq's.
+// NewReport makes a report of results. The first one must be dq's.
 func NewReport(results []Result) Report {
 	var r Report
 	for _, result := range results {
@@ -51,44 +51,56 @@ func NewReport(results []Result) Report {
 		}
 		r.Rows = append(r.Rows, row)
 	}
+
 	cpu, rss := usage()
 	r.CPU, r.RSS = cpu.Seconds(), rss
 	return r
 }
 
-// WriteJSON writes a report as one JSON object.
-func WriteJSON(w io.Writer, report any) error {
+// WriteJSON writes the report as one JSON object.
+func (r *Report) WriteJSON(w io.Writer) error { return writeJSON(w, r) }
+
+func writeJSON[T any](w io.Writer, report *T) error {
 	return json.MarshalWrite(w, report, jsontext.Multiline(true))
 }
 
-// WriteTable writes a report for people.
+// WriteTable writes the report as a table for people.
 func (r *Report) WriteTable(w io.Writer) error {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"work", "msg/s", "MB/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "CPU s", "dq is"})
+	t.AppendHeader(table.Row{
+		"work", "msg/s", "MB/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "CPU s", "dq is",
+	})
+
 	for _, row := range r.Rows {
 		t.AppendRow(table.Row{
 			row.Work, fmt.Sprintf("%.0f", row.PerSec), fmt.Sprintf("%.1f", row.MBPerSec),
-			fmt.Sprintf("%.2f", row.P50), fmt.Sprintf("%.2f", row.P90), fmt.Sprintf("%.2f", row.P99), fmt.Sprintf("%.2f", row.P999),
-			fmt.Sprintf("%.2f", row.Max), fmt.Sprintf("%.1f", row.CPU), fmt.Sprintf("%.2f", row.Ratio),
+			fmt.Sprintf("%.2f", row.P50), fmt.Sprintf("%.2f", row.P90), fmt.Sprintf("%.2f", row.P99),
+			fmt.Sprintf("%.2f", row.P999), fmt.Sprintf("%.2f", row.Max),
+			fmt.Sprintf("%.1f", row.CPU), fmt.Sprintf("%.2f", row.Ratio),
 		})
 	}
+
 	_, err := fmt.Fprintf(w, "%s\nthis process: %.1f s of CPU, %d MiB\n", t.Render(), r.CPU, r.RSS>>20)
 	return err
 }
 
-// WriteChart writes messages a second as a bar chart, in SVG.
+// WriteChart writes the messages a second of each row as a bar chart, in SVG.
 func (r *Report) WriteChart(w io.Writer, title string) error {
 	bars := chart.BarChart{
 		Title: title, Width: 240 + 180*len(r.Rows), Height: 400, BarWidth: 90,
 		Background: chart.Style{Padding: chart.Box{Top: 50, Left: 20, Right: 20, Bottom: 20}},
-		YAxis:      chart.YAxis{Name: "messages/s", ValueFormatter: func(v any) string { return fmt.Sprintf("%.0f", v) }},
+		YAxis: chart.YAxis{
+			Name: "messages/s", ValueFormatter: func(v any) string { return fmt.Sprintf("%.0f", v) },
+		},
 	}
+
 	top := 1.0
 	for _, row := range r.Rows {
 		bars.Bars = append(bars.Bars, chart.Value{Label: row.Work, Value: row.PerSec})
 		top = max(top, row.PerSec)
 	}
+
 	bars.YAxis.Range = &chart.ContinuousRange{Min: 0, Max: top * 1.1}
 	return bars.Render(chart.SVG, w)
 }

@@ -45,7 +45,7 @@ type benchKind struct {
 func (b *benchRun) works(ctx context.Context, kind string, self *bench.Self) (works []bench.Work, stop func(), err error) {
 	url, name := b.url(self), fmt.Sprintf("bench-%d", time.Now().UnixNano())
 	if kind == "both" {
-		return bench.Both(url, name, b.o)
+		return bench.ProduceAndConsume(url, name, b.o)
 	}
 	if self != nil {
 		switch kind {
@@ -200,7 +200,7 @@ func (b *benchRun) measure(cmd *cobra.Command, kind benchKind, works []bench.Wor
 	display := runner.NewDisplay(cmd.ErrOrStderr(), cmd.CommandPath(), "turns")
 	measure, total, done := bench.Measure, len(works)*b.o.Rounds, 0
 	if kind.name == "both" {
-		measure, total = bench.Together, 1
+		measure, total = bench.MeasureTogether, 1
 	}
 	display.Update(done, total)
 	b.o.Progress = func() { done++; display.Update(done, total) }
@@ -219,7 +219,7 @@ func (b *benchRun) write(cmd *cobra.Command, report bench.Report) error {
 		}
 	}
 	if b.client.json {
-		return bench.WriteJSON(cmd.OutOrStdout(), report)
+		return report.WriteJSON(cmd.OutOrStdout())
 	}
 	return report.WriteTable(cmd.OutOrStdout())
 }
@@ -264,20 +264,16 @@ func (b *benchRun) growthCommand() *cobra.Command {
 }
 
 func (b *benchRun) growth(cmd *cobra.Command, self *bench.Self, counts []int, behind int) error {
-	var out struct {
-		Growth  []bench.GrowthRow `json:"growth"`
-		Backlog *bench.Report     `json:"backlog,omitzero"`
-	}
 	display := runner.NewDisplay(cmd.ErrOrStderr(), cmd.CommandPath(), "steps")
-	display.Update(0, 3*len(counts))
-	err := self.Growth(cmd.Context(), counts, func(row bench.GrowthRow) {
-		out.Growth = append(out.Growth, row)
-		display.Update(len(out.Growth), 3*len(counts))
-	})
+	done, total := 0, 3*len(counts)
+	display.Update(done, total)
+	rows, err := self.Growth(cmd.Context(), counts, func() { done++; display.Update(done, total) })
 	display.Finish("ran")
 	if err != nil {
 		return err
 	}
+
+	out := bench.GrowthReport{Growth: rows}
 	if behind > 0 {
 		results, err := self.Backlog(cmd.Context(), behind, b.o)
 		if err != nil {
@@ -287,12 +283,7 @@ func (b *benchRun) growth(cmd *cobra.Command, self *bench.Self, counts []int, be
 		out.Backlog = &report
 	}
 	if b.client.json {
-		return bench.WriteJSON(cmd.OutOrStdout(), out)
+		return out.WriteJSON(cmd.OutOrStdout())
 	}
-	if out.Backlog != nil {
-		if err := out.Backlog.WriteTable(cmd.OutOrStdout()); err != nil {
-			return err
-		}
-	}
-	return bench.WriteGrowth(cmd.OutOrStdout(), out.Growth)
+	return out.WriteTable(cmd.OutOrStdout())
 }
