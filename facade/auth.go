@@ -15,20 +15,18 @@ import (
 	"dq/registry"
 )
 
-// caller is what is known of who makes a request. It is kept with the request.
+// A caller is the client that makes a request. It is kept in the request's locals under callerKey.
 type caller struct {
 	principal *access.Principal
-	topic     string // that the call is about, for the audit log
+	topic     string // the topic of the call, for the audit log
 }
 
-// callerKey is where it is kept.
 const callerKey = "dq-caller"
 
-// need is what a token has to have for a call. Calls whose topic is not in the
-// path see to it themselves, when they know the topic.
+// A need is what a token must grant for a call. A handler whose topic is not in the path checks it itself.
 type need struct {
 	scopes  []access.Scope // one of them; none: any scope at all
-	creates bool           // the topic need not be there
+	creates bool           // the topic need not exist
 	audited bool           // the call is administrative
 }
 
@@ -44,17 +42,22 @@ var (
 	toCreate    = need{scopes: toAdmin.scopes, audited: true, creates: true}
 )
 
-// authenticate finds out who makes a request, before its body is read.
+// authenticate finds out whose request it is and counts it, before its body is read.
 func (f *Facade) authenticate(c *fiber.Ctx) error {
-	who := &caller{principal: access.Anyone}
-	c.Locals(callerKey, who)
-	path := c.Path()
-	if f.opts.Tokens == nil || path == livePath || path == readyPath || path == descriptionPath || strings.HasPrefix(path, docsPath) {
+	if f.opts.Tokens == nil && f.opts.Audit == nil {
 		return c.Next()
 	}
+	client := &caller{principal: access.Anyone}
+	c.Locals(callerKey, client)
+	if f.opts.Tokens == nil || public(c.Path()) {
+		return c.Next()
+	}
+
 	var err error
-	if who.principal, err = f.opts.Tokens.Authenticate(c.Request().Header.Peek(fiber.HeaderAuthorization), tlsState(c)); err == nil {
-		err = who.principal.Take(max(c.Request().Header.ContentLength(), 0))
+	header := &c.Request().Header
+	client.principal, err = f.opts.Tokens.Authenticate(header.Peek(fiber.HeaderAuthorization), tlsState(c))
+	if err == nil {
+		err = client.principal.Take(max(header.ContentLength(), 0))
 	}
 	if err != nil {
 		if c.Request().IsBodyStream() {
@@ -62,16 +65,26 @@ func (f *Facade) authenticate(c *fiber.Ctx) error {
 		}
 		return err
 	}
+
 	if err := c.Next(); err != nil {
 		return err
 	}
 	if !c.Response().IsBodyStream() {
-		who.principal.Charge(len(c.Response().Body()))
+		client.principal.Charge(len(c.Response().Body()))
 	}
 	return nil
 }
 
-// tlsState is that of the request's connection, or nil if it is not encrypted.
+// public reports whether a path needs no token.
+func public(path string) bool {
+	switch path {
+	case livePath, readyPath, descriptionPath:
+		return true
+	}
+	return strings.HasPrefix(path, docsPath)
+}
+
+// tlsState returns the state of the request's connection, or nil if it is not encrypted.
 func tlsState(c *fiber.Ctx) *tls.ConnectionState {
 	if outer, ok := c.Context().Conn().(*transport.Conn); ok {
 		if inner, ok := outer.Conn.(*tls.Conn); ok {
@@ -82,38 +95,17 @@ func tlsState(c *fiber.Ctx) *tls.ConnectionState {
 	return nil
 }
 
+// callerOf returns the client that makes a request. Without access control it may do everything.
 func callerOf(c *fiber.Ctx) *caller {
-	if who, ok := c.Locals(callerKey).(*caller); ok {
-		return who
+	if client, ok := c.Locals(callerKey).(*caller); ok {
+		return client
 	}
-	return &caller{principal: access.Anyone} // there is no access control
+	return &caller{principal: access.Anyone}
 }
 
-// permit returns nil if the caller may do with topic what n says.
-func permit(c *fiber.Ctx, topic string, n need) error {
-	who, ok := c.Locals(callerKey).(*caller)
-	if !ok { // there is no access control
-		return nil
-	}
-	who.topic = topic
-	if n.creates {
-		return who.principal.RequireToCreate(topic, n.scopes...)
-	}
-	return visible(who.principal.Require(topic, n.scopes...))
-}
-
-// visible makes a topic that the caller may not see one that is not there.
-func visible(err error) error {
-	var hidden *access.HiddenError
-	if errors.As(err, &hidden) {
-		return &jetstream.TopicNotFoundError{Topic: hidden.Topic}
-	}
-	return err
-}
-
-// allow checks r against the topic in its path, if there is one.
-func allow(c *fiber.Ctx, r route) error {
-	if !strings.Contains(r.path, "/:topic") {
+// authorize checks the caller's rights to the topic in the path, if the route has one.
+func authorize(c *fiber.Ctx, r *route) error {
+	if !r.topicInPath {
 		return nil
 	}
 	topic, err := decode.PathParameter(c, "topic")
@@ -123,23 +115,50 @@ func allow(c *fiber.Ctx, r route) error {
 	return permit(c, topic, r.need)
 }
 
-// audit writes down an administrative call and what came of it.
-func (f *Facade) audit(c *fiber.Ctx, r route, err error) {
+// permit checks that the caller may do with topic what n says, and notes the topic for the audit log.
+func permit(c *fiber.Ctx, topic string, n need) error {
+	client, ok := c.Locals(callerKey).(*caller)
+	if !ok { // no access control
+		return nil
+	}
+
+	client.topic = topic
+	if n.creates {
+		return client.principal.RequireToCreate(topic, n.scopes...)
+	}
+	return asNotFound(client.principal.Require(topic, n.scopes...))
+}
+
+// asNotFound makes a topic that the caller may not see look like one that does not exist.
+func asNotFound(err error) error {
+	var hidden *access.HiddenError
+	if errors.As(err, &hidden) {
+		return &jetstream.TopicNotFoundError{Topic: hidden.Topic}
+	}
+	return err
+}
+
+// audit records an administrative call and its result.
+func (f *Facade) audit(c *fiber.Ctx, r *route, err error) {
 	if f.opts.Audit == nil || !r.need.audited {
 		return
 	}
+
 	code := "ok"
 	if err != nil {
 		code = problemOf(err).code
 	}
-	who := callerOf(c)
+	client := callerOf(c)
 	f.opts.Audit.Record(access.Call{
-		Principal: who.principal.Name(), Remote: c.Context().RemoteAddr().String(),
-		Operation: r.method + " " + r.path, Topic: who.topic, Code: code,
+		Principal: client.principal.Name(),
+		Remote:    c.Context().RemoteAddr().String(),
+		Operation: r.method + " " + r.path,
+		Topic:     client.topic,
+		Code:      code,
 	})
 }
 
-// hide takes out of err what its message tells of topics that p may not see.
+// hide removes from err what its text tells of topics that p may not see.
 func hide(p *access.Principal, err error) error {
 	var otherConsumer *service.ConsumerNotRegisteredError
 	if errors.As(err, &otherConsumer) && !p.Sees(otherConsumer.OtherTopic) {

@@ -10,7 +10,7 @@ import (
 	"dq/facade/service"
 )
 
-func (f *Facade) createTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) createTopic(ctx context.Context, c *fiber.Ctx) (response, error) {
 	var in struct {
 		Topic *string `json:"topic_name"`
 	}
@@ -24,18 +24,30 @@ func (f *Facade) createTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err := permit(c, topic, toCreate); err != nil {
 		return nil, err
 	}
-	err = f.createWithinQuota(ctx, c, topic, func(ctx context.Context) error { return f.queue.CreateTopic(ctx, topic) })
+
+	release, err := f.reserveTopic(ctx, c, topic)
 	if err != nil {
 		return nil, err
 	}
-	return success{Message: "Topic:" + topic + " created successfully"}, nil
+	defer release()
+	if err := f.service.CreateTopic(ctx, topic); err != nil {
+		return nil, err
+	}
+	return &classicText{message: []byte("Topic:" + topic + " created successfully")}, nil
 }
 
-func (f *Facade) listTopics(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topics, err := f.queue.Topics.List(ctx)
+// topicNames is the answer to the list of topics. Its message is an array, unlike that of all other classic calls.
+type topicNames struct {
+	Status  string   `json:"status"`
+	Message []string `json:"message"`
+}
+
+func (f *Facade) listTopics(ctx context.Context, c *fiber.Ctx) (response, error) {
+	topics, err := f.service.Topics.List(ctx)
 	if err != nil {
 		return nil, err
 	}
+
 	var names []string
 	for _, topic := range topics {
 		if callerOf(c).principal.Sees(topic.Name) {
@@ -45,10 +57,16 @@ func (f *Facade) listTopics(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if len(names) == 0 {
 		return nil, &NoTopicsError{}
 	}
-	return success{Message: names}, nil
+	return reply(fiber.StatusOK, topicNames{Status: "success", Message: names}), nil
 }
 
-func (f *Facade) registerConsumer(ctx context.Context, c *fiber.Ctx) (any, error) {
+// registeredConsumer is the answer to the registration of a consumer.
+type registeredConsumer struct {
+	Status     string `json:"status"`
+	ConsumerID int64  `json:"consumer_id"`
+}
+
+func (f *Facade) registerConsumer(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := topicField(c)
 	if err != nil {
 		return nil, err
@@ -56,15 +74,26 @@ func (f *Facade) registerConsumer(ctx context.Context, c *fiber.Ctx) (any, error
 	if err := permit(c, topic, toConsume); err != nil {
 		return nil, err
 	}
-	var id int64
-	err = f.registerWithinQuota(ctx, c, func(ctx context.Context) (err error) {
-		id, err = f.queue.RegisterConsumer(ctx, topic)
-		return err
-	})
-	return success{ConsumerID: &id}, err
+
+	release, err := f.reserveConsumer(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	id, err := f.service.RegisterConsumer(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	return reply(fiber.StatusOK, registeredConsumer{Status: "success", ConsumerID: id}), nil
 }
 
-func (f *Facade) registerProducer(ctx context.Context, c *fiber.Ctx) (any, error) {
+// registeredProducer is the answer to the registration of a producer.
+type registeredProducer struct {
+	Status     string `json:"status"`
+	ProducerID int64  `json:"producer_id"`
+}
+
+func (f *Facade) registerProducer(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := topicField(c)
 	if err != nil {
 		return nil, err
@@ -72,15 +101,20 @@ func (f *Facade) registerProducer(ctx context.Context, c *fiber.Ctx) (any, error
 	if err := permit(c, topic, toProduce); err != nil {
 		return nil, err
 	}
-	if _, err := f.mayMake(ctx, c, topic); err != nil {
+	if _, err := f.mayCreate(ctx, c, topic); err != nil {
 		return nil, err
 	}
-	var id int64
-	err = f.createWithinQuota(ctx, c, topic, func(ctx context.Context) (err error) {
-		id, err = f.queue.RegisterProducer(ctx, topic)
-		return err
-	})
-	return success{ProducerID: &id}, err
+
+	release, err := f.reserveTopic(ctx, c, topic) // registration creates the topic
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	id, err := f.service.RegisterProducer(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	return reply(fiber.StatusOK, registeredProducer{Status: "success", ProducerID: id}), nil
 }
 
 // topicField decodes a body whose one field is the topic.
@@ -94,107 +128,142 @@ func topicField(c *fiber.Ctx) (string, error) {
 	return decode.Required("topic", in.Topic)
 }
 
-func (f *Facade) produce(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, producer, message, err := produceParameters(c.BodyRaw())
+func (f *Facade) produce(ctx context.Context, c *fiber.Ctx) (response, error) {
+	in, err := decodeProduce(c.BodyRaw())
 	if err != nil {
 		return nil, err
 	}
-	if err := permit(c, topic, toProduce); err != nil {
+	if err := permit(c, in.topic, toProduce); err != nil {
 		return nil, err
 	}
-	return success{}, f.queue.Produce(ctx, topic, producer, message)
+	if err := f.service.Produce(ctx, in.topic, in.producer, in.message); err != nil {
+		return nil, err
+	}
+	return classicSuccess{}, nil
 }
 
-// produceParameters reads the body of produce. What it returns is not part of
-// body.
-func produceParameters(body []byte) (topic string, producer service.ID, message []byte, err error) {
-	flat := [3]decode.FastField{{Name: "topic"}, {Name: "producer_id", Integer: true}, {Name: "message"}}
-	if decode.FastJSON(body, flat[:]) {
-		if producer, err = service.ParseID(string(flat[1].Text)); err != nil {
-			return "", service.ID{}, nil, &decode.FieldError{Field: "producer_id", Problem: err.Error()}
+// produceRequest is what a client of produce asks for.
+type produceRequest struct {
+	topic    string
+	producer service.ID
+	message  []byte
+}
+
+// decodeProduce decodes the body of produce. What it returns is not part of body.
+func decodeProduce(body []byte) (out produceRequest, err error) {
+	fields := [3]decode.FastField{{Name: "topic"}, {Name: "producer_id", Integer: true}, {Name: "message"}}
+	if decode.FastJSON(body, fields[:]) {
+		producer, err := service.ParseID(string(fields[1].Text))
+		if err != nil {
+			return out, &decode.FieldError{Field: "producer_id", Problem: err.Error()}
 		}
-		return string(flat[0].Text), producer, bytes.Clone(flat[2].Text), nil
+		return produceRequest{string(fields[0].Text), producer, bytes.Clone(fields[2].Text)}, nil
 	}
+
 	var in struct {
 		Topic      *string     `json:"topic"`
 		ProducerID *service.ID `json:"producer_id"`
 		Message    *string     `json:"message"`
 	}
 	if err := decode.JSON(body, &in); err != nil {
-		return "", service.ID{}, nil, err
+		return out, err
 	}
-	if topic, err = decode.Required("topic", in.Topic); err != nil {
-		return "", service.ID{}, nil, err
+	if out.topic, err = decode.Required("topic", in.Topic); err != nil {
+		return out, err
 	}
-	if producer, err = decode.Required("producer_id", in.ProducerID); err != nil {
-		return "", service.ID{}, nil, err
+	if out.producer, err = decode.Required("producer_id", in.ProducerID); err != nil {
+		return out, err
 	}
 	text, err := decode.Required("message", in.Message)
-	return topic, producer, []byte(text), err
+	out.message = []byte(text)
+	return out, err
 }
 
-func (f *Facade) consume(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, consumer, err := consumerParameters(c)
+func (f *Facade) consume(ctx context.Context, c *fiber.Ctx) (response, error) {
+	in, err := decodeReader(c)
 	if err != nil {
 		return nil, err
 	}
-	if err := permit(c, topic, toConsume); err != nil {
+	if err := permit(c, in.topic, toConsume); err != nil {
 		return nil, err
 	}
-	message, err := f.queue.Consume(ctx, topic, consumer)
-	return success{Message: string(message.Data)}, err
-}
 
-func (f *Facade) size(ctx context.Context, c *fiber.Ctx) (any, error) {
-	topic, consumer, err := consumerParameters(c)
+	message, err := f.service.Consume(ctx, in.topic, in.consumer)
 	if err != nil {
 		return nil, err
 	}
-	if err := permit(c, topic, toConsume); err != nil {
-		return nil, err
-	}
-	size, err := f.queue.Size(ctx, topic, consumer)
-	return success{Size: &size}, err
+	return &classicText{message: message.Data}, nil
 }
 
-// consumerParameters reads the two parameters of consume and size from the
-// query, or from a JSON body where the query has not got them.
-func consumerParameters(c *fiber.Ctx) (topic string, consumer service.ID, err error) {
+// topicSize is the answer to size: the number of messages that the consumer has not consumed yet.
+type topicSize struct {
+	Status string `json:"status"`
+	Size   uint64 `json:"size"`
+}
+
+func (f *Facade) size(ctx context.Context, c *fiber.Ctx) (response, error) {
+	in, err := decodeReader(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := permit(c, in.topic, toConsume); err != nil {
+		return nil, err
+	}
+
+	size, err := f.service.Size(ctx, in.topic, in.consumer)
+	if err != nil {
+		return nil, err
+	}
+	return reply(fiber.StatusOK, topicSize{Status: "success", Size: size}), nil
+}
+
+// reader is the consumer that a client of consume or size names.
+type reader struct {
+	topic    string
+	consumer service.ID
+}
+
+// decodeReader decodes the two parameters of consume and size from the query, and what the query lacks from a JSON body.
+func decodeReader(c *fiber.Ctx) (out reader, err error) {
+	queryTopic, err := decode.QueryParameter(c, "topic")
+	if err != nil {
+		return out, err
+	}
+	queryID, err := decode.QueryParameter(c, "consumer_id")
+	if err != nil {
+		return out, err
+	}
+
 	var in struct {
 		Topic      *string     `json:"topic"`
 		ConsumerID *service.ID `json:"consumer_id"`
 	}
-	queryTopic, err := decode.QueryParameter(c, "topic")
-	if err != nil {
-		return "", service.ID{}, err
-	}
-	queryID, err := decode.QueryParameter(c, "consumer_id")
-	if err != nil {
-		return "", service.ID{}, err
-	}
 	if body := c.BodyRaw(); len(body) > 0 && (queryTopic == nil || queryID == nil) {
 		if err := decode.JSON(body, &in); err != nil {
-			return "", service.ID{}, err
+			return out, err
 		}
 	}
+
+	// The query wins over the body.
 	if queryTopic != nil {
 		in.Topic = queryTopic
 	}
 	if queryID != nil {
 		id, err := service.ParseID(*queryID)
 		if err != nil {
-			return "", service.ID{}, &decode.FieldError{Field: "consumer_id", Problem: err.Error()}
+			return out, &decode.FieldError{Field: "consumer_id", Problem: err.Error()}
 		}
 		in.ConsumerID = &id
 	}
-	if topic, err = decode.Required("topic", in.Topic); err != nil {
-		return "", service.ID{}, err
+
+	if out.topic, err = decode.Required("topic", in.Topic); err != nil {
+		return out, err
 	}
-	consumer, err = decode.Required("consumer_id", in.ConsumerID)
-	return topic, consumer, err
+	out.consumer, err = decode.Required("consumer_id", in.ConsumerID)
+	return out, err
 }
 
 // NoTopicsError says that there is no topic to list.
 type NoTopicsError struct{}
 
-func (*NoTopicsError) Error() string { return "No Topic found" }
+func (*NoTopicsError) Error() string { return "No Topic found" } // clients compare the text

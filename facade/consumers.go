@@ -20,7 +20,7 @@ const (
 	modeLease = "lease"
 )
 
-// newConsumer is a consumer as a client writes it.
+// A newConsumer is the body of the call that creates a consumer.
 type newConsumer struct {
 	Name            string              `json:"name"`
 	Start           *service.Start      `json:"start"`
@@ -32,36 +32,46 @@ type newConsumer struct {
 	DeadLetterTopic string              `json:"dead_letter_topic"`
 }
 
-// spec checks n and fills in what is not said.
-func (n *newConsumer) spec(topic string) (c jetstream.Consumer, start service.Start, err error) {
-	c = jetstream.Consumer{
-		Topic: topic, Name: n.Name, Key: n.Key,
-		MaxDeliveries: n.MaxDeliveries, DeadLetterTopic: n.DeadLetterTopic,
-	}
-	start = service.Start{New: true}
-	if n.Start != nil {
-		start = *n.Start
+// spec checks n and returns the consumer that it asks for, with the defaults of what it leaves out.
+func (n *newConsumer) spec(topic string) (jetstream.Consumer, error) {
+	c := jetstream.Consumer{
+		Topic:           topic,
+		Name:            n.Name,
+		Key:             n.Key,
+		MaxDeliveries:   n.MaxDeliveries,
+		DeadLetterTopic: n.DeadLetterTopic,
 	}
 	if err := checkConsumerName(n.Name); err != nil {
-		return c, start, err
+		return c, err
 	}
 	if err := jetstream.CheckKey(n.Key); err != nil {
-		return c, start, &decode.FieldError{Field: "key", Problem: err.Error()}
+		return c, &decode.FieldError{Field: "key", Problem: err.Error()}
 	}
+
 	switch n.Mode {
 	case "", modeAuto:
 		if n.Lease != nil || n.MaxInFlight != nil || n.MaxDeliveries != 0 || n.DeadLetterTopic != "" {
-			return c, start, &decode.FieldError{Field: "mode", Problem: `lease, max_in_flight, max_deliveries and dead_letter_topic need the mode "lease"`}
+			const problem = `lease, max_in_flight, max_deliveries and dead_letter_topic need the mode "lease"`
+			return c, &decode.FieldError{Field: "mode", Problem: problem}
 		}
-		return c, start, nil
+		return c, nil
 	case modeLease:
-		return c, start, n.leases(&c)
+		err := n.setLease(&c)
+		return c, err
 	}
-	return c, start, &decode.FieldError{Field: "mode", Problem: fmt.Sprintf("want auto or lease, not %.100q", n.Mode)}
+	return c, &decode.FieldError{Field: "mode", Problem: fmt.Sprintf("want auto or lease, not %.100q", n.Mode)}
 }
 
-// leases checks what belongs to mode lease.
-func (n *newConsumer) leases(c *jetstream.Consumer) error {
+// start returns where the consumer starts: after the last message, unless n says otherwise.
+func (n *newConsumer) start() service.Start {
+	if n.Start == nil {
+		return service.Start{New: true}
+	}
+	return *n.Start
+}
+
+// setLease checks what belongs to the mode "lease" and sets it in c.
+func (n *newConsumer) setLease(c *jetstream.Consumer) error {
 	c.Lease, c.MaxInFlight = defaultLease, defaultInFlight
 	if n.Lease != nil {
 		c.Lease = time.Duration(*n.Lease)
@@ -69,15 +79,19 @@ func (n *newConsumer) leases(c *jetstream.Consumer) error {
 	if n.MaxInFlight != nil {
 		c.MaxInFlight = *n.MaxInFlight
 	}
+
+	refuse := func(field, format string, values ...any) error {
+		return &decode.FieldError{Field: field, Problem: fmt.Sprintf(format, values...)}
+	}
 	switch {
 	case c.Lease < minLease || c.Lease > maxLease:
-		return &decode.FieldError{Field: "lease", Problem: fmt.Sprintf("want %s to %s, not %s", minLease, maxLease, c.Lease)}
+		return refuse("lease", "want %s to %s, not %s", minLease, maxLease, c.Lease)
 	case c.MaxInFlight < 1 || c.MaxInFlight > maxInFlight:
-		return &decode.FieldError{Field: "max_in_flight", Problem: fmt.Sprintf("want 1 to %d, not %d", maxInFlight, c.MaxInFlight)}
+		return refuse("max_in_flight", "want 1 to %d, not %d", maxInFlight, c.MaxInFlight)
 	case c.MaxDeliveries < 0:
-		return &decode.FieldError{Field: "max_deliveries", Problem: fmt.Sprintf("want 0 for no limit, or more, not %d", c.MaxDeliveries)}
+		return refuse("max_deliveries", "want 0 for no limit, or more, not %d", c.MaxDeliveries)
 	case c.DeadLetterTopic != "" && c.MaxDeliveries == 0:
-		return &decode.FieldError{Field: "dead_letter_topic", Problem: "it needs max_deliveries: without that no message ever gets there"}
+		return refuse("dead_letter_topic", "it needs max_deliveries: without that no message ever gets there")
 	case c.DeadLetterTopic == c.Topic:
 		return &jetstream.SettingError{Setting: "dead_letter_topic", Value: c.Topic, Want: "another topic"}
 	case c.DeadLetterTopic != "":
@@ -86,23 +100,23 @@ func (n *newConsumer) leases(c *jetstream.Consumer) error {
 	return nil
 }
 
-// checkConsumerName refuses names that could be taken for an id, or are a
-// nuisance in a path. An empty one is no name.
+// checkConsumerName refuses names that look like an id or cannot be part of a path. "" is no name.
 func checkConsumerName(name string) error {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+	refuse := func(problem string) error { return &decode.FieldError{Field: "name", Problem: problem} }
+
 	switch {
 	case name == "":
 		return nil
 	case len(name) > maxConsumerName || strings.Trim(name, letters) != "" || strings.Trim(name, ".") == "":
-		return &decode.FieldError{Field: "name", Problem: fmt.Sprintf("want 1 to %d ASCII letters, digits, '-', '_' and '.'", maxConsumerName)}
-	}
-	if strings.Trim(name, "-0123456789") == "" {
-		return &decode.FieldError{Field: "name", Problem: "a number could be taken for an id: add a letter"}
+		return refuse(fmt.Sprintf("want 1 to %d ASCII letters, digits, '-', '_' and '.'", maxConsumerName))
+	case strings.Trim(name, "-0123456789") == "":
+		return refuse("a number could be taken for an id: add a letter")
 	}
 	return nil
 }
 
-// consumerView is a consumer as clients see it.
+// consumerView is the JSON of a consumer.
 type consumerView struct {
 	ID              int64              `json:"id"`
 	Name            string             `json:"name,omitzero"`
@@ -120,15 +134,26 @@ type consumerView struct {
 	PausedUntil     time.Time          `json:"paused_until,omitzero"`
 }
 
-// viewConsumer is consumer with how far it is.
-func (f *Facade) viewConsumer(ctx context.Context, p *access.Principal, c jetstream.Consumer) (consumerView, error) {
-	state, err := f.queue.Consumers.State(ctx, c)
+// viewConsumer returns the JSON of a consumer with its present state. The dead-letter topic is left out if p may not see
+// it.
+func (f *Facade) viewConsumer(
+	ctx context.Context, p *access.Principal, c jetstream.Consumer,
+) (consumerView, error) {
+	state, err := f.service.Consumers.State(ctx, c)
 	if err != nil {
 		return consumerView{}, err
 	}
+
 	view := consumerView{
-		ID: c.ID, Name: c.Name, Topic: c.Topic, Key: c.Key, Mode: modeAuto,
-		Position: state.Position, Lag: state.Lag, InFlight: state.InFlight, Size: state.Lag + state.InFlight,
+		ID:          c.ID,
+		Name:        c.Name,
+		Topic:       c.Topic,
+		Key:         c.Key,
+		Mode:        modeAuto,
+		Position:    state.Position,
+		Lag:         state.Lag,
+		InFlight:    state.InFlight,
+		Size:        state.Lag + state.InFlight,
 		PausedUntil: state.PausedUntil,
 	}
 	if c.Lease > 0 {
@@ -141,13 +166,18 @@ func (f *Facade) viewConsumer(ctx context.Context, p *access.Principal, c jetstr
 	return view, nil
 }
 
-// answerConsumer answers with a consumer.
-func (f *Facade) answerConsumer(ctx context.Context, c *fiber.Ctx, status int, consumer jetstream.Consumer) (any, error) {
+// describeConsumer returns the answer with an HTTP status that describes a consumer.
+func (f *Facade) describeConsumer(
+	ctx context.Context, c *fiber.Ctx, status int, consumer jetstream.Consumer,
+) (response, error) {
 	view, err := f.viewConsumer(ctx, callerOf(c).principal, consumer)
-	return reply{status, view}, err
+	if err != nil {
+		return nil, err
+	}
+	return reply(status, view), nil
 }
 
-func (f *Facade) v1CreateConsumer(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1CreateConsumer(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
@@ -156,50 +186,63 @@ func (f *Facade) v1CreateConsumer(ctx context.Context, c *fiber.Ctx) (any, error
 	if err := decode.OptionalJSON(c.BodyRaw(), &in); err != nil {
 		return nil, err
 	}
-	spec, start, err := in.spec(topic)
+	spec, err := in.spec(topic)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.prepareDeadLetters(ctx, c, spec); err != nil {
+	if err := f.ensureDeadLetterTopic(ctx, c, spec); err != nil {
 		return nil, err
 	}
-	var consumer jetstream.Consumer
-	var made bool
-	err = f.registerWithinQuota(ctx, c, func(ctx context.Context) (err error) {
-		consumer, made, err = f.queue.CreateConsumer(ctx, spec, start)
-		return err
-	})
+
+	release, err := f.reserveConsumer(ctx, c)
 	if err != nil {
 		return nil, err
 	}
+	defer release()
+	consumer, created, err := f.service.CreateConsumer(ctx, spec, in.start())
+	if err != nil {
+		return nil, err
+	}
+
 	status := fiber.StatusOK
-	if made {
+	if created {
 		status = fiber.StatusCreated
 	}
-	return f.answerConsumer(ctx, c, status, consumer)
+	return f.describeConsumer(ctx, c, status, consumer)
 }
 
-// prepareDeadLetters sees to it that the dead-letter topic of a new consumer is
-// there, and that the caller may write to it; else it would be a way to write
-// anywhere.
-func (f *Facade) prepareDeadLetters(ctx context.Context, c *fiber.Ctx, spec jetstream.Consumer) error {
-	topic, p := spec.DeadLetterTopic, callerOf(c).principal
+// ensureDeadLetterTopic creates the dead-letter topic of a new consumer if it does not exist. The caller must be
+// allowed to produce to it: otherwise a consumer would be a way to write anywhere.
+func (f *Facade) ensureDeadLetterTopic(ctx context.Context, c *fiber.Ctx, spec jetstream.Consumer) error {
+	topic := spec.DeadLetterTopic
 	if topic == "" {
 		return nil
 	}
-	if _, err := f.queue.FirstSequence(ctx, spec.Topic, service.Start{New: true}); err != nil {
+	if _, err := f.service.FirstSequence(ctx, spec.Topic, service.Start{New: true}); err != nil {
 		return err
 	}
-	if err := p.RequireToCreate(topic, access.Produce); err != nil {
+	if err := callerOf(c).principal.RequireToCreate(topic, access.Produce); err != nil {
 		return err
 	}
-	if may, err := f.mayMake(ctx, c, topic); !may || err != nil {
+	if may, err := f.mayCreate(ctx, c, topic); !may || err != nil {
 		return err
 	}
-	return f.createWithinQuota(ctx, c, topic, func(ctx context.Context) error { return f.queue.CreateTopicIfMissing(ctx, topic) })
+
+	release, err := f.reserveTopic(ctx, c, topic)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return f.service.CreateTopicIfMissing(ctx, topic)
 }
 
-func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (any, error) {
+// consumerPage is one page of the list of consumers. Next is the id to go on after, nil on the last page.
+type consumerPage struct {
+	Consumers []consumerView `json:"consumers"`
+	Next      *int64         `json:"next,omitzero"`
+}
+
+func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
@@ -209,32 +252,30 @@ func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (any, error)
 	if q.Err() != nil {
 		return nil, q.Err()
 	}
-	all, err := f.queue.ListConsumers(ctx, topic)
+
+	all, err := f.service.ListConsumers(ctx, topic)
 	if err != nil {
 		return nil, err
 	}
-	var out struct {
-		Consumers []consumerView `json:"consumers"`
-		Next      *int64         `json:"next,omitzero"`
-	}
+	var page consumerPage
 	for _, consumer := range all {
-		if after != nil && uint64(consumer.ID) <= *after { //nolint:gosec // ids are not negative
+		if after != nil && uint64(consumer.ID) <= *after {
 			continue
 		}
-		if len(out.Consumers) == limit {
-			out.Next = &out.Consumers[limit-1].ID
+		if len(page.Consumers) == limit {
+			page.Next = &page.Consumers[limit-1].ID
 			break
 		}
 		view, err := f.viewConsumer(ctx, callerOf(c).principal, consumer)
 		if err != nil {
 			return nil, err
 		}
-		out.Consumers = append(out.Consumers, view)
+		page.Consumers = append(page.Consumers, view)
 	}
-	return ok(out), nil
+	return reply(fiber.StatusOK, page), nil
 }
 
-// consumerOf finds the consumer that the path names.
+// consumerOf returns the consumer that the path names.
 func (f *Facade) consumerOf(ctx context.Context, c *fiber.Ctx) (none jetstream.Consumer, err error) {
 	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
@@ -244,26 +285,29 @@ func (f *Facade) consumerOf(ctx context.Context, c *fiber.Ctx) (none jetstream.C
 	if err != nil {
 		return none, err
 	}
-	return f.queue.FindConsumer(ctx, topic, label)
+	return f.service.FindConsumer(ctx, topic, label)
 }
 
-func (f *Facade) v1DescribeConsumer(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1DescribeConsumer(ctx context.Context, c *fiber.Ctx) (response, error) {
 	consumer, err := f.consumerOf(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return f.answerConsumer(ctx, c, fiber.StatusOK, consumer)
+	return f.describeConsumer(ctx, c, fiber.StatusOK, consumer)
 }
 
-func (f *Facade) v1DeleteConsumer(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1DeleteConsumer(ctx context.Context, c *fiber.Ctx) (response, error) {
 	consumer, err := f.consumerOf(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return noContent, f.queue.DeleteConsumer(ctx, consumer)
+	if err := f.service.DeleteConsumer(ctx, consumer); err != nil {
+		return nil, err
+	}
+	return noContent{}, nil
 }
 
-func (f *Facade) v1Seek(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1Seek(ctx context.Context, c *fiber.Ctx) (response, error) {
 	consumer, err := f.consumerOf(ctx, c)
 	if err != nil {
 		return nil, err
@@ -278,13 +322,14 @@ func (f *Facade) v1Seek(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.queue.Seek(ctx, consumer, to); err != nil {
+
+	if err := f.service.Seek(ctx, consumer, to); err != nil {
 		return nil, err
 	}
-	return f.answerConsumer(ctx, c, fiber.StatusOK, consumer)
+	return f.describeConsumer(ctx, c, fiber.StatusOK, consumer)
 }
 
-func (f *Facade) v1Pause(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1Pause(ctx context.Context, c *fiber.Ctx) (response, error) {
 	consumer, err := f.consumerOf(ctx, c)
 	if err != nil {
 		return nil, err
@@ -300,21 +345,23 @@ func (f *Facade) v1Pause(ctx context.Context, c *fiber.Ctx) (any, error) {
 		return nil, err
 	}
 	if pause <= 0 || pause > jetstream.Duration(maxPause) {
-		return nil, &decode.FieldError{Field: "for", Problem: fmt.Sprintf("want a duration above 0s and up to %s", maxPause)}
+		problem := fmt.Sprintf("want a duration above 0s and up to %s", maxPause)
+		return nil, &decode.FieldError{Field: "for", Problem: problem}
 	}
-	if err := f.queue.Consumers.Pause(ctx, consumer, time.Now().Add(time.Duration(pause))); err != nil {
+
+	if err := f.service.Consumers.Pause(ctx, consumer, time.Now().Add(time.Duration(pause))); err != nil {
 		return nil, err
 	}
-	return f.answerConsumer(ctx, c, fiber.StatusOK, consumer)
+	return f.describeConsumer(ctx, c, fiber.StatusOK, consumer)
 }
 
-func (f *Facade) v1Resume(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1Resume(ctx context.Context, c *fiber.Ctx) (response, error) {
 	consumer, err := f.consumerOf(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.queue.Consumers.Pause(ctx, consumer, time.Time{}); err != nil {
+	if err := f.service.Consumers.Pause(ctx, consumer, time.Time{}); err != nil {
 		return nil, err
 	}
-	return f.answerConsumer(ctx, c, fiber.StatusOK, consumer)
+	return f.describeConsumer(ctx, c, fiber.StatusOK, consumer)
 }

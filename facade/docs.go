@@ -16,18 +16,20 @@ const (
 	docsPath        = "/docs/"
 )
 
-// serveDescription serves the description of the API and a page to browse it
-// and try it out, which needs no network.
+// serveDescription serves the description of the API, and a page to browse it and to try it out. The page needs no
+// network.
 func (f *Facade) serveDescription() {
 	f.app.Get(descriptionPath, func(c *fiber.Ctx) error {
 		c.Context().SetContentType("application/yaml")
 		return c.Send(openapi.YAML)
 	})
+
 	page := swagger.NewHandlerWithConfig(swgui.Config{
 		Title: "dq", SwaggerJSON: descriptionPath, BasePath: docsPath,
 		HideCurl: false, ShowTopBar: false, JsonEditor: false,
 	})
 	f.app.Get(docsPath+"*", func(c *fiber.Ctx) error {
+		// The adaptor answers a URI that net/url cannot parse with 500.
 		if _, err := url.ParseRequestURI(c.OriginalURL()); err != nil {
 			return fiber.ErrNotFound
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/gofiber/fiber/v2"
@@ -18,48 +17,52 @@ import (
 	"dq/jetstream"
 )
 
-const (
-	mimeEvents = "text/event-stream"
+const mimeEvents = "text/event-stream"
 
-	// How many messages and bytes are taken for a stream at once. A reader that
-	// is slow holds that much, and what the connection buffers.
-	streamMessages = 64
-	streamBytes    = 64 << 10
-)
-
-// defaultHeartbeat is how long a stream or socket stays silent, unless the options
-// say otherwise.
-const defaultHeartbeat = 15 * time.Second
-
-// streamTopic streams the messages of a topic.
-func (f *Facade) streamTopic(c *fiber.Ctx, topic string, from service.Start, key string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), f.opts.RequestTimeout)
-	defer cancel()
+// streamTopic returns the answer that streams the messages of a topic.
+func (f *Facade) streamTopic(
+	ctx context.Context, c *fiber.Ctx, topic string, from service.Start, key string,
+) (response, error) {
 	last, err := lastEvent(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if last != nil {
-		from = service.Start{Sequence: max(*last, *last+1)} // of the largest there is no next
+		from = service.Start{Sequence: max(*last, *last+1)} // the largest sequence has none after it
 	}
-	next, err := f.queue.FirstSequence(ctx, topic, from)
+	next, err := f.service.FirstSequence(ctx, topic, from)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r := jetstream.Range{From: next, Key: key, Max: streamMessages, MaxBytes: streamBytes}
-	return f.stream(c, topic, func(ctx context.Context) ([]messageView, error) {
-		msgs, err := f.queue.Topics.ReadWait(ctx, topic, r)
-		views := make([]messageView, len(msgs))
-		for i, m := range msgs {
-			views[i] = viewMessage(m)
-			r.From = m.Sequence + 1
-		}
-		return views, err
-	})
+
+	follower := &topicFollower{
+		topics: f.service.Topics,
+		topic:  topic,
+		rest:   jetstream.Range{From: next, Key: key, Max: streamMessages, MaxBytes: streamBytes},
+	}
+	return &eventStream{facade: f, topic: topic, next: follower.next}, nil
+}
+
+// A topicFollower reads a topic message after message.
+type topicFollower struct {
+	topics *jetstream.Topics
+	topic  string
+	rest   jetstream.Range // not read yet
+}
+
+// next returns the messages after those of the call before. It waits for one until ctx ends.
+func (t *topicFollower) next(ctx context.Context) ([]messageView, error) {
+	msgs, err := t.topics.ReadWait(ctx, t.topic, t.rest)
+	views := make([]messageView, len(msgs))
+	for i, m := range msgs {
+		views[i] = viewMessage(m)
+		t.rest.From = m.Sequence + 1
+	}
+	return views, err
 }
 
 // v1Stream streams the messages of a consumer.
-func (f *Facade) v1Stream(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1Stream(ctx context.Context, c *fiber.Ctx) (response, error) {
 	consumer, err := f.consumerOf(ctx, c)
 	if err != nil {
 		return nil, err
@@ -68,26 +71,22 @@ func (f *Facade) v1Stream(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+
+	// A log reader has one stream at a time: the newest ends the one before.
 	limits := jetstream.Limits{Messages: streamMessages, Bytes: streamBytes}
 	if consumer.Lease == 0 {
-		stream, err := f.queue.TakeOver(ctx, consumer, last)
+		stream, err := f.service.TakeOver(ctx, consumer, last)
 		if err != nil {
 			return nil, err
 		}
 		limits.Stream = &stream
 	}
-	return nil, f.stream(c, consumer.Topic, func(ctx context.Context) ([]messageView, error) {
-		deliveries, err := f.fetchSome(ctx, consumer, limits)
-		views := make([]messageView, len(deliveries))
-		for i, d := range deliveries {
-			views[i] = viewDelivery(d)
-		}
-		return views, err
-	})
+	next := func(ctx context.Context) ([]messageView, error) { return f.fetchViews(ctx, consumer, limits) }
+	return &eventStream{facade: f, topic: consumer.Topic, next: next}, nil
 }
 
-// lastEvent is the sequence of the last message that a reader got before its
-// stream broke; nil if this is its first.
+// lastEvent returns the sequence of the last message that a client got before its stream broke; nil if it had no stream
+// before.
 func lastEvent(c *fiber.Ctx) (*uint64, error) {
 	const header = "Last-Event-ID"
 	value := c.Get(header)
@@ -96,63 +95,78 @@ func lastEvent(c *fiber.Ctx) (*uint64, error) {
 	}
 	sequence, err := strconv.ParseUint(value, 10, 64)
 	if err != nil {
-		return nil, &decode.FieldError{Field: header, Problem: fmt.Sprintf("want the id of an event, not %.100q", value)}
+		problem := fmt.Sprintf("want the id of an event, not %.100q", value)
+		return nil, &decode.FieldError{Field: header, Problem: problem}
 	}
 	return &sequence, nil
 }
 
-// stream answers with Server-Sent Events until the client hangs up or the
-// broker stops. Next waits for messages until its context ends. Nothing is
-// taken before the connection has taken what was there, so a slow reader costs
-// no memory and is in nobody's way.
-func (f *Facade) stream(c *fiber.Ctx, topic string, next func(context.Context) ([]messageView, error)) error {
-	leave, err := f.waiters.Acquire(1)
+// An eventStream is the answer that goes on with Server-Sent Events until the client hangs up or the broker stops. It
+// takes no messages before the connection has taken those before: a slow reader costs no memory and blocks nobody.
+type eventStream struct {
+	facade *Facade
+	topic  string
+	// next waits for messages until its context ends.
+	next    func(context.Context) ([]messageView, error)
+	session *session
+}
+
+func (s *eventStream) write(c *fiber.Ctx) error {
+	leave, err := s.facade.waiters.Acquire(1)
 	if err != nil {
 		return err
 	}
 	c.Context().SetContentType(mimeEvents)
 	c.Set(fiber.HeaderCacheControl, "no-store")
-	c.Set("X-Accel-Buffering", "no") // proxies are to pass it on at once
+	c.Set("X-Accel-Buffering", "no") // proxies must pass it on at once
 	client, _ := c.Context().Conn().(*transport.Conn)
-	session := f.session(c, topic)
-	f.streams.Add(1)
+	s.session = s.facade.session(c, s.topic) // c ends before the stream begins
+
+	s.facade.streams.Add(1)
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
-		defer f.streams.Done()
+		defer s.facade.streams.Done()
 		defer leave()
-		ctx, cancel := context.WithCancel(f.running)
-		defer cancel()
-		if client != nil {
-			defer client.OnHangUp(cancel)()
-			defer context.AfterFunc(f.running, client.SetFinalWriteDeadline)()
-		}
-		if _, err := io.WriteString(w, "retry: 1000\n\n"); err != nil || w.Flush() != nil {
-			return
-		}
-		for ctx.Err() == nil {
-			if f.streamSome(ctx, session, w, next) != nil {
-				return
-			}
-		}
+		s.serve(client, w)
 	})
 	return nil
 }
 
-// streamSome writes the next messages or, if there are none for a while, a
-// comment.
-func (f *Facade) streamSome(ctx context.Context, s *session, w *bufio.Writer, next func(context.Context) ([]messageView, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, f.opts.Heartbeat)
+// serve writes events until the client hangs up or the broker stops. Client is nil in tests without a connection.
+func (s *eventStream) serve(client *transport.Conn, w *bufio.Writer) {
+	ctx, cancel := context.WithCancel(s.facade.running)
 	defer cancel()
-	defer s.onChange(cancel)()
-	views, failed := s.some(ctx, next)
+	if client != nil {
+		defer client.OnHangUp(cancel)()
+		defer context.AfterFunc(s.facade.running, client.SetFinalWriteDeadline)()
+	}
+
+	if _, err := io.WriteString(w, "retry: 1000\n\n"); err != nil || w.Flush() != nil {
+		return
+	}
+	for ctx.Err() == nil {
+		if s.writeNext(ctx, w) != nil {
+			return
+		}
+	}
+}
+
+// writeNext writes the next messages or, if none come within a heartbeat, a comment.
+func (s *eventStream) writeNext(ctx context.Context, w *bufio.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, s.facade.opts.Heartbeat)
+	defer cancel()
+	defer s.session.onChange(cancel)()
+
+	views, failed := s.session.nextBatch(ctx, s.next)
 	for i := range views {
-		if err := writeEvent(w, strconv.FormatUint(views[i].Sequence, 10), "", &views[i]); err != nil {
+		if err := writeMessageEvent(w, &views[i]); err != nil {
 			return err
 		}
 	}
+
 	switch {
 	case failed != nil:
-		p := f.problem(failed)
-		return errors.Join(writeEvent(w, "", "error", &p), w.Flush(), failed)
+		details := s.facade.failLater(failed)
+		return errors.Join(writeErrorEvent(w, &details), w.Flush(), failed)
 	case len(views) == 0 && ctx.Err() != nil:
 		if _, err := io.WriteString(w, ":\n\n"); err != nil {
 			return err
@@ -161,15 +175,20 @@ func (f *Facade) streamSome(ctx context.Context, s *session, w *bufio.Writer, ne
 	return w.Flush()
 }
 
-func writeEvent(w *bufio.Writer, id, name string, data any) error {
-	if id != "" {
-		fmt.Fprintf(w, "id: %s\n", id)
+// writeMessageEvent writes the event of a message. Its id is what the client sends as Last-Event-ID.
+func writeMessageEvent(w *bufio.Writer, view *messageView) error {
+	fmt.Fprintf(w, "id: %d\ndata: ", view.Sequence)
+	if err := json.MarshalWrite(w, view, jsonOptions); err != nil {
+		return err
 	}
-	if name != "" {
-		fmt.Fprintf(w, "event: %s\n", name)
-	}
-	_, _ = w.WriteString("data: ")
-	if err := json.MarshalWrite(w, data, jsonOptions); err != nil {
+	_, err := w.WriteString("\n\n")
+	return err
+}
+
+// writeErrorEvent writes the event that ends a stream.
+func writeErrorEvent(w *bufio.Writer, details *problemDetails) error {
+	_, _ = w.WriteString("event: error\ndata: ")
+	if err := json.MarshalWrite(w, details, jsonOptions); err != nil {
 		return err
 	}
 	_, err := w.WriteString("\n\n")

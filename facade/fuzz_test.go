@@ -24,7 +24,7 @@ func FuzzProduceBody(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		before := bytes.Clone(body)
-		topic, producer, message, err := produceParameters(body)
+		got, err := decodeProduce(body)
 		require.Equal(t, before, body)
 		var in struct {
 			Topic      *string     `json:"topic"`
@@ -33,14 +33,14 @@ func FuzzProduceBody(f *testing.F) {
 		}
 		strict := decode.JSON(body, &in)
 		if err != nil {
-			assert.NotEqual(t, codeInternal, problemOf(err).code)
+			assert.NotEqual(t, internalProblem.code, problemOf(err).code)
 			assert.True(t, strict != nil || in.Topic == nil || in.ProducerID == nil || in.Message == nil, "%v", err)
 			return
 		}
 		require.NoError(t, strict)
-		assert.Equal(t, *in.Topic, topic)
-		assert.Equal(t, *in.ProducerID, producer)
-		assert.Equal(t, *in.Message, string(message))
+		assert.Equal(t, *in.Topic, got.topic)
+		assert.Equal(t, *in.ProducerID, got.producer)
+		assert.Equal(t, *in.Message, string(got.message))
 	})
 }
 
@@ -55,28 +55,28 @@ func FuzzMessages(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		array, err := arrayOf(body)
+		array, err := decodeArray(body)
 		if err != nil {
-			assert.NotEqual(t, codeInternal, problemOf(err).code, "%v", err)
+			assert.NotEqual(t, internalProblem.code, problemOf(err).code, "%v", err)
 		}
-		lines, err := linesOf(body)
+		lines, err := decodeLines(body)
 		if err != nil {
-			assert.NotEqual(t, codeInternal, problemOf(err).code, "%v", err)
+			assert.NotEqual(t, internalProblem.code, problemOf(err).code, "%v", err)
 		}
 		for _, d := range append(array, lines...) {
-			require.NoError(t, checkDraft(d))
+			require.NoError(t, checkDraft(&d))
 		}
 	})
 }
 
-// FuzzPlace checks the decoders of single values.
-func FuzzPlace(f *testing.F) {
+// FuzzStart checks the decoders of single values.
+func FuzzStart(f *testing.F) {
 	for _, text := range []string{"first", "new", "1", "0", "18446744073709551615", "-1", "2026-01-31T12:00:00Z", "+1", ""} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if place, err := service.ParseStart(text); err == nil {
-			assert.False(t, place.New && place.Sequence > 0)
+		if start, err := service.ParseStart(text); err == nil {
+			assert.False(t, start.New && start.Sequence > 0)
 		}
 		id, err := service.ParseID(text)
 		if err == nil && id.Possible() {

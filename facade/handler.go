@@ -8,42 +8,64 @@ import (
 	"dq/facade/transport"
 )
 
-// serve turns a route into a handler of the HTTP server.
+// serve turns a route into a handler of the HTTP server. Its error goes to reportFailures.
 func (f *Facade) serve(r route) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		// Not a child of the request's own context: that ends as soon as the
-		// server shuts down, and what is under way is to be finished.
+		// Not derived from the request: that ends when the server shuts down, and calls under way must finish.
 		ctx := transport.WithTimeout(f.opts.RequestTimeout)
 		defer ctx.Free()
-		err := allow(c, r)
-		if err == nil {
-			err = r.checkQuery(c)
-		}
-		var value any
-		if err == nil {
-			value, err = r.handle(ctx, c)
-		}
-		if err == nil && r.changes() {
-			err = f.sync(ctx)
-		}
-		f.audit(c, r, err)
+
+		answer, err := f.call(ctx, c, &r)
+		f.audit(c, &r, err)
 		if err != nil {
 			return hide(callerOf(c).principal, err)
 		}
-		c.Set(fiber.HeaderCacheControl, "no-store")
-		switch out := value.(type) {
-		case success:
-			return out.write(c)
-		case reply:
-			return writeJSON(c, out.status, out.body)
+
+		if err := answer.write(c); err != nil {
+			return err
 		}
-		return nil // the handler has written it
+		c.Set(fiber.HeaderCacheControl, "no-store")
+		return nil
 	}
 }
 
+// call authorizes a call and does its work. What it changed is on disk when it returns without an error.
+func (f *Facade) call(ctx context.Context, c *fiber.Ctx, r *route) (response, error) {
+	if err := authorize(c, r); err != nil {
+		return nil, err
+	}
+	if err := r.checkQuery(c); err != nil {
+		return nil, err
+	}
+
+	answer, err := r.handle(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+
+	// An answer promises that the change survives a power cut.
+	if r.mutates {
+		if err := f.sync(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return answer, nil
+}
+
+// sync flushes everything that was stored so far to disk, if the broker is set up so.
 func (f *Facade) sync(ctx context.Context) error {
 	if f.opts.Sync == nil {
 		return nil
 	}
 	return f.opts.Sync(ctx)
+}
+
+// reportFailures answers for the handlers after it when they return an error, in the form of an API.
+func (f *Facade) reportFailures(form api) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		if err := c.Next(); err != nil {
+			return f.fail(c, form, err)
+		}
+		return nil
+	}
 }

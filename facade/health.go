@@ -8,22 +8,30 @@ import (
 )
 
 const (
-	livePath = "/livez"
-
+	livePath  = "/livez"
 	readyPath = "/readyz"
 )
 
-// readyz says whether the broker can do its work.
+// livez answers that the process serves HTTP.
+func (f *Facade) livez(c *fiber.Ctx) error {
+	return classicSuccess{}.write(c)
+}
+
+// readyz answers whether the broker can do its work.
 func (f *Facade) readyz(c *fiber.Ctx) error {
 	ctx, cancel := context.WithTimeout(context.Background(), f.opts.RequestTimeout)
 	defer cancel()
-	err := f.opts.Ready(ctx)
+
 	if f.leaving.Load() {
-		err = errors.New("the broker is about to stop")
+		return &notReadyError{errors.New("the broker is about to stop")}
 	}
-	if err != nil {
-		c.Set(fiber.HeaderRetryAfter, "1")
-		return writeProblem(c, problem{"unavailable", fiber.StatusServiceUnavailable, 0}, err.Error(), err)
+	if err := f.opts.Ready(ctx); err != nil {
+		return &notReadyError{err}
 	}
-	return success{}.write(c)
+	return classicSuccess{}.write(c)
 }
+
+// notReadyError says why the broker cannot do its work now.
+type notReadyError struct{ reason error }
+
+func (e *notReadyError) Error() string { return e.reason.Error() }

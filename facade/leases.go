@@ -11,77 +11,93 @@ import (
 	"dq/jetstream"
 )
 
-// settlement says what is to become of leases: the body of ack, nack and
-// extend, and of the messages of those types on a WebSocket.
-type settlement struct {
+// A leaseRequest is the body of ack, nack and extend, and part of the messages of those types on a WebSocket.
+type leaseRequest struct {
 	Tokens []string            `json:"tokens,omitzero"`
 	UpTo   string              `json:"up_to,omitzero"` // ack only
 	Delay  jetstream.Duration  `json:"delay,omitzero"` // nack only
 	Lease  *jetstream.Duration `json:"lease,omitzero"` // extend only
 }
 
-// The operations of a settlement.
+// What a client can do with leases.
 const (
 	opAck    = "ack"
 	opNack   = "nack"
 	opExtend = "extend"
 )
 
-// check refuses what has no place in the operation op.
-func (s *settlement) check(op string) error {
-	refuse := func(field, problem string) error { return &decode.FieldError{Field: field, Problem: problem} }
+func (f *Facade) v1Ack(ctx context.Context, c *fiber.Ctx) (response, error) {
+	return f.onLeases(ctx, c, opAck)
+}
+
+func (f *Facade) v1Nack(ctx context.Context, c *fiber.Ctx) (response, error) {
+	return f.onLeases(ctx, c, opNack)
+}
+
+func (f *Facade) v1Extend(ctx context.Context, c *fiber.Ctx) (response, error) {
+	return f.onLeases(ctx, c, opExtend)
+}
+
+// onLeases does the operation op with the leases that the body names.
+func (f *Facade) onLeases(ctx context.Context, c *fiber.Ctx, op string) (response, error) {
+	consumer, err := f.consumerOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	var in leaseRequest
+	if err := decode.StrictJSON(c.BodyRaw(), &in); err != nil {
+		return nil, err
+	}
+	if err := f.changeLeases(ctx, consumer, op, &in); err != nil {
+		return nil, err
+	}
+	return noContent{}, nil
+}
+
+// changeLeases checks a request and does the operation op with the leases that it names.
+func (f *Facade) changeLeases(ctx context.Context, consumer jetstream.Consumer, op string, in *leaseRequest) error {
+	if err := in.check(op); err != nil {
+		return err
+	}
+
 	switch {
-	case s.UpTo != "" && op != opAck:
+	case op == opAck && in.UpTo != "":
+		return f.service.Consumers.AckUpTo(ctx, consumer, in.UpTo)
+	case op == opAck:
+		return f.service.Consumers.Ack(ctx, consumer, in.Tokens)
+	case op == opNack:
+		return f.service.Consumers.Nack(ctx, consumer, in.Tokens, time.Duration(in.Delay))
+	}
+	lease := consumer.Lease
+	if in.Lease != nil {
+		lease = time.Duration(*in.Lease)
+	}
+	return f.service.Consumers.Extend(ctx, consumer, in.Tokens, lease)
+}
+
+// check refuses values out of bounds, and fields that the operation op does not take.
+func (r *leaseRequest) check(op string) error {
+	refuse := func(field, problem string) error { return &decode.FieldError{Field: field, Problem: problem} }
+
+	switch {
+	case r.UpTo != "" && op != opAck:
 		return refuse("up_to", "is for ack")
-	case s.UpTo != "" && len(s.Tokens) > 0:
+	case r.UpTo != "" && len(r.Tokens) > 0:
 		return refuse("up_to", "there are tokens too: want one of them")
-	case s.UpTo == "" && len(s.Tokens) == 0:
+	case r.UpTo == "" && len(r.Tokens) == 0:
 		return &decode.MissingFieldError{Field: "tokens"}
-	case len(s.Tokens) > maxMessages:
+	case len(r.Tokens) > maxMessages:
 		return refuse("tokens", fmt.Sprintf("want at most %d", maxMessages))
-	case s.Delay != 0 && op != opNack:
+
+	case r.Delay != 0 && op != opNack:
 		return refuse("delay", "is for nack")
-	case s.Delay < 0 || s.Delay > jetstream.Duration(maxLease):
+	case r.Delay < 0 || r.Delay > jetstream.Duration(maxLease):
 		return refuse("delay", fmt.Sprintf("want 0s to %s", maxLease))
-	case s.Lease != nil && op != opExtend:
+
+	case r.Lease != nil && op != opExtend:
 		return refuse("lease", "is for extend")
-	case s.Lease != nil && (*s.Lease < jetstream.Duration(minLease) || *s.Lease > jetstream.Duration(maxLease)):
+	case r.Lease != nil && (*r.Lease < jetstream.Duration(minLease) || *r.Lease > jetstream.Duration(maxLease)):
 		return refuse("lease", fmt.Sprintf("want %s to %s", minLease, maxLease))
 	}
 	return nil
-}
-
-// settle does what s says.
-func (f *Facade) settle(ctx context.Context, consumer jetstream.Consumer, op string, s *settlement) error {
-	if err := s.check(op); err != nil {
-		return err
-	}
-	switch {
-	case op == opAck && s.UpTo != "":
-		return f.queue.Consumers.AckUpTo(ctx, consumer, s.UpTo)
-	case op == opAck:
-		return f.queue.Consumers.Ack(ctx, consumer, s.Tokens)
-	case op == opNack:
-		return f.queue.Consumers.Nack(ctx, consumer, s.Tokens, time.Duration(s.Delay))
-	}
-	lease := consumer.Lease
-	if s.Lease != nil {
-		lease = time.Duration(*s.Lease)
-	}
-	return f.queue.Consumers.Extend(ctx, consumer, s.Tokens, lease)
-}
-
-// v1Settle is the handler of ack, nack or extend.
-func (f *Facade) v1Settle(op string) func(context.Context, *fiber.Ctx) (any, error) {
-	return func(ctx context.Context, c *fiber.Ctx) (any, error) {
-		consumer, err := f.consumerOf(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		var in settlement
-		if err := decode.StrictJSON(c.BodyRaw(), &in); err != nil {
-			return nil, err
-		}
-		return noContent, f.settle(ctx, consumer, op, &in)
-	}
 }

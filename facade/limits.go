@@ -2,42 +2,69 @@ package facade
 
 import "time"
 
+// Every bound of the API is here. Those without a source are our choice. What bounds bodies, connections and their
+// times is in package transport, what bounds topics and keys in package jetstream.
+
+// Consumers.
 const (
 	defaultLease    = 30 * time.Second
-	minLease        = 100 * time.Millisecond
-	maxLease        = 12 * time.Hour
-	defaultInFlight = 1000
-	maxInFlight     = 10_000
+	minLease        = 100 * time.Millisecond // the engine looks for leases that have ended about that often
+	maxLease        = 12 * time.Hour         // that of SQS; also the longest delay of a nack
+	defaultInFlight = 1000                   // messages; the engine's own default for a durable consumer
+	maxInFlight     = 10_000                 // messages
 	maxPause        = 365 * 24 * time.Hour
 	maxConsumerName = 128 // bytes
 )
 
+// Messages to produce.
 const (
-	// How many topics or consumers there are on a page of a list.
-	defaultPage = 100
+	// maxIdempotencyKey is in bytes. The engine keeps each key in memory for the dedup window.
+	maxIdempotencyKey = 256
+
+	// maxHeaders is in bytes of names and values, with headerCost for each header. A raw answer with all of them fits
+	// into what HTTP clients accept.
+	maxHeaders = 16 << 10
+
+	// headerCost is in bytes, as HTTP/2 counts (RFC 9113, section 6.5.2).
+	headerCost = 32
+
+	// maxDelay is the longest time from now for which a message can be delayed.
+	maxDelay = 365 * 24 * time.Hour
+)
+
+// Answers.
+const (
+	defaultPage = 100 // topics or consumers on a page of a list
 	maxPage     = 1000
 
-	// How many messages one call may take or bring.
-	defaultMessages = 100
-	maxMessages     = 10_000
+	defaultMessages = 100    // that browse returns
+	maxMessages     = 10_000 // that one call takes or returns, and tokens of leases in one call
 
-	// How many bytes of messages one answer may bring.
-	defaultBytes = 4 << 20
+	defaultBytes = 4 << 20 // of data that one answer has
 	maxBytes     = 32 << 20
 
-	// maxWait is the longest long poll.
+	// maxWait is the longest long poll. Proxies commonly close a connection that is silent for longer.
 	maxWait = time.Minute
 )
 
+// Streams and sockets.
 const (
-	// maxIdempotencyKey is in bytes. The engine keeps each for the dedup window.
-	maxIdempotencyKey = 256
+	// streamMessages and streamBytes are taken for a stream or socket at once. A slow reader holds that much, and what
+	// the connection buffers.
+	streamMessages = 64
+	streamBytes    = 64 << 10
 
-	// maxHeaders is in bytes of names and values, with headerCost for each, as
-	// HTTP/2 counts. It keeps an answer with them in what HTTP clients accept.
-	maxHeaders = 16 << 10
+	// defaultHeartbeat is how long a stream or socket stays silent, unless the options say otherwise. It is well below
+	// the 60 s after which proxies commonly close a silent connection.
+	defaultHeartbeat = 15 * time.Second
 
-	headerCost = 32
+	// maxPings is how many heartbeats a client may leave unanswered before its socket is closed.
+	maxPings = 3
 
-	maxDelay = 365 * 24 * time.Hour
+	// maxSocketRead is the largest text that a client may send on a socket, in bytes. It has room for maxMessages tokens.
+	maxSocketRead = 1 << 20
 )
+
+// drainTime is how long a shutdown waits for clients to send one more request on each open connection. The answer tells
+// them to leave it. A connection that is idle for longer is closed without one.
+const drainTime = 300 * time.Millisecond

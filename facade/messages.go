@@ -1,15 +1,12 @@
 package facade
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/go-json-experiment/json"
 	"github.com/gofiber/fiber/v2"
 
 	"dq/facade/decode"
@@ -31,7 +28,7 @@ const (
 	headerPrefix      = "Dq-Header-"
 )
 
-// messageView is a message as clients see it.
+// messageView is the JSON of a message. Data that is not valid UTF-8 is in DataBase64.
 type messageView struct {
 	Sequence    uint64            `json:"sequence"`
 	Time        time.Time         `json:"time"`
@@ -44,7 +41,7 @@ type messageView struct {
 	Deliveries  int               `json:"deliveries,omitzero"`
 }
 
-// size is that of its data, in bytes.
+// size returns the size of the message's data, in bytes.
 func (v *messageView) size() int {
 	if v.Data != nil {
 		return len(*v.Data)
@@ -53,7 +50,13 @@ func (v *messageView) size() int {
 }
 
 func viewMessage(m jetstream.Message) messageView {
-	view := messageView{Sequence: m.Sequence, Time: m.Time, Key: m.Key, ContentType: m.ContentType, Headers: m.Headers}
+	view := messageView{
+		Sequence:    m.Sequence,
+		Time:        m.Time,
+		Key:         m.Key,
+		ContentType: m.ContentType,
+		Headers:     m.Headers,
+	}
 	if utf8.Valid(m.Data) {
 		text := string(m.Data)
 		view.Data = &text
@@ -63,71 +66,49 @@ func viewMessage(m jetstream.Message) messageView {
 	return view
 }
 
-func viewDelivery(d jetstream.Delivery) messageView {
-	view := viewMessage(d.Message)
-	view.Token, view.Deliveries = d.Token, d.Deliveries
-	return view
+func viewDeliveries(deliveries []jetstream.Delivery) []messageView {
+	views := make([]messageView, len(deliveries))
+	for i, d := range deliveries {
+		views[i] = viewMessage(d.Message)
+		views[i].Token, views[i].Deliveries = d.Token, d.Deliveries
+	}
+	return views
 }
 
-// writeRaw answers with a message as it is. Of what NATS clients may store, HTTP
-// has no room for some headers, and for control characters in others.
-func writeRaw(c *fiber.Ctx, d jetstream.Delivery) {
-	header := &c.Response().Header
-	plain := func(text string) string {
-		return strings.Map(func(r rune) rune {
-			if control(r) {
-				return ' '
-			}
-			return r
-		}, text)
-	}
-	header.SetContentType(fiber.MIMEOctetStream)
-	if d.ContentType != "" {
-		header.SetContentType(plain(d.ContentType))
-	}
-	header.Set(sequenceHeader, strconv.FormatUint(d.Sequence, 10))
-	header.Set(timeHeader, d.Time.Format(time.RFC3339Nano))
-	if d.Key != "" {
-		header.Set(keyHeader, plain(d.Key))
-	}
-	for name, value := range d.Headers {
-		if jetstream.ValidHeader(name) {
-			header.Set(headerPrefix+name, plain(value))
-		}
-	}
-	if d.Token != "" {
-		header.Set(tokenHeader, d.Token)
-		header.Set(deliveriesHeader, strconv.Itoa(d.Deliveries))
-	}
-	c.Status(fiber.StatusOK).Response().SetBodyRaw(d.Data)
-}
-
-func (f *Facade) v1GetMessage(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1GetMessage(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
 	sequence, err := strconv.ParseUint(c.Params("sequence"), 10, 64)
 	if err != nil || sequence == 0 {
-		return nil, &decode.FieldError{Field: "sequence", Problem: fmt.Sprintf("want an integer of at least 1, not %.100q", c.Params("sequence"))}
+		problem := fmt.Sprintf("want an integer of at least 1, not %.100q", c.Params("sequence"))
+		return nil, &decode.FieldError{Field: "sequence", Problem: problem}
 	}
 	q := decode.NewQuery(c)
 	raw := q.Flag("raw")
 	if q.Err() != nil {
 		return nil, q.Err()
 	}
-	m, err := f.queue.Topics.Get(ctx, topic, sequence)
+
+	m, err := f.service.Topics.Get(ctx, topic, sequence)
 	if err != nil {
 		return nil, err
 	}
 	if raw {
-		writeRaw(c, jetstream.Delivery{Message: m})
-		return nil, nil
+		return &rawMessage{jetstream.Delivery{Message: m}}, nil
 	}
-	return ok(viewMessage(m)), nil
+	return reply(fiber.StatusOK, viewMessage(m)), nil
 }
 
-func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (any, error) {
+// browsed is the answer to browse, if it is not a stream. Next is the sequence to go on from.
+type browsed struct {
+	Messages []messageView `json:"messages"`
+	Next     uint64        `json:"next"`
+}
+
+// v1Browse reads messages of a topic without a consumer: as JSON, one a line, or as a stream, as the client accepts.
+func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
@@ -135,52 +116,66 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (any, error) {
 	stream := c.Accepts(fiber.MIMEApplicationJSON, mimeNDJSON, mimeEvents) == mimeEvents
 	q := decode.NewQuery(c)
 	from := decode.Parsed(q, "from", service.Start{New: stream}, service.ParseStart)
-	r := jetstream.Range{Key: q.Text("key"), Max: q.Number("limit", 1, maxMessages, defaultMessages), MaxBytes: q.Number("max_bytes", 1, maxBytes, defaultBytes)}
+	r := jetstream.Range{
+		Key:      q.Text("key"),
+		Max:      q.Number("limit", 1, maxMessages, defaultMessages),
+		MaxBytes: q.Number("max_bytes", 1, maxBytes, defaultBytes),
+	}
 	wait := q.Duration("wait", maxWait)
 	if q.Err() != nil {
 		return nil, q.Err()
 	}
+
 	if stream {
-		return nil, f.streamTopic(c, topic, from, r.Key)
+		return f.streamTopic(ctx, c, topic, from, r.Key)
 	}
-	if r.From, err = f.queue.FirstSequence(ctx, topic, from); err != nil {
+	if r.From, err = f.service.FirstSequence(ctx, topic, from); err != nil {
 		return nil, err
 	}
-	ctx, stop, err := f.waiting(c, wait)
+	msgs, err := f.browseWaiting(c, topic, r, wait)
 	if err != nil {
 		return nil, err
 	}
-	defer stop()
-	msgs, err := f.browse(ctx, stop, topic, r)
-	if err == nil {
-		err = f.session(c, topic).check()
-	}
-	if err != nil {
-		return nil, err
-	}
-	var out struct {
-		Messages []messageView `json:"messages"`
-		Next     uint64        `json:"next"`
-	}
-	out.Next = r.From
+
+	out := browsed{Next: r.From}
 	for _, m := range msgs {
 		out.Messages = append(out.Messages, viewMessage(m))
 		out.Next = m.Sequence + 1
 	}
 	if c.Accepts(fiber.MIMEApplicationJSON, mimeNDJSON) == mimeNDJSON {
-		return nil, writeLines(c, out.Messages)
+		return messageLines(out.Messages), nil
 	}
-	return ok(out), nil
+	return reply(fiber.StatusOK, out), nil
 }
 
-// browse reads all that r asks for, as one read may bring less. If there is
-// nothing it waits for a message until ctx ends; stop ends that.
-func (f *Facade) browse(ctx context.Context, stop func(), topic string, r jetstream.Range) (out []jetstream.Message, err error) {
+// browseWaiting reads messages, and waits for the first as long as the client wants.
+func (f *Facade) browseWaiting(
+	c *fiber.Ctx, topic string, r jetstream.Range, wait time.Duration,
+) ([]jetstream.Message, error) {
+	ctx, stop, err := f.waiting(c, wait)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+
+	msgs, err := f.browse(ctx, stop, topic, r)
+	if err != nil {
+		return nil, err
+	}
+	return msgs, f.session(c, topic).check() // the token may have ended meanwhile
+}
+
+// browse reads all that r asks for, as one read may bring less. It waits for the first message until ctx ends, and ends
+// ctx with stop once it has one, as nobody waits for the rest.
+func (f *Facade) browse(
+	ctx context.Context, stop func(), topic string, r jetstream.Range,
+) (out []jetstream.Message, err error) {
 	for {
-		msgs, err := f.queue.Topics.ReadWait(ctx, topic, r)
+		msgs, err := f.service.Topics.ReadWait(ctx, topic, r)
 		if err != nil || len(msgs) == 0 {
 			return out, err
 		}
+
 		out = append(out, msgs...)
 		r.From = msgs[len(msgs)-1].Sequence + 1
 		r.Max -= len(msgs)
@@ -192,18 +187,4 @@ func (f *Facade) browse(ctx context.Context, stop func(), topic string, r jetstr
 		}
 		stop()
 	}
-}
-
-// writeLines answers with a message a line.
-func writeLines(c *fiber.Ctx, messages []messageView) error {
-	var lines bytes.Buffer
-	for i := range messages {
-		if err := json.MarshalWrite(&lines, &messages[i], jsonOptions); err != nil {
-			return err
-		}
-		lines.WriteByte('\n')
-	}
-	c.Context().SetContentType(mimeNDJSON)
-	c.Response().SetBodyRaw(lines.Bytes())
-	return nil
 }

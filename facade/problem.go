@@ -2,13 +2,11 @@ package facade
 
 import (
 	"errors"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/gofiber/fiber/v2"
-	"github.com/valyala/fasthttp"
 
 	"dq/facade/access"
 	"dq/facade/decode"
@@ -18,37 +16,40 @@ import (
 	"dq/registry"
 )
 
-// codeStorageFull is the code of new data that the disk has no room for.
-const codeStorageFull = "storage_full"
-
-// codeInternal is the code of an error that nobody thought of.
-const codeInternal = "internal"
-
-// problem is how an error is told to a client.
+// A problem is one row of the table that gives each error its code and status.
 type problem struct {
-	code   string // stable: clients compare it
+	// code is stable: clients compare it.
+	code string
+	// status is the HTTP status under /v1 and on paths of no API.
 	status int
-	// classic is the status on the seven classic calls, whose clients take
-	// anything but 400 and 500 for a success.
+	// classic is the HTTP status on the seven classic calls, whose clients take anything but 400 and 500 for a success.
 	classic int
+	// headers go with the answer.
+	headers []problemHeader
+	// quiet keeps a failure of the broker out of the log: whoever made the error has logged it, or expects it.
+	quiet bool
+
+	matches func(error) bool
+	detail  func(error) string
 }
 
-// problemOf is the one place that gives errors their code and status.
-func problemOf(err error) problem {
-	for _, row := range problems {
-		if row.match(err) {
-			return row.problem(err)
-		}
-	}
-	return problem{codeInternal, fiber.StatusInternalServerError, fiber.StatusInternalServerError}
+// A problemHeader is a header of an answer. Its value depends on the error.
+type problemHeader struct {
+	name  string
+	value func(error) string
 }
 
-type problemRow struct {
-	match   func(error) bool
-	problem func(error) problem
+// internalProblem reports every error that has no row in the table.
+var internalProblem = problem{
+	code:    "internal",
+	status:  fiber.StatusInternalServerError,
+	classic: fiber.StatusInternalServerError,
+	detail:  func(error) string { return "the broker failed on this request; its log says more" },
 }
 
-var problems = []problemRow{
+// problems is the table: the first row that matches an error reports it. An error of HTTP itself comes last, and of
+// those the ones with a code of their own come first.
+var problems = []problem{
 	refused[*jetstream.NameError]("invalid_topic_name", fiber.StatusUnprocessableEntity),
 	refused[*jetstream.ExistsError]("topic_exists", fiber.StatusConflict),
 	refused[*jetstream.TopicNotFoundError]("topic_not_found", fiber.StatusNotFound),
@@ -65,176 +66,222 @@ var problems = []problemRow{
 	refused[*service.ProducerNotRegisteredError]("producer_not_registered", fiber.StatusConflict),
 	refused[*jetstream.MessageTooLargeError]("message_too_large", fiber.StatusRequestEntityTooLarge),
 	refused[*jetstream.SequenceError]("wrong_last_sequence", fiber.StatusConflict),
-	refused[*jetstream.FullError]("topic_full", fiber.StatusTooManyRequests),
+	refused[*jetstream.FullError]("topic_full", fiber.StatusTooManyRequests).retryAfter("1"),
 	refused[*jetstream.ModeError]("wrong_mode", fiber.StatusConflict),
 	refused[*jetstream.LeaseError]("lease_lost", fiber.StatusConflict),
 	refused[*service.OtherSettingsError]("other_settings", fiber.StatusConflict),
 	refused[*NoTopicsError]("no_topics", fiber.StatusNotFound),
 	refused[*decode.SyntaxError]("invalid_json", fiber.StatusBadRequest),
 	refused[*decode.MissingFieldError]("missing_field", fiber.StatusBadRequest),
-	refused[*transport.UnsupportedEncodingError]("unsupported_encoding", fiber.StatusUnsupportedMediaType),
+	refused[*transport.UnsupportedEncodingError]("unsupported_encoding", fiber.StatusUnsupportedMediaType).
+		header(fiber.HeaderAcceptEncoding, "identity"),
 	refused[*decode.FieldError]("invalid_field", fiber.StatusBadRequest),
 	refused[*transport.BodyTooLargeError]("body_too_large", fiber.StatusRequestEntityTooLarge),
-	// Old clients cannot show a token, and are to stop rather than to go on: these
-	// have their own status on the classic calls, too.
-	denied[*access.UnauthenticatedError]("unauthenticated", fiber.StatusUnauthorized),
+
+	denied[*access.UnauthenticatedError]("unauthenticated", fiber.StatusUnauthorized).
+		headerOf(fiber.HeaderWWWAuthenticate, challenge),
 	denied[*access.ForbiddenError]("forbidden", fiber.StatusForbidden),
-	denied[*access.RateError]("rate_limited", fiber.StatusTooManyRequests),
-	denied[*access.QuotaError]("quota_exceeded", fiber.StatusTooManyRequests),
+	denied[*access.RateError]("rate_limited", fiber.StatusTooManyRequests).
+		headerOf(fiber.HeaderRetryAfter, secondsUntilRate),
+	denied[*access.QuotaError]("quota_exceeded", fiber.StatusTooManyRequests).
+		retryAfter("60"), // only a deletion helps
+
 	failed[*transport.OverloadedError]("overloaded"),
-	failed[*jetstream.StorageFullError](codeStorageFull),
+	failed[*jetstream.StorageFullError]("storage_full").withoutLog(), // the engine logs a full disk once
 	failed[*jetstream.UnavailableError]("unavailable"),
-	failed[*jetstream.DeadLetterError]("dead_letter_refused"), // of one that the caller may not see
-	when(transportProblem),
+	failed[*jetstream.DeadLetterError]("dead_letter_refused"), // by a dead-letter topic that the caller may not see
+	failed[*notReadyError]("unavailable").withoutLog(),        // probes ask all the time
+
+	denied[*pathError]("path_not_found", fiber.StatusNotFound),
+	denied[*methodError]("method_not_allowed", fiber.StatusMethodNotAllowed), // the router sets Allow
+	denied[*unknownMethodError]("method_not_allowed", fiber.StatusMethodNotAllowed).
+		header(fiber.HeaderAllow, "DELETE, GET, PATCH, POST, PUT"),
+	denied[*headersTooLargeError]("headers_too_large", fiber.StatusRequestHeaderFieldsTooLarge),
+	denied[*noUpgradeError]("upgrade_required", fiber.StatusUpgradeRequired).
+		header(fiber.HeaderUpgrade, "websocket").header(fiber.HeaderConnection, "Upgrade"),
+	denied[*originError]("bad_request", fiber.StatusForbidden),
+	denied[*handshakeError]("bad_request", fiber.StatusBadRequest).header(fiber.HeaderSecWebSocketVersion, "13"),
+	denied[*fiber.Error]("request_timeout", fiber.StatusRequestTimeout).when(httpStatus(fiber.StatusRequestTimeout)),
+	denied[*fiber.Error]("bad_request", fiber.StatusRequestEntityTooLarge).
+		when(httpStatus(fiber.StatusRequestEntityTooLarge)),
+	denied[*fiber.Error]("bad_request", fiber.StatusBadRequest).describe(withoutRequest),
 }
 
-// refused is the row of an error that is the client's.
-func refused[E error](code string, status int) problemRow {
-	return when(func(E) problem { return problem{code, status, fiber.StatusBadRequest} })
-}
-
-// denied is the row of an error that says that the caller may not.
-func denied[E error](code string, status int) problemRow {
-	return when(func(E) problem { return problem{code, status, status} })
-}
-
-// failed is the row of an error that is the broker's.
-func failed[E error](code string) problemRow {
-	return when(func(E) problem {
-		return problem{code, fiber.StatusServiceUnavailable, fiber.StatusInternalServerError}
-	})
-}
-
-func when[E error](tell func(E) problem) problemRow {
-	return problemRow{
-		match: func(err error) bool { var e E; return errors.As(err, &e) },
-		problem: func(err error) problem {
-			var e E
-			errors.As(err, &e)
-			return tell(e)
-		},
+// ErrorCodes returns every code that a failure of the broker can have, sorted.
+func ErrorCodes() []string {
+	codes := []string{internalProblem.code}
+	for _, p := range problems {
+		codes = append(codes, p.code)
 	}
+
+	slices.Sort(codes)
+	return slices.Compact(codes)
 }
 
-// transportProblem tells of a request that HTTP itself refuses.
-func transportProblem(e *fiber.Error) problem {
-	status := e.Code
-	if status == fiber.StatusBadGateway { // fiber's word for a connection that broke
-		status = fiber.StatusBadRequest
-	}
-	code := "bad_request"
-	switch status {
-	case fiber.StatusNotFound:
-		code = "path_not_found"
-	case fiber.StatusMethodNotAllowed:
-		code = "method_not_allowed"
-	case fiber.StatusUpgradeRequired:
-		code = "upgrade_required"
-	case fiber.StatusRequestTimeout:
-		code = "request_timeout"
-	case fiber.StatusRequestHeaderFieldsTooLarge:
-		code = "headers_too_large"
-	}
-	return problem{code, status, status}
-}
-
-// refusalHeaders sets the headers that belong to a refusal.
-func refusalHeaders(c *fiber.Ctx, p problem, err error) {
-	var unauthenticated *access.UnauthenticatedError
-	var rate *access.RateError
-	var quota *access.QuotaError
-	switch {
-	case errors.As(err, &unauthenticated):
-		c.Set(fiber.HeaderWWWAuthenticate, unauthenticated.Challenge())
-	case errors.As(err, &rate):
-		c.Set(fiber.HeaderRetryAfter, fmt.Sprint(int(rate.RetryAfter.Seconds())+1))
-	case errors.As(err, &quota):
-		c.Set(fiber.HeaderRetryAfter, "60") // only a deletion helps
-	case p.status == fiber.StatusUnsupportedMediaType:
-		c.Set(fiber.HeaderAcceptEncoding, "identity")
-	case p.status == fiber.StatusServiceUnavailable || p.status == fiber.StatusTooManyRequests:
-		c.Set(fiber.HeaderRetryAfter, "1")
-	}
-}
-
-// knownMethods answers calls with a method that fiber does not know, in place of
-// it.
-func knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
-	return func(c *fasthttp.RequestCtx) {
-		if method := string(c.Method()); !slices.Contains(fiber.DefaultMethods, method) {
-			c.SetStatusCode(fiber.StatusMethodNotAllowed)
-			c.Response.Header.Set(fiber.HeaderAllow, "DELETE, GET, PATCH, POST, PUT")
-			c.SetConnectionClose() // it may not be HTTP at all
-			message := fmt.Sprintf("%.100q is no method that the broker knows", method)
-			const code = "method_not_allowed"
-			var answer any = failure{"failure", code, message}
-			c.SetContentType(fiber.MIMEApplicationJSON)
-			if isV1(string(c.Path())) {
-				answer = detailsOf(problem{code: code, status: fiber.StatusMethodNotAllowed}, message, nil)
-				c.SetContentType(mimeProblem)
-			}
-			body, _ := json.Marshal(answer)
-			c.SetBody(body)
-			return
+// problemOf returns the row of the table that reports err.
+func problemOf(err error) *problem {
+	for i := range problems {
+		if problems[i].matches(err) {
+			return &problems[i]
 		}
-		next(c)
+	}
+	return &internalProblem
+}
+
+// refused returns the row of an error that is the client's mistake.
+func refused[E error](code string, status int) problem {
+	return problem{code: code, status: status, classic: fiber.StatusBadRequest, matches: is[E], detail: error.Error}
+}
+
+// denied returns the row of an error that has the same status in both APIs. The client may not make the call, or it is
+// not a call at all: clients of the classic calls must stop then rather than take the answer for that of a call.
+func denied[E error](code string, status int) problem {
+	return problem{code: code, status: status, classic: status, matches: is[E], detail: error.Error}
+}
+
+// failed returns the row of an error that is the broker's fault and may pass: clients try again.
+func failed[E error](code string) problem {
+	p := problem{
+		code:    code,
+		status:  fiber.StatusServiceUnavailable,
+		classic: fiber.StatusInternalServerError,
+		matches: is[E],
+		detail:  error.Error,
+	}
+	return p.retryAfter("1")
+}
+
+// is reports whether err is, or wraps, an error of type E.
+func is[E error](err error) bool {
+	var e E
+	return errors.As(err, &e)
+}
+
+// when restricts the row to some errors of its type.
+func (p problem) when(matches func(error) bool) problem {
+	p.matches = matches
+	return p
+}
+
+// header adds a header that is the same for all errors of the row.
+func (p problem) header(name, value string) problem {
+	return p.headerOf(name, func(error) string { return value })
+}
+
+// headerOf adds a header whose value depends on the error.
+func (p problem) headerOf(name string, value func(error) string) problem {
+	p.headers = append(p.headers, problemHeader{name, value})
+	return p
+}
+
+// retryAfter tells clients after how many seconds to try again.
+func (p problem) retryAfter(seconds string) problem {
+	return p.header(fiber.HeaderRetryAfter, seconds)
+}
+
+// withoutLog keeps the errors of the row out of the log.
+func (p problem) withoutLog() problem {
+	p.quiet = true
+	return p
+}
+
+// describe replaces the error's own text in the answer.
+func (p problem) describe(detail func(error) string) problem {
+	p.detail = detail
+	return p
+}
+
+// httpStatus matches the errors of the HTTP server with a status.
+func httpStatus(status int) func(error) bool {
+	return func(err error) bool {
+		var e *fiber.Error
+		return errors.As(err, &e) && e.Code == status
 	}
 }
 
-// fail writes every answer that is not a success.
-func (f *Facade) fail(c *fiber.Ctx, err error) error {
-	p := problemOf(err)
-	status := p.status
-	if f.classic[strings.TrimSuffix(c.Path(), "/")] { // the router takes it with a slash, too
-		status = p.classic
-	}
-	if status >= fiber.StatusInternalServerError && p.code != codeStorageFull { // that is logged once
-		f.opts.Logger.Error("request failed", "method", c.Method(), "path", c.Path(), "code", p.code, "error", err)
-	}
-	refusalHeaders(c, p, err)
-	if isV1(c.Path()) {
-		return writeProblem(c, p, describe(c, p, err), err)
-	}
-	return writeJSON(c, status, failure{"failure", p.code, describe(c, p, err)})
+// challenge returns what a client without a valid token is asked for.
+func challenge(err error) string {
+	var e *access.UnauthenticatedError
+	errors.As(err, &e)
+	return e.Challenge()
 }
 
-// isV1 says whether failures on path are told as under /v1.
-func isV1(path string) bool { return path == "/v1" || strings.HasPrefix(path, "/v1/") }
+// secondsUntilRate returns after how many whole seconds a client is below its rate again.
+func secondsUntilRate(err error) string {
+	var e *access.RateError
+	errors.As(err, &e)
+	return strconv.Itoa(int(e.RetryAfter.Seconds()) + 1)
+}
 
-// problemDetails is a failure under /v1, as RFC 9457 has it.
+// failure is the body of a classic call, or of a path of no API, that was refused or failed.
+type failure struct {
+	Status  string `json:"status"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// problemDetails is the body of a call under /v1 that was refused or failed, in the form of RFC 9457.
 type problemDetails struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
 	Code   string `json:"code"`
-	// Tokens are those that hold no lease any more.
+	// Tokens are those that no longer hold a lease.
 	Tokens []string `json:"tokens,omitempty"`
-	// Messages is what became of each message of a batch.
+	// Messages tells of each message of a batch whether it was stored.
 	Messages []receipt `json:"messages,omitempty"`
-	// LastSequence is what was not as expected.
+	// LastSequence is the topic's last sequence, which was not the expected one.
 	LastSequence *uint64 `json:"last_sequence,omitzero"`
 }
 
-// problem is what a client is told of err, and the broker's log of what is the
-// broker's fault.
-func (f *Facade) problem(err error) problemDetails {
+const mimeProblem = "application/problem+json"
+
+// fail writes the answer that reports err in the form of an API. It writes every answer that is not a success.
+func (f *Facade) fail(c *fiber.Ctx, form api, err error) error {
 	p := problemOf(err)
-	detail := err.Error()
-	if p.code == codeInternal {
-		detail = internalDetail
+	status := p.status
+	if form == apiClassic {
+		status = p.classic
 	}
-	if p.status >= fiber.StatusInternalServerError {
-		f.opts.Logger.Error("request failed", "code", p.code, "error", err)
+	if status >= fiber.StatusInternalServerError && !p.quiet {
+		f.opts.Logger.Error("request failed", "method", c.Method(), "path", c.Path(), "code", p.code, "error", err)
 	}
-	return detailsOf(p, detail, err)
+
+	for _, h := range p.headers {
+		c.Set(h.name, h.value(err))
+	}
+	if form != apiV1 {
+		return writeJSON(c, status, &failure{Status: "failure", Code: p.code, Message: p.detail(err)})
+	}
+	details := p.details(err)
+	if err := writeJSON(c, status, &details); err != nil {
+		return err
+	}
+	c.Context().SetContentType(mimeProblem)
+	return nil
 }
 
-func detailsOf(p problem, detail string, err error) problemDetails {
-	details := problemDetails{
-		Type: "urn:dq:problem:" + p.code, Title: strings.ReplaceAll(p.code, "_", " "),
-		Status: p.status, Detail: detail, Code: p.code,
+// failLater returns what a stream or socket tells its client of err, and logs a failure of the broker: the status of
+// the answer was sent long ago.
+func (f *Facade) failLater(err error) problemDetails {
+	p := problemOf(err)
+	if p.status >= fiber.StatusInternalServerError && !p.quiet {
+		f.opts.Logger.Error("request failed", "code", p.code, "error", err)
 	}
+	return p.details(err)
+}
+
+// details returns what a client under /v1 is told of err.
+func (p *problem) details(err error) problemDetails {
+	details := problemDetails{
+		Type:   "urn:dq:problem:" + p.code,
+		Title:  strings.ReplaceAll(p.code, "_", " "),
+		Status: p.status,
+		Detail: p.detail(err),
+		Code:   p.code,
+	}
+
 	var lost *jetstream.LeaseError
 	if errors.As(err, &lost) {
 		details.Tokens = lost.Tokens
@@ -248,32 +295,4 @@ func detailsOf(p problem, detail string, err error) problemDetails {
 		details.Messages = partial.receipts
 	}
 	return details
-}
-
-func writeProblem(c *fiber.Ctx, p problem, detail string, err error) error {
-	if err := writeJSON(c, p.status, detailsOf(p, detail, err)); err != nil {
-		return err
-	}
-	c.Context().SetContentType(mimeProblem)
-	return nil
-}
-
-const mimeProblem = "application/problem+json"
-
-const internalDetail = "the broker failed on this request; its log says more"
-
-// describe is what a client is told about err.
-func describe(c *fiber.Ctx, p problem, err error) string {
-	switch p.code {
-	case codeInternal:
-		return internalDetail
-	case "headers_too_large":
-		return fmt.Sprintf("the request line and the headers take more than %d bytes", transport.MaxHeaderBytes)
-	case "path_not_found":
-		return fmt.Sprintf("there is no path %s", c.Path())
-	case "method_not_allowed":
-		return fmt.Sprintf("%s is not allowed on %s, only %s", c.Method(), c.Path(), c.GetRespHeader(fiber.HeaderAllow))
-	}
-	text, _, _ := strings.Cut(err.Error(), ". Buffer size=") // behind it is the whole request
-	return text
 }

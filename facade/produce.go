@@ -3,6 +3,7 @@ package facade
 import (
 	"bytes"
 	"context"
+	"encoding"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -18,11 +19,9 @@ import (
 	"dq/jetstream"
 )
 
-const (
-	mimeNDJSON = "application/x-ndjson"
-)
+const mimeNDJSON = "application/x-ndjson"
 
-// newMessage is a message as a client writes it.
+// A newMessage is the JSON of a message to produce.
 type newMessage struct {
 	Data           *string            `json:"data"`
 	DataBase64     *string            `json:"data_base64"`
@@ -35,7 +34,7 @@ type newMessage struct {
 	DeliverAt      timestamp          `json:"deliver_at"`
 }
 
-// timestamp is a time as a client writes it.
+// A timestamp is a time in JSON or in a header.
 type timestamp time.Time
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
@@ -46,12 +45,16 @@ func (t *timestamp) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// draft checks m.
+// draft checks m and returns the message that it describes.
 func (m *newMessage) draft() (d jetstream.Draft, err error) {
 	d = jetstream.Draft{
-		Key: m.Key, ContentType: m.ContentType, Headers: m.Headers,
-		ID: m.IdempotencyKey, TTL: time.Duration(m.TTL), At: time.Time(m.DeliverAt),
+		Key:         m.Key,
+		ContentType: m.ContentType,
+		Headers:     m.Headers,
+		ID:          m.IdempotencyKey,
+		TTL:         time.Duration(m.TTL),
 	}
+
 	switch {
 	case m.Data != nil && m.DataBase64 != nil:
 		return d, &decode.FieldError{Field: "data_base64", Problem: "there is data too: want one of them"}
@@ -64,37 +67,58 @@ func (m *newMessage) draft() (d jetstream.Draft, err error) {
 	default:
 		return d, &decode.MissingFieldError{Field: "data"}
 	}
-	if m.Delay < 0 || m.Delay != 0 && !d.At.IsZero() {
-		return d, &decode.FieldError{Field: "delay", Problem: "want a duration above 0s, without deliver_at"}
+
+	if d.At, err = deliveryTime(m.Delay, m.DeliverAt); err != nil {
+		return d, err
 	}
-	now := time.Now()
-	if m.Delay > 0 {
-		d.At = now.Add(time.Duration(m.Delay))
-	}
-	if d.At.After(now.Add(maxDelay)) {
-		field := "deliver_at"
-		if m.Delay > 0 {
-			field = "delay"
-		}
-		return d, &decode.FieldError{Field: field, Problem: fmt.Sprintf("want at most %s from now", maxDelay)}
-	}
-	return d, checkDraft(d)
+	return d, checkDraft(&d)
 }
 
-// checkDraft refuses what no message can have, apart from its size.
-func checkDraft(d jetstream.Draft) error {
+// deliveryTime returns when a message is to be stored, of which a client gives a delay or a time; the zero time if it
+// gives neither.
+func deliveryTime(delay jetstream.Duration, at timestamp) (time.Time, error) {
+	due := time.Time(at)
+	if delay < 0 || delay != 0 && !due.IsZero() {
+		return due, &decode.FieldError{Field: "delay", Problem: "want a duration above 0s, without deliver_at"}
+	}
+
+	now, field := time.Now(), "deliver_at"
+	if delay > 0 {
+		due, field = now.Add(time.Duration(delay)), "delay"
+	}
+	if due.After(now.Add(maxDelay)) {
+		return due, &decode.FieldError{Field: field, Problem: fmt.Sprintf("want at most %s from now", maxDelay)}
+	}
+	return due, nil
+}
+
+// checkDraft refuses what no message can have. It leaves the size of the data to the service.
+func checkDraft(d *jetstream.Draft) error {
 	if err := jetstream.CheckKey(d.Key); err != nil {
 		return &decode.FieldError{Field: "key", Problem: err.Error()}
 	}
 	if err := checkIdempotencyKey("idempotency_key", d.ID); err != nil {
 		return err
 	}
-	if d.TTL != 0 && d.TTL < time.Second || d.TTL%time.Second != 0 || d.TTL > time.Duration(jetstream.MaxDuration) {
-		return &decode.FieldError{Field: "ttl", Problem: fmt.Sprintf("want whole seconds, 1s to %s, not %s", time.Duration(jetstream.MaxDuration), d.TTL)}
+
+	const maxTTL = time.Duration(jetstream.MaxDuration)
+	if d.TTL != 0 && d.TTL < time.Second || d.TTL%time.Second != 0 || d.TTL > maxTTL {
+		problem := fmt.Sprintf("want whole seconds, 1s to %s, not %s", maxTTL, d.TTL)
+		return &decode.FieldError{Field: "ttl", Problem: problem}
 	}
 	if !headerValue(d.ContentType) {
-		return &decode.FieldError{Field: "content_type", Problem: "it may have no control characters, and no space around it"}
+		const problem = "it may have no control characters, and no space around it"
+		return &decode.FieldError{Field: "content_type", Problem: problem}
 	}
+	return checkHeaders(d)
+}
+
+// checkHeaders refuses headers that HTTP and NATS cannot both carry, and too many of them.
+func checkHeaders(d *jetstream.Draft) error {
+	refuse := func(format string, values ...any) error {
+		return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf(format, values...)}
+	}
+
 	size := len(d.ContentType)
 	names := make(map[string]bool, len(d.Headers))
 	for name, value := range d.Headers {
@@ -102,52 +126,47 @@ func checkDraft(d jetstream.Draft) error {
 		lower := strings.ToLower(name)
 		switch {
 		case names[lower]:
-			return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf("%.100q: it is there twice, as HTTP knows no case in names", name)}
+			return refuse("%.100q: it is there twice, as HTTP knows no case in names", name)
 		case strings.EqualFold(name, fiber.HeaderContentType):
-			return &decode.FieldError{Field: "headers", Problem: "Content-Type: it has a field of its own, content_type"}
+			return refuse("Content-Type: it has a field of its own, content_type")
 		case jetstream.ReservedHeader(name):
-			return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf("%.100q: names that start with Nats- or Dq- are reserved", name)}
+			return refuse("%.100q: names that start with Nats- or Dq- are reserved", name)
 		case !jetstream.ValidHeader(name):
-			return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf("%.100q: want a name of letters, digits and !#$%%&'*+-.^_`|~", name)}
+			return refuse("%.100q: want a name of letters, digits and !#$%%&'*+-.^_`|~", name)
 		case !headerValue(value):
-			return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf("%.100q: the value may have no control characters, and no space around it", name)}
+			return refuse("%.100q: the value may have no control characters, and no space around it", name)
 		}
 		names[lower] = true
 	}
+
 	if size > maxHeaders {
-		return &decode.FieldError{Field: "headers", Problem: fmt.Sprintf("they take %d bytes and may take %d: names, values, and %d for each", size, maxHeaders, headerCost)}
+		const format = "they take %d bytes and may take %d: names, values, and %d for each"
+		return refuse(format, size, maxHeaders, headerCost)
 	}
 	return nil
 }
 
+// checkIdempotencyKey refuses keys that no header can carry, and those that the broker uses itself.
 func checkIdempotencyKey(field, key string) error {
 	if len(key) > maxIdempotencyKey || !headerValue(key) {
-		return &decode.FieldError{Field: field, Problem: fmt.Sprintf("want at most %d bytes without control characters, and no space around them", maxIdempotencyKey)}
+		const format = "want at most %d bytes without control characters, and no space around them"
+		return &decode.FieldError{Field: field, Problem: fmt.Sprintf(format, maxIdempotencyKey)}
 	}
 	if strings.HasPrefix(key, jetstream.ReservedIDPrefix) {
-		return &decode.FieldError{Field: field, Problem: fmt.Sprintf("keys that start with %s are the broker's own: choose another than %.100q", jetstream.ReservedIDPrefix, key)}
+		const format = "keys that start with %s are the broker's own: choose another than %.100q"
+		return &decode.FieldError{Field: field, Problem: fmt.Sprintf(format, jetstream.ReservedIDPrefix, key)}
 	}
 	return nil
 }
 
-// headerValue reports whether text may be the value of a header.
+// headerValue reports whether text can be the value of a header.
 func headerValue(text string) bool {
 	return !strings.ContainsFunc(text, control) && strings.TrimSpace(text) == text
 }
 
 func control(r rune) bool { return r < ' ' || r == 0x7f }
 
-// receipt is what became of a message.
-type receipt struct {
-	Sequence  uint64    `json:"sequence,omitzero"`
-	Time      time.Time `json:"time,omitzero"`
-	Duplicate bool      `json:"duplicate,omitzero"`
-	DeliverAt time.Time `json:"deliver_at,omitzero"`
-	Code      string    `json:"code,omitzero"`
-	Detail    string    `json:"detail,omitzero"`
-}
-
-func (f *Facade) v1Produce(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1Produce(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
@@ -161,98 +180,70 @@ func (f *Facade) v1Produce(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if batch.Drafts, err = draftsOf(c, raw); err != nil {
 		return nil, err
 	}
-	receipts, err := f.queue.ProduceBatch(ctx, topic, batch)
+
+	receipts, err := f.service.ProduceBatch(ctx, topic, batch)
 	if err != nil {
 		return nil, err
 	}
-	return answerOf(batch.Drafts, receipts)
+	return answerReceipts(batch.Drafts, receipts)
 }
 
-// answerOf tells a client what became of its messages.
-func answerOf(drafts []jetstream.Draft, receipts []jetstream.Receipt) (any, error) {
-	out := make([]receipt, len(receipts))
-	var failed error
-	stored, delayed := 0, 0
-	for i, r := range receipts {
-		out[i] = receipt{Sequence: r.Sequence, Time: r.Time, Duplicate: r.Duplicate}
-		switch {
-		case r.Err != nil:
-			out[i].Code, out[i].Detail = problemOf(r.Err).code, r.Err.Error()
-			if failed == nil {
-				failed = r.Err
-			}
-		case r.Delayed:
-			if !r.Duplicate { // else the first one's time is not known
-				out[i].DeliverAt = drafts[i].At.UTC()
-			}
-			delayed++
-		case !r.Duplicate:
-			stored++
-		}
-	}
-	switch {
-	case failed != nil && len(receipts) == 1:
-		return nil, failed
-	case failed != nil:
-		return nil, &PartialError{failed, out}
-	}
-	body := struct {
-		Messages []receipt `json:"messages"`
-	}{out}
-	switch {
-	case stored > 0:
-		return created(body), nil
-	case delayed > 0:
-		return reply{fiber.StatusAccepted, body}, nil
-	}
-	return ok(body), nil
-}
-
-// draftsOf reads the messages in a body, as its content type says.
-func draftsOf(c *fiber.Ctx, raw bool) (drafts []jetstream.Draft, err error) {
-	kind, _, _ := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
-	body := c.BodyRaw()
+// draftsOf decodes the messages in a body. The content type, or raw, tells whether they are JSON.
+func draftsOf(c *fiber.Ctx, raw bool) ([]jetstream.Draft, error) {
 	key := string(c.Request().Header.Peek(idempotencyHeader))
 	if err := checkIdempotencyKey(idempotencyHeader, key); err != nil {
 		return nil, err
 	}
+
+	body := c.BodyRaw()
+	kind, _, _ := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
 	switch {
 	case raw || kind != fiber.MIMEApplicationJSON && kind != mimeNDJSON:
-		draft, err := rawDraft(c)
+		draft, err := rawDraft(c, key)
 		return []jetstream.Draft{draft}, err
 	case kind == mimeNDJSON:
-		drafts, err = linesOf(body)
+		drafts, err := decodeLines(body)
+		numberKeys(drafts, key)
+		return drafts, err
 	case bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")):
-		drafts, err = arrayOf(body)
-	default:
-		var m newMessage
-		if err := decode.StrictJSON(body, &m); err != nil {
-			return nil, err
-		}
-		draft, err := m.draft()
-		if draft.ID == "" {
-			draft.ID = key
-		}
-		return []jetstream.Draft{draft}, err
+		drafts, err := decodeArray(body)
+		numberKeys(drafts, key)
+		return drafts, err
 	}
-	if key != "" {
-		for i := range drafts {
-			if drafts[i].ID == "" {
-				drafts[i].ID = key + "/" + strconv.Itoa(i)
-			}
-		}
+
+	var m newMessage
+	if err := decode.StrictJSON(body, &m); err != nil {
+		return nil, err
 	}
-	return drafts, err
+	draft, err := m.draft()
+	if draft.ID == "" {
+		draft.ID = key
+	}
+	return []jetstream.Draft{draft}, err
 }
 
-func arrayOf(body []byte) ([]jetstream.Draft, error) {
+// numberKeys gives each draft that has no idempotency key one that is made of that of the request. "" is none.
+func numberKeys(drafts []jetstream.Draft, key string) {
+	if key == "" {
+		return
+	}
+	for i := range drafts {
+		if drafts[i].ID == "" {
+			drafts[i].ID = key + "/" + strconv.Itoa(i)
+		}
+	}
+}
+
+// decodeArray decodes a JSON array of messages.
+func decodeArray(body []byte) ([]jetstream.Draft, error) {
 	var messages []newMessage
 	if err := decode.StrictJSON(body, &messages); err != nil {
-		return nil, itemOf(err)
+		return nil, withMessageNumber(err)
 	}
 	if len(messages) > maxMessages {
 		return nil, &BatchTooLargeError{Messages: len(messages)}
 	}
+
 	drafts := make([]jetstream.Draft, len(messages))
 	for i := range messages {
 		var err error
@@ -263,20 +254,24 @@ func arrayOf(body []byte) ([]jetstream.Draft, error) {
 	return drafts, nil
 }
 
-// itemOf tells which message a field is of, counted as in all other errors.
-func itemOf(err error) error {
+// withMessageNumber turns the index in the path of a field, such as 0/ttl, into the number of the message that other
+// errors have.
+func withMessageNumber(err error) error {
 	var field *decode.FieldError
-	if errors.As(err, &field) {
-		index, name, found := strings.Cut(field.Field, "/")
-		if i, notNumber := strconv.Atoi(index); found && notNumber == nil {
-			return &service.ItemError{What: "message", Index: i, Err: &decode.FieldError{Field: name, Problem: field.Problem}}
-		}
+	if !errors.As(err, &field) {
+		return err
 	}
-	return err
+	index, name, found := strings.Cut(field.Field, "/")
+	i, notNumber := strconv.Atoi(index)
+	if !found || notNumber != nil {
+		return err
+	}
+	inMessage := &decode.FieldError{Field: name, Problem: field.Problem}
+	return &service.ItemError{What: "message", Index: i, Err: inMessage}
 }
 
-// linesOf reads a JSON object from each line.
-func linesOf(body []byte) ([]jetstream.Draft, error) {
+// decodeLines decodes a message from each line that is not blank.
+func decodeLines(body []byte) ([]jetstream.Draft, error) {
 	blank := func(line []byte) bool { return len(bytes.TrimSpace(line)) == 0 }
 	count := 0
 	for line := range bytes.Lines(body) {
@@ -287,63 +282,143 @@ func linesOf(body []byte) ([]jetstream.Draft, error) {
 	if count > maxMessages {
 		return nil, &BatchTooLargeError{Messages: count}
 	}
+
 	drafts := make([]jetstream.Draft, 0, count)
-	n := -1
+	number := 0 // of lines before this one, blank ones too
 	for line := range bytes.Lines(body) {
-		n++
-		if blank(line) {
-			continue
+		if !blank(line) {
+			draft, err := decodeLine(line)
+			if err != nil {
+				return nil, &service.ItemError{What: "line", Index: number, Err: err}
+			}
+			drafts = append(drafts, draft)
 		}
-		var m newMessage
-		if err := decode.StrictJSON(line, &m); err != nil {
-			return nil, &service.ItemError{What: "line", Index: n, Err: err}
-		}
-		draft, err := m.draft()
-		if err != nil {
-			return nil, &service.ItemError{What: "line", Index: n, Err: err}
-		}
-		drafts = append(drafts, draft)
+		number++
 	}
 	return drafts, nil
 }
 
-// rawDraft is the one message that a request is.
-func rawDraft(c *fiber.Ctx) (d jetstream.Draft, err error) {
-	header := &c.Request().Header
-	m := newMessage{
-		Key:            string(header.Peek(keyHeader)),
-		ContentType:    string(header.ContentType()),
-		IdempotencyKey: string(header.Peek(idempotencyHeader)),
+func decodeLine(line []byte) (jetstream.Draft, error) {
+	var m newMessage
+	if err := decode.StrictJSON(line, &m); err != nil {
+		return jetstream.Draft{}, err
 	}
-	for name, into := range map[string]*jetstream.Duration{ttlHeader: &m.TTL, delayHeader: &m.Delay} {
-		if value := header.Peek(name); len(value) > 0 {
-			if err := into.UnmarshalText(value); err != nil {
-				return d, &decode.FieldError{Field: name, Problem: err.Error()}
-			}
-		}
-	}
-	if value := header.Peek(deliverAtHeader); len(value) > 0 {
-		if err := m.DeliverAt.UnmarshalText(value); err != nil {
-			return d, &decode.FieldError{Field: deliverAtHeader, Problem: err.Error()}
-		}
-	}
-	header.VisitAll(func(name, value []byte) {
-		if rest, found := strings.CutPrefix(string(name), headerPrefix); found {
-			if m.Headers == nil {
-				m.Headers = make(map[string]string)
-			}
-			m.Headers[rest] = string(value)
-		}
-	})
-	if m.ContentType == fiber.MIMEApplicationForm { // curl -d says so of any text
-		m.ContentType = ""
-	}
-	data := string(c.BodyRaw())
-	m.Data = &data
 	return m.draft()
 }
 
-// PartialError is a batch of which not all was stored.
+// rawDraft returns the message whose data is the body of a request, and all else in its headers. Key is the request's
+// idempotency key.
+func rawDraft(c *fiber.Ctx, key string) (d jetstream.Draft, err error) {
+	header := &c.Request().Header
+	d = jetstream.Draft{
+		Key:         string(header.Peek(keyHeader)),
+		ContentType: string(header.ContentType()),
+		Headers:     rawHeaders(c),
+		Data:        bytes.Clone(c.BodyRaw()), // fasthttp may use the buffer again
+		ID:          key,
+	}
+	if d.ContentType == fiber.MIMEApplicationForm { // curl -d says so of any text
+		d.ContentType = ""
+	}
+
+	var ttl, delay jetstream.Duration
+	var deliverAt timestamp
+	if err := parseHeader(c, ttlHeader, &ttl); err != nil {
+		return d, err
+	}
+	if err := parseHeader(c, delayHeader, &delay); err != nil {
+		return d, err
+	}
+	if err := parseHeader(c, deliverAtHeader, &deliverAt); err != nil {
+		return d, err
+	}
+	d.TTL = time.Duration(ttl)
+	if d.At, err = deliveryTime(delay, deliverAt); err != nil {
+		return d, err
+	}
+	return d, checkDraft(&d)
+}
+
+// parseHeader parses the header of that name. It leaves into as it is if the request has no such
+// header.
+func parseHeader(c *fiber.Ctx, name string, into encoding.TextUnmarshaler) error {
+	text := c.Request().Header.Peek(name)
+	if len(text) == 0 {
+		return nil
+	}
+	if err := into.UnmarshalText(text); err != nil {
+		return &decode.FieldError{Field: name, Problem: err.Error()}
+	}
+	return nil
+}
+
+// rawHeaders returns the headers of a raw message: those of the request that start with Dq-Header-, without that.
+func rawHeaders(c *fiber.Ctx) map[string]string {
+	var headers map[string]string
+	c.Request().Header.VisitAll(func(name, value []byte) {
+		if rest, found := bytes.CutPrefix(name, []byte(headerPrefix)); found {
+			if headers == nil {
+				headers = make(map[string]string)
+			}
+			headers[string(rest)] = string(value)
+		}
+	})
+	return headers
+}
+
+// A receipt is the JSON that tells whether a message was stored, and where.
+type receipt struct {
+	Sequence  uint64    `json:"sequence,omitzero"`
+	Time      time.Time `json:"time,omitzero"`
+	Duplicate bool      `json:"duplicate,omitzero"`
+	DeliverAt time.Time `json:"deliver_at,omitzero"`
+	Code      string    `json:"code,omitzero"`
+	Detail    string    `json:"detail,omitzero"`
+}
+
+// produced is the answer to produce.
+type produced struct {
+	Messages []receipt `json:"messages"`
+}
+
+// answerReceipts returns the answer that tells a client which of its messages were stored, or the error if some were
+// not.
+func answerReceipts(drafts []jetstream.Draft, receipts []jetstream.Receipt) (response, error) {
+	out := make([]receipt, len(receipts))
+	var failed error // of the first message that was not stored
+	stored, delayed := 0, 0
+	for i, r := range receipts {
+		out[i] = receipt{Sequence: r.Sequence, Time: r.Time, Duplicate: r.Duplicate}
+		switch {
+		case r.Err != nil:
+			out[i].Code, out[i].Detail = problemOf(r.Err).code, r.Err.Error()
+			if failed == nil {
+				failed = r.Err
+			}
+		case r.Delayed:
+			if !r.Duplicate { // the time of the first one is not known
+				out[i].DeliverAt = drafts[i].At.UTC()
+			}
+			delayed++
+		case !r.Duplicate:
+			stored++
+		}
+	}
+
+	switch {
+	case failed != nil && len(receipts) == 1:
+		return nil, failed
+	case failed != nil:
+		return nil, &PartialError{failed, out}
+	case stored > 0:
+		return reply(fiber.StatusCreated, produced{Messages: out}), nil
+	case delayed > 0:
+		return reply(fiber.StatusAccepted, produced{Messages: out}), nil
+	}
+	return reply(fiber.StatusOK, produced{Messages: out}), nil // all were stored before
+}
+
+// PartialError is a batch of which not all messages were stored.
 type PartialError struct {
 	Err      error // of the first message that was not
 	receipts []receipt
@@ -359,9 +434,10 @@ func (e *PartialError) Error() string {
 	return fmt.Sprintf("%d of %d messages were stored; the first error: %v", stored, len(e.receipts), e.Err)
 }
 
+// Unwrap returns the error of the first message that was not stored.
 func (e *PartialError) Unwrap() error { return e.Err }
 
-// BatchTooLargeError is more messages than one call may bring.
+// BatchTooLargeError is a call with more messages than one call may have.
 type BatchTooLargeError struct{ Messages int }
 
 func (e *BatchTooLargeError) Error() string {

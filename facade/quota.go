@@ -9,12 +9,12 @@ import (
 	"dq/facade/service"
 )
 
-// createWithinQuota calls create if the caller may make one more topic, or if
-// topic is there.
-func (f *Facade) createWithinQuota(ctx context.Context, c *fiber.Ctx, topic string, create func(context.Context) error) error {
+// reserveTopic returns an error if the caller may not have one more topic and topic does not exist yet. Otherwise no
+// other call with the caller's token can create a topic until release is called.
+func (f *Facade) reserveTopic(ctx context.Context, c *fiber.Ctx, topic string) (release func(), err error) {
 	p := callerOf(c).principal
-	return p.Topics().Do(ctx, func(ctx context.Context) (int, error) {
-		topics, err := f.queue.Topics.List(ctx)
+	return p.Topics().Reserve(ctx, func(ctx context.Context) (int, error) {
+		topics, err := f.service.Topics.List(ctx)
 		n := 0
 		for _, t := range topics {
 			if t.Name == topic {
@@ -25,23 +25,24 @@ func (f *Facade) createWithinQuota(ctx context.Context, c *fiber.Ctx, topic stri
 			}
 		}
 		return n, err
-	}, create)
+	})
 }
 
-// mayMake reports whether the caller may make topic. If it may not, topic has to be
-// there.
-func (f *Facade) mayMake(ctx context.Context, c *fiber.Ctx, topic string) (bool, error) {
+// reserveConsumer returns an error if the caller may not have one more consumer. Otherwise no other call with the
+// caller's token can create a consumer until release is called.
+func (f *Facade) reserveConsumer(ctx context.Context, c *fiber.Ctx) (release func(), err error) {
+	p := callerOf(c).principal
+	return p.Consumers().Reserve(ctx, func(ctx context.Context) (int, error) {
+		return f.service.Registry.CountConsumers(ctx, p.Sees)
+	})
+}
+
+// mayCreate reports whether the caller may create topic. It returns an error if the caller may not and the topic does
+// not exist.
+func (f *Facade) mayCreate(ctx context.Context, c *fiber.Ctx, topic string) (bool, error) {
 	if callerOf(c).principal.Allows(access.Admin, topic) {
 		return true, nil
 	}
-	_, err := f.queue.FirstSequence(ctx, topic, service.Start{New: true})
+	_, err := f.service.FirstSequence(ctx, topic, service.Start{New: true})
 	return false, err
-}
-
-// registerWithinQuota calls register if the caller may make one more consumer.
-func (f *Facade) registerWithinQuota(ctx context.Context, c *fiber.Ctx, register func(context.Context) error) error {
-	p := callerOf(c).principal
-	return p.Consumers().Do(ctx, func(ctx context.Context) (int, error) {
-		return f.queue.Registry.CountConsumers(ctx, p.Sees)
-	}, register)
 }

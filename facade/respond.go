@@ -1,74 +1,134 @@
 package facade
 
 import (
+	"bytes"
+	"strconv"
+	"strings"
+	"time"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/gofiber/fiber/v2"
+
+	"dq/jetstream"
 )
 
-// success is the answer of a classic call. Message is a text or, for the list
-// of topics, their names.
-type success struct {
-	Status     string  `json:"status"`
-	Message    any     `json:"message,omitzero"`
-	ProducerID *int64  `json:"producer_id,omitzero"`
-	ConsumerID *int64  `json:"consumer_id,omitzero"`
-	Size       *uint64 `json:"size,omitzero"`
+// A response is what a handler answers with. The frame around the handlers has it write itself when the call has
+// succeeded and its changes are on disk. An error is reported in its place.
+//
+// Besides the types below there are [eventStream] and [socketUpgrade].
+type response interface {
+	write(c *fiber.Ctx) error
 }
 
-// done is the answer that says no more than that.
-var done = []byte(`{"status":"success"}`)
+// classicSuccess is the answer of a classic call that tells nothing but its success.
+type classicSuccess struct{}
 
-func (s success) write(c *fiber.Ctx) error {
-	if s == (success{}) {
-		c.Context().SetContentType(fiber.MIMEApplicationJSON)
-		c.Response().SetBodyRaw(done)
-		return nil
+var classicSuccessBody = []byte(`{"status":"success"}`)
+
+func (classicSuccess) write(c *fiber.Ctx) error {
+	writeBody(c, fiber.MIMEApplicationJSON, classicSuccessBody)
+	return nil
+}
+
+// classicText is the answer of a classic call whose message is a text. It is written without reflection, as consume is
+// called for each message.
+type classicText struct{ message []byte }
+
+func (s *classicText) write(c *fiber.Ctx) error {
+	// The error says that the text is not valid UTF-8. Then the body has replacement characters.
+	body, _ := jsontext.AppendQuote([]byte(`{"status":"success","message":`), s.message)
+	writeBody(c, fiber.MIMEApplicationJSON, append(body, '}'))
+	return nil
+}
+
+// A jsonReply is an answer with a JSON body.
+type jsonReply[T any] struct {
+	status int
+	body   T
+}
+
+// reply returns the answer with an HTTP status and a body that is written as JSON.
+func reply[T any](status int, body T) response { return &jsonReply[T]{status, body} }
+
+func (r *jsonReply[T]) write(c *fiber.Ctx) error { return writeJSON(c, r.status, &r.body) }
+
+// noContent is the answer of a call that succeeded and has nothing to tell.
+type noContent struct{}
+
+func (noContent) write(c *fiber.Ctx) error { return c.SendStatus(fiber.StatusNoContent) }
+
+// rawMessage is the answer that is a message as it is: its data is the body, all else is in headers.
+type rawMessage struct{ jetstream.Delivery }
+
+func (m *rawMessage) write(c *fiber.Ctx) error {
+	header := &c.Response().Header
+	header.SetContentType(fiber.MIMEOctetStream)
+	if m.ContentType != "" {
+		header.SetContentType(printable(m.ContentType))
 	}
-	if text, ok := s.Message.(string); ok { // what consume answers, without reflection
-		body, err := jsontext.AppendQuote([]byte(`{"status":"success","message":`), text)
-		if err == nil {
-			c.Context().SetContentType(fiber.MIMEApplicationJSON)
-			c.Response().SetBodyRaw(append(body, '}'))
-			return nil
+	header.Set(sequenceHeader, strconv.FormatUint(m.Sequence, 10))
+	header.Set(timeHeader, m.Time.Format(time.RFC3339Nano))
+	if m.Key != "" {
+		header.Set(keyHeader, printable(m.Key))
+	}
+
+	// NATS clients can store headers that HTTP does not allow.
+	for name, value := range m.Headers {
+		if jetstream.ValidHeader(name) {
+			header.Set(headerPrefix+name, printable(value))
 		}
 	}
-	s.Status = "success"
-	return writeJSON(c, fiber.StatusOK, &s)
+	if m.Token != "" {
+		header.Set(tokenHeader, m.Token)
+		header.Set(deliveriesHeader, strconv.Itoa(m.Deliveries))
+	}
+
+	c.Status(fiber.StatusOK).Response().SetBodyRaw(m.Data)
+	return nil
 }
 
-// failure is the answer of a call that was refused or failed.
-type failure struct {
-	Status  string `json:"status"`
-	Code    string `json:"code"`
-	Message string `json:"message"`
+// printable returns text with spaces in place of control characters, which an HTTP header cannot have.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if control(r) {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
-// jsonOptions: what a NATS client stored may not be valid UTF-8. It is told with
-// replacement characters rather than not at all.
+// messageLines is the answer with one JSON object a line (NDJSON).
+type messageLines []messageView
+
+func (m messageLines) write(c *fiber.Ctx) error {
+	var lines bytes.Buffer
+	for i := range m {
+		if err := json.MarshalWrite(&lines, &m[i], jsonOptions); err != nil {
+			return err
+		}
+		lines.WriteByte('\n')
+	}
+	writeBody(c, mimeNDJSON, lines.Bytes())
+	return nil
+}
+
+// jsonOptions has text that is not valid UTF-8, as NATS clients can store it, written with replacement characters.
 var jsonOptions = jsontext.AllowInvalidUTF8(true)
 
+// writeJSON answers with an HTTP status and the JSON of value.
 func writeJSON(c *fiber.Ctx, status int, value any) error {
-	if value == nil {
-		return c.SendStatus(status)
-	}
 	body, err := json.Marshal(value, jsonOptions)
 	if err != nil {
 		return err
 	}
-	c.Context().SetContentType(fiber.MIMEApplicationJSON)
-	c.Status(status).Response().SetBodyRaw(body)
+	c.Status(status)
+	writeBody(c, fiber.MIMEApplicationJSON, body)
 	return nil
 }
 
-// reply is the answer of a call under /v1.
-type reply struct {
-	status int
-	body   any // nil: none
+// writeBody sets the body of an answer. It must not be changed any more.
+func writeBody(c *fiber.Ctx, contentType string, body []byte) {
+	c.Context().SetContentType(contentType)
+	c.Response().SetBodyRaw(body)
 }
-
-func ok(body any) reply { return reply{fiber.StatusOK, body} }
-
-func created(body any) reply { return reply{fiber.StatusCreated, body} }
-
-var noContent = reply{fiber.StatusNoContent, nil}

@@ -3,6 +3,7 @@ package facade
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -11,10 +12,10 @@ import (
 	"dq/facade/transport"
 )
 
-// A session is work that takes longer than a request may: a stream, or a long
-// poll. The caller's token may be revoked meanwhile, or expire.
+// A session is work that takes longer than a request may: a stream, a socket, or a long poll. Meanwhile the caller's
+// token can be revoked or expire.
 type session struct {
-	tokens    *access.Tokens // nil if there is no access control
+	tokens    *access.Tokens // nil without access control
 	principal *access.Principal
 	topic     string
 }
@@ -23,7 +24,7 @@ func (f *Facade) session(c *fiber.Ctx, topic string) *session {
 	return &session{f.opts.Tokens, callerOf(c).principal, topic}
 }
 
-// onChange calls wake as soon as the caller may have to be checked again.
+// onChange calls wake as soon as the caller's rights may have changed. Stop ends that.
 func (s *session) onChange(wake func()) (stop func() bool) {
 	if s.tokens == nil {
 		return func() bool { return true }
@@ -31,7 +32,7 @@ func (s *session) onChange(wake func()) (stop func() bool) {
 	return s.tokens.OnChange(s.principal, wake)
 }
 
-// check fails when the caller may not go on. It counts what was sent.
+// check returns an error if the caller may not go on. It charges the caller's account for the messages that were sent.
 func (s *session) check(sent ...messageView) error {
 	if s.tokens == nil {
 		return nil
@@ -40,15 +41,18 @@ func (s *session) check(sent ...messageView) error {
 	if err != nil {
 		return err
 	}
+
 	for i := range sent {
 		p.Charge(sent[i].size())
 	}
-	return visible(p.Require(s.topic, toConsume.scopes...))
+	return asNotFound(p.Require(s.topic, toConsume.scopes...))
 }
 
-// some returns the next messages, if the caller may have them. What was taken is
-// returned even if it may no more: it would be lost.
-func (s *session) some(ctx context.Context, next func(context.Context) ([]messageView, error)) ([]messageView, error) {
+// nextBatch returns the messages that next returns, if the caller may have them. It returns messages even together with
+// an error, such as that the token ended meanwhile: they have been handed out and would be lost otherwise.
+func (s *session) nextBatch(
+	ctx context.Context, next func(context.Context) ([]messageView, error),
+) ([]messageView, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
@@ -56,25 +60,27 @@ func (s *session) some(ctx context.Context, next func(context.Context) ([]messag
 	return views, errors.Join(hide(s.principal, err), s.check(views...))
 }
 
-// waiting returns a context that ends after wait, when the client hangs up, when
-// the broker stops, and when tokens change. Stop ends it before the handler returns.
+// waiting returns a context for a long poll. It ends after wait, when the client hangs up, when the broker stops, and
+// when tokens change. Stop ends it before the handler returns; it may be
+// called more than once. The error is a [*transport.OverloadedError].
 func (f *Facade) waiting(c *fiber.Ctx, wait time.Duration) (_ context.Context, stop func(), err error) {
 	ctx, cancel := context.WithTimeout(f.running, wait)
 	client, ok := c.Context().Conn().(*transport.Conn)
 	if !ok || wait == 0 {
 		return ctx, cancel, nil
 	}
+
 	leave, err := f.waiters.Acquire(1)
 	if err != nil {
 		cancel()
 		return nil, nil, err
 	}
 	unwatch := client.OnHangUp(cancel)
-	settled := f.session(c, "").onChange(cancel)
-	return ctx, func() {
-		settled()
+	ignoreChanges := f.session(c, "").onChange(cancel)
+	return ctx, sync.OnceFunc(func() {
+		ignoreChanges()
 		unwatch()
 		cancel()
 		leave()
-	}, nil
+	}), nil
 }

@@ -20,66 +20,71 @@ import (
 	"dq/jetstream"
 )
 
-const (
-	// maxSocketRead is the largest text that a client may send, in bytes.
-	maxSocketRead = 1 << 20
-
-	// A client has to answer one of so many pings, of which there is one every
-	// heartbeat.
-	maxPings = 3
-)
-
 // v1Socket opens a WebSocket on a consumer.
-func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (response, error) {
 	consumer, err := f.consumerOf(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	if !websocket.FastHTTPIsWebSocketUpgrade(c.Context()) {
-		c.Set(fiber.HeaderUpgrade, "websocket")
-		c.Set(fiber.HeaderConnection, "Upgrade")
-		return nil, fiber.NewError(fiber.StatusUpgradeRequired, "this is a WebSocket: ask for an upgrade, or use fetch or stream")
+		return nil, &noUpgradeError{}
 	}
-	if !f.originAllowed(c) {
-		return nil, fiber.NewError(fiber.StatusForbidden, "pages of this origin may not open a WebSocket here; DQ_CORS_ORIGINS has those that may")
+	if !f.originAllowed(c.Get(fiber.HeaderOrigin)) {
+		return nil, &originError{}
 	}
+	return &socketUpgrade{facade: f, consumer: consumer}, nil
+}
+
+// originAllowed reports whether a page of that origin may open a WebSocket. Browsers leave that to the server: CORS is
+// not for WebSockets. "" is no page.
+func (f *Facade) originAllowed(origin string) bool {
+	allows := func(allowed string) bool {
+		allowed = strings.TrimSuffix(strings.TrimSpace(allowed), "/")
+		if scheme, domain, found := strings.Cut(allowed, "://*."); found {
+			return strings.HasPrefix(origin, scheme+"://") && strings.HasSuffix(origin, "."+domain)
+		}
+		return allowed == "*" || strings.EqualFold(allowed, origin)
+	}
+	return origin == "" || slices.ContainsFunc(strings.Split(f.opts.CORSOrigins, ","), allows)
+}
+
+// A socketUpgrade is the answer that turns the connection into a WebSocket on a consumer.
+type socketUpgrade struct {
+	facade   *Facade
+	consumer jetstream.Consumer
+}
+
+func (u *socketUpgrade) write(c *fiber.Ctx) error {
+	f := u.facade
 	leave, err := f.waiters.Acquire(1)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: func(*fasthttp.RequestCtx) bool { return true }}
 	client, _ := c.Context().Conn().(*transport.Conn)
-	session := f.session(c, consumer.Topic) // c ends before the socket begins
+	s := &socket{
+		facade:   f,
+		consumer: u.consumer,
+		session:  f.session(c, u.consumer.Topic), // c ends before the socket begins
+		pulled:   make(chan struct{}, 1),
+	}
+
 	f.streams.Add(1)
+	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: func(*fasthttp.RequestCtx) bool { return true }} // see v1Socket
 	err = upgrader.Upgrade(c.Context(), func(ws *websocket.Conn) {
 		defer f.streams.Done()
 		defer leave()
 		if client != nil {
 			defer context.AfterFunc(f.running, client.SetFinalWriteDeadline)()
 		}
-		s := &socket{facade: f, consumer: consumer, ws: ws, session: session, pulled: make(chan struct{}, 1)}
+		s.ws = ws
 		s.serve()
 	})
 	if err != nil {
 		f.streams.Done()
 		leave()
-		c.Set(fiber.HeaderSecWebSocketVersion, "13") // the one that there is
-		return nil, fiber.NewError(fiber.StatusBadRequest, strings.TrimPrefix(err.Error(), "websocket: "))
+		return &handshakeError{problem: strings.TrimPrefix(err.Error(), "websocket: ")}
 	}
-	return nil, nil
-}
-
-// originAllowed says whether a page of that origin may open a WebSocket; CORS
-// does not hold for those.
-func (f *Facade) originAllowed(c *fiber.Ctx) bool {
-	origin := c.Get(fiber.HeaderOrigin)
-	return origin == "" || slices.ContainsFunc(strings.Split(f.opts.CORSOrigins, ","), func(allowed string) bool {
-		allowed = strings.TrimSuffix(strings.TrimSpace(allowed), "/")
-		if scheme, domain, found := strings.Cut(allowed, "://*."); found {
-			return strings.HasPrefix(origin, scheme+"://") && strings.HasSuffix(origin, "."+domain)
-		}
-		return allowed == "*" || strings.EqualFold(allowed, origin)
-	})
+	return nil
 }
 
 // socket is a WebSocket on one consumer.
@@ -92,8 +97,8 @@ type socket struct {
 	ws      *websocket.Conn
 
 	mu     sync.Mutex
-	wanted int           // messages that the client asked for and has not got
-	pulled chan struct{} // tells that it asked for more
+	wanted int           // messages that the client asked for and that were not sent yet
+	pulled chan struct{} // gets a value when the client asks for more
 }
 
 // socketRequest is what a client sends.
@@ -101,7 +106,7 @@ type socketRequest struct {
 	Type  string         `json:"type"`
 	ID    jsontext.Value `json:"id"` // repeated in the answer
 	Count int            `json:"count"`
-	settlement
+	leaseRequest
 }
 
 // socketEvent is what the broker sends.
@@ -118,19 +123,24 @@ func (s *socket) serve() {
 	var sending sync.WaitGroup
 	sending.Go(func() {
 		s.send(ctx)
-		_ = s.write(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, "the broker ends this socket"))
+		goodbye := websocket.FormatCloseMessage(websocket.CloseGoingAway, "the broker ends this socket")
+		_ = s.write(websocket.CloseMessage, goodbye)
 		_ = s.ws.Close() // ends receive
 	})
+
 	s.receive(ctx)
 	cancel()
 	sending.Wait()
 }
 
-// receive does what the client asks for.
+// receive answers the client's requests until it hangs up, or is silent for maxPings heartbeats.
 func (s *socket) receive(ctx context.Context) {
 	s.ws.SetReadLimit(maxSocketRead)
-	alive := func(string) error { return s.ws.SetReadDeadline(time.Now().Add(maxPings * s.facade.opts.Heartbeat)) }
+	alive := func(string) error {
+		return s.ws.SetReadDeadline(time.Now().Add(maxPings * s.facade.opts.Heartbeat))
+	}
 	s.ws.SetPongHandler(alive)
+
 	for alive("") == nil {
 		_, text, err := s.ws.ReadMessage()
 		if err != nil {
@@ -140,20 +150,27 @@ func (s *socket) receive(ctx context.Context) {
 			_ = s.fail(nil, err)
 			return
 		}
-		var in socketRequest
-		if err = decode.StrictJSON(text, &in); err == nil {
-			err = s.handle(ctx, &in)
-		}
-		switch {
-		case err != nil:
-			err = s.fail(in.ID, err)
-		case in.ID != nil:
-			err = s.event(socketEvent{Type: "ok", ID: in.ID})
-		}
-		if err != nil {
+		if s.answer(ctx, text) != nil {
 			return
 		}
 	}
+}
+
+// answer does what one message of the client asks for. An error says that the answer could not be sent.
+func (s *socket) answer(ctx context.Context, text []byte) error {
+	var in socketRequest
+	err := decode.StrictJSON(text, &in)
+	if err == nil {
+		err = s.handle(ctx, &in)
+	}
+
+	switch {
+	case err != nil:
+		return s.fail(in.ID, err)
+	case in.ID != nil:
+		return s.event(socketEvent{Type: "ok", ID: in.ID})
+	}
+	return nil
 }
 
 func (s *socket) handle(ctx context.Context, in *socketRequest) error {
@@ -161,21 +178,26 @@ func (s *socket) handle(ctx context.Context, in *socketRequest) error {
 	case "pull":
 		return s.pull(in.Count)
 	case opAck, opNack, opExtend:
+		// What the client asked for is done even if it hangs up now.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.facade.opts.RequestTimeout)
 		defer cancel()
-		if err := s.facade.settle(ctx, s.consumer, in.Type, &in.settlement); err != nil {
+		if err := s.facade.changeLeases(ctx, s.consumer, in.Type, &in.leaseRequest); err != nil {
 			return err
 		}
 		return s.facade.sync(ctx)
 	}
-	return &decode.FieldError{Field: "type", Problem: fmt.Sprintf("want pull, ack, nack or extend, not %.100q", in.Type)}
+	problem := fmt.Sprintf("want pull, ack, nack or extend, not %.100q", in.Type)
+	return &decode.FieldError{Field: "type", Problem: problem}
 }
 
+// pull notes that the client asks for count more messages.
 func (s *socket) pull(count int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+
 	if count < 1 || s.wanted+count > maxMessages {
-		return &decode.FieldError{Field: "count", Problem: fmt.Sprintf("want at least 1, and not more than %d that have not come yet", maxMessages)}
+		problem := fmt.Sprintf("want at least 1, and not more than %d that have not come yet", maxMessages)
+		return &decode.FieldError{Field: "count", Problem: problem}
 	}
 	s.wanted += count
 	select {
@@ -185,23 +207,24 @@ func (s *socket) pull(count int) error {
 	return nil
 }
 
-// send sends messages, as many as the client asks for.
+// send sends messages, as many as the client asks for, until the socket or ctx ends.
 func (s *socket) send(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := s.sendSome(ctx); err != nil {
+		if err := s.sendNext(ctx); err != nil {
 			return
 		}
 	}
 }
 
-// sendSome sends what there is within a heartbeat, or a ping.
-func (s *socket) sendSome(ctx context.Context) error {
+// sendNext sends the next messages or, if none come within a heartbeat, a ping.
+func (s *socket) sendNext(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.facade.opts.Heartbeat)
 	defer cancel()
 	defer s.session.onChange(cancel)()
 	if err := s.session.check(); err != nil {
 		return errors.Join(err, s.fail(nil, err))
 	}
+
 	s.mu.Lock()
 	wanted := s.wanted
 	s.mu.Unlock()
@@ -213,11 +236,19 @@ func (s *socket) sendSome(ctx context.Context) error {
 			return s.write(websocket.PingMessage, nil)
 		}
 	}
+	return s.sendMessages(ctx, wanted)
+}
+
+// sendMessages waits for messages, and sends at most wanted of them or, if none come until ctx ends, a ping.
+func (s *socket) sendMessages(ctx context.Context, wanted int) error {
 	limits := jetstream.Limits{Messages: min(wanted, streamMessages), Bytes: streamBytes}
-	views, failed := s.session.some(ctx, func(ctx context.Context) ([]messageView, error) { return s.fetch(ctx, limits) })
+	views, failed := s.session.nextBatch(ctx, func(ctx context.Context) ([]messageView, error) {
+		return s.facade.fetchViews(ctx, s.consumer, limits)
+	})
 	s.mu.Lock()
 	s.wanted -= len(views)
 	s.mu.Unlock()
+
 	for i := range views {
 		if err := s.event(socketEvent{Type: "message", Message: &views[i]}); err != nil {
 			return err
@@ -232,23 +263,10 @@ func (s *socket) sendSome(ctx context.Context) error {
 	return nil
 }
 
-// fetch waits for messages.
-func (s *socket) fetch(ctx context.Context, limits jetstream.Limits) ([]messageView, error) {
-	deliveries, err := s.facade.fetchSome(ctx, s.consumer, limits)
-	if err != nil {
-		return nil, err
-	}
-	views := make([]messageView, len(deliveries))
-	for i, d := range deliveries {
-		views[i] = viewDelivery(d)
-	}
-	return views, nil
-}
-
-// fail sends an error, with the id of the request that it is about.
+// fail sends an error, with the id of the request that it is about; nil if it is about none.
 func (s *socket) fail(id jsontext.Value, err error) error {
-	p := s.facade.problem(err)
-	return s.event(socketEvent{Type: "error", ID: id, Problem: &p})
+	details := s.facade.failLater(err)
+	return s.event(socketEvent{Type: "error", ID: id, Problem: &details})
 }
 
 func (s *socket) event(e socketEvent) error {
@@ -259,6 +277,7 @@ func (s *socket) event(e socketEvent) error {
 	return s.write(websocket.TextMessage, text)
 }
 
+// write sends one frame. The client has [transport.TransferTimeout] to take it.
 func (s *socket) write(kind int, data []byte) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -267,3 +286,22 @@ func (s *socket) write(kind int, data []byte) error {
 	}
 	return s.ws.WriteMessage(kind, data)
 }
+
+// noUpgradeError is a request for a WebSocket that does not ask for an upgrade.
+type noUpgradeError struct{}
+
+func (*noUpgradeError) Error() string {
+	return "this is a WebSocket: ask for an upgrade, or use fetch or stream"
+}
+
+// originError is a WebSocket that a page of another origin asks for.
+type originError struct{}
+
+func (*originError) Error() string {
+	return "pages of this origin may not open a WebSocket here; DQ_CORS_ORIGINS has those that may"
+}
+
+// handshakeError is a request for a WebSocket that breaks the rules of the protocol.
+type handshakeError struct{ problem string }
+
+func (e *handshakeError) Error() string { return e.problem }

@@ -13,7 +13,7 @@ import (
 	"dq/jetstream"
 )
 
-// topicView is a topic as clients see it.
+// topicView is the JSON of a topic.
 type topicView struct {
 	Name          string             `json:"name"`
 	Subject       string             `json:"subject"`
@@ -29,12 +29,20 @@ type topicView struct {
 	Producers     *int               `json:"producers,omitzero"`
 }
 
+// viewTopic returns the JSON of t. An empty topic starts at the sequence that its next message is going to have.
 func viewTopic(t jetstream.Topic) topicView {
 	view := topicView{
-		Name: t.Name, Subject: jetstream.Subjects(t.Name), Created: t.Created, Settings: t.Settings,
-		Messages: t.Messages, Bytes: t.Bytes,
-		FirstSequence: t.FirstSequence, LastSequence: t.LastSequence, LastTime: t.LastTime,
+		Name:          t.Name,
+		Subject:       jetstream.Subjects(t.Name),
+		Created:       t.Created,
+		Settings:      t.Settings,
+		Messages:      t.Messages,
+		Bytes:         t.Bytes,
+		FirstSequence: t.FirstSequence,
+		LastSequence:  t.LastSequence,
+		LastTime:      t.LastTime,
 	}
+
 	if t.Messages > 0 {
 		view.FirstTime = t.FirstTime
 	} else {
@@ -46,108 +54,128 @@ func viewTopic(t jetstream.Topic) topicView {
 	return view
 }
 
-func (f *Facade) v1ListTopics(ctx context.Context, c *fiber.Ctx) (any, error) {
+// topicPage is one page of the list of topics. Next is the name to go on after, "" on the last page.
+type topicPage struct {
+	Topics []topicView `json:"topics"`
+	Next   string      `json:"next,omitzero"`
+}
+
+func (f *Facade) v1ListTopics(ctx context.Context, c *fiber.Ctx) (response, error) {
 	q := decode.NewQuery(c)
-	prefix, after, limit := q.Text("prefix"), q.Text("after"), q.Number("limit", 1, maxPage, defaultPage)
+	prefix, after := q.Text("prefix"), q.Text("after")
+	limit := q.Number("limit", 1, maxPage, defaultPage)
 	if q.Err() != nil {
 		return nil, q.Err()
 	}
-	topics, err := f.queue.Topics.List(ctx)
+
+	topics, err := f.service.Topics.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var out struct {
-		Topics []topicView `json:"topics"`
-		Next   string      `json:"next,omitzero"`
-	}
-	topics = slices.DeleteFunc(topics, func(t jetstream.Topic) bool { return !callerOf(c).principal.Sees(t.Name) })
-	topics, more := service.Page(topics, prefix, after, limit)
+	hidden := func(t jetstream.Topic) bool { return !callerOf(c).principal.Sees(t.Name) }
+	topics, more := service.Page(slices.DeleteFunc(topics, hidden), prefix, after, limit)
+
+	var page topicPage
 	for _, t := range topics {
-		out.Topics = append(out.Topics, viewTopic(t))
+		page.Topics = append(page.Topics, viewTopic(t))
 	}
 	if more {
-		out.Next = topics[len(topics)-1].Name
+		page.Next = topics[len(topics)-1].Name
 	}
-	return ok(out), nil
+	return reply(fiber.StatusOK, page), nil
 }
 
-func (f *Facade) v1CreateTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1CreateTopic(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
-	var made bool
-	err = f.createWithinQuota(ctx, c, topic, func(ctx context.Context) (err error) {
-		made, err = f.queue.EnsureTopic(ctx, topic, settingsIn(c))
-		return err
-	})
+
+	release, err := f.reserveTopic(ctx, c, topic)
 	if err != nil {
 		return nil, err
 	}
-	out, err := f.describeTopic(ctx, topic)
-	if made && err == nil {
-		out.status = fiber.StatusCreated
+	defer release()
+	created, err := f.service.EnsureTopic(ctx, topic, settingsIn(c))
+	if err != nil {
+		return nil, err
 	}
-	return out, err
+
+	status := fiber.StatusOK
+	if created {
+		status = fiber.StatusCreated
+	}
+	return f.describeTopic(ctx, status, topic)
 }
 
-func (f *Facade) v1ChangeTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1ChangeTopic(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
-	if err := f.queue.ChangeTopic(ctx, topic, settingsIn(c)); err != nil {
+	if err := f.service.ChangeTopic(ctx, topic, settingsIn(c)); err != nil {
 		return nil, err
 	}
-	return f.describeTopic(ctx, topic)
+	return f.describeTopic(ctx, fiber.StatusOK, topic)
 }
 
-// settingsIn changes settings as the body of a request says.
+// settingsIn returns a function that changes settings as the body of a request says. It leaves the others as they are.
 func settingsIn(c *fiber.Ctx) func(*jetstream.Settings) error {
 	return func(s *jetstream.Settings) error {
 		if err := decode.OptionalJSON(c.BodyRaw(), s); err != nil {
 			return err
 		}
+
 		var given map[string]jsontext.Value
 		if err := decode.OptionalJSON(c.BodyRaw(), &given); err != nil {
 			return err
 		}
 		for name, value := range given {
 			if value.Kind() == 'n' {
-				return &decode.FieldError{Field: name, Problem: "want a value, not null: leave it out to keep what there is, or give its zero for none"}
+				const problem = "want a value, not null: leave it out to keep the present one, or give its zero for none"
+				return &decode.FieldError{Field: name, Problem: problem}
 			}
 		}
 		return nil
 	}
 }
 
-func (f *Facade) v1DescribeTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1DescribeTopic(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
-	return f.describeTopic(ctx, topic)
+	return f.describeTopic(ctx, fiber.StatusOK, topic)
 }
 
-func (f *Facade) describeTopic(ctx context.Context, topic string) (reply, error) {
-	d, err := f.queue.DescribeTopic(ctx, topic)
+// describeTopic returns the answer with an HTTP status that describes topic.
+func (f *Facade) describeTopic(ctx context.Context, status int, topic string) (response, error) {
+	d, err := f.service.DescribeTopic(ctx, topic)
 	if err != nil {
-		return reply{}, err
+		return nil, err
 	}
 	view := viewTopic(d.Topic)
 	view.Consumers, view.Producers = &d.Consumers, &d.Producers
-	return ok(view), nil
+	return reply(status, view), nil
 }
 
-func (f *Facade) v1DeleteTopic(ctx context.Context, c *fiber.Ctx) (any, error) {
+func (f *Facade) v1DeleteTopic(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
 	}
-	return noContent, f.queue.DeleteTopic(ctx, topic)
+	if err := f.service.DeleteTopic(ctx, topic); err != nil {
+		return nil, err
+	}
+	return noContent{}, nil
 }
 
-func (f *Facade) v1Purge(ctx context.Context, c *fiber.Ctx) (any, error) {
+// purged is the answer to a purge.
+type purged struct {
+	Purged uint64 `json:"purged"` // messages
+}
+
+func (f *Facade) v1Purge(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
 		return nil, err
@@ -157,12 +185,13 @@ func (f *Facade) v1Purge(ctx context.Context, c *fiber.Ctx) (any, error) {
 	if q.Err() != nil {
 		return nil, q.Err()
 	}
-	var out struct {
-		Purged uint64 `json:"purged"`
-	}
+
 	if upTo == nil {
-		upTo = new(uint64)
+		upTo = new(uint64) // all messages
 	}
-	out.Purged, err = f.queue.Topics.Purge(ctx, topic, *upTo)
-	return ok(out), err
+	n, err := f.service.Topics.Purge(ctx, topic, *upTo)
+	if err != nil {
+		return nil, err
+	}
+	return reply(fiber.StatusOK, purged{Purged: n}), nil
 }

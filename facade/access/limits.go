@@ -94,28 +94,25 @@ type Quota struct {
 	turn  *semaphore.Weighted
 }
 
-// Do calls create if count returns less than the limit. Without a limit it does not
-// call count. Calls for one token run one after the other, so that a broker never
-// creates more than the limit, however many calls come at once; n brokers together
-// may exceed it by n-1. Errors: [*QuotaError] if the limit is reached, that of ctx,
-// and those of count and create.
-func (q *Quota) Do(
-	ctx context.Context, count func(context.Context) (int, error), create func(context.Context) error,
-) error {
+// Reserve checks that count returns less than the limit, and keeps the place until release is called. Without a limit it
+// does not call count. Calls for one token wait for the release of the one before, so that a broker never creates more
+// than the limit, however many calls come at once; n brokers together may exceed it by n-1. Errors: [*QuotaError] if the
+// limit is reached, that of ctx, and that of count.
+func (q *Quota) Reserve(ctx context.Context, count func(context.Context) (int, error)) (release func(), err error) {
 	if q.limit == nil {
-		return create(ctx)
+		return func() {}, nil
 	}
 	if err := q.turn.Acquire(ctx, 1); err != nil {
-		return err
+		return nil, err
 	}
-	defer q.turn.Release(1)
 
 	n, err := count(ctx)
+	if err == nil && n >= *q.limit {
+		err = &QuotaError{q.what, *q.limit, n}
+	}
 	if err != nil {
-		return err
+		q.turn.Release(1)
+		return nil, err
 	}
-	if n >= *q.limit {
-		return &QuotaError{q.what, *q.limit, n}
-	}
-	return create(ctx)
+	return func() { q.turn.Release(1) }, nil
 }

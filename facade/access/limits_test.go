@@ -149,16 +149,19 @@ func TestLimits_QuotaHoldsForConcurrentCalls(t *testing.T) {
 	p := limited(t, access.Limits{MaxTopics: &most})
 	var topics, refusals atomic.Int64
 	count := func(context.Context) (int, error) { return int(topics.Load()), nil }
-	create := func(context.Context) error { topics.Add(1); return nil }
 
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
+			release, err := p.Topics().Reserve(t.Context(), count)
 			var over *access.QuotaError
-			if errors.As(p.Topics().Do(t.Context(), count, create), &over) {
+			if errors.As(err, &over) {
 				assert.Equal(t, access.QuotaError{What: "topics", Limit: 5, Count: 5}, *over)
 				refusals.Add(1)
+				return
 			}
+			topics.Add(1)
+			release()
 		})
 	}
 	all.Wait()
@@ -173,16 +176,16 @@ func TestLimits_QuotaCountsOnlyWithALimit(t *testing.T) {
 	p := limited(t, access.Limits{MaxTopics: &none})
 	fail := errors.New("failed")
 	count := func(context.Context) (int, error) { return 0, fail }
-	var created int
-	create := func(context.Context) error { created++; return nil }
-
-	require.NoError(t, p.Consumers().Do(t.Context(), count, create))
-	require.ErrorIs(t, p.Topics().Do(t.Context(), count, create), fail)
-
-	var over *access.QuotaError
 	countNone := func(context.Context) (int, error) { return 0, nil }
-	require.ErrorAs(t, p.Topics().Do(t.Context(), countNone, create), &over, "a limit of 0 allows none")
-	assert.Equal(t, 1, created)
+
+	_, unlimited := p.Consumers().Reserve(t.Context(), count)
+	_, failed := p.Topics().Reserve(t.Context(), count)
+	_, refused := p.Topics().Reserve(t.Context(), countNone)
+
+	require.NoError(t, unlimited)
+	require.ErrorIs(t, failed, fail)
+	var over *access.QuotaError
+	require.ErrorAs(t, refused, &over, "a limit of 0 allows none")
 }
 
 func TestLimits_WaitForAQuotaEndsWithTheRequest(t *testing.T) {
@@ -193,11 +196,12 @@ func TestLimits_WaitForAQuotaEndsWithTheRequest(t *testing.T) {
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 
-	var waiting error
-	require.NoError(t, p.Consumers().Do(t.Context(), countNone, func(context.Context) error {
-		waiting = p.Consumers().Do(canceled, countNone, nil)
-		return nil
-	}))
+	release, err := p.Consumers().Reserve(t.Context(), countNone)
+	require.NoError(t, err)
+	_, waiting := p.Consumers().Reserve(canceled, countNone)
+	release()
+	_, released := p.Consumers().Reserve(t.Context(), countNone)
 
 	assert.ErrorIs(t, waiting, context.Canceled)
+	assert.NoError(t, released)
 }
