@@ -2,12 +2,8 @@ package sdk_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,12 +31,50 @@ func subscribe(t *testing.T, n int, spec sdk.ConsumerSpec) *sdk.Subscription {
 	return s
 }
 
+// size returns how many messages the consumer has not consumed.
+func size(t *testing.T, s *sdk.Subscription) uint64 {
+	t.Helper()
+	info, err := s.Describe(t.Context())
+	require.NoError(t, err)
+	return info.Size
+}
+
 // unexpected fails the test when a loop reports an error.
 func unexpected(t *testing.T) sdk.ConsumeOption {
 	return sdk.WithErrorReport(func(err error) { t.Errorf("reported: %v", err) })
 }
 
-func TestConsumeHandlesEveryMessageOnceAndAcknowledgesIt(t *testing.T) {
+// atOnce delivers messages again without a delay.
+var atOnce = sdk.WithRedelivery(func(int) time.Duration { return 0 })
+
+// recorder is a handler that records the messages and how many it handles at a
+// time. It calls stop with the last of them.
+type recorder struct {
+	messages int
+	stop     func()
+
+	mu      sync.Mutex
+	got     []string
+	running int
+	most    int
+}
+
+func (r *recorder) handle(_ context.Context, m sdk.Record) error {
+	r.mu.Lock()
+	r.running++
+	r.most = max(r.most, r.running)
+	r.mu.Unlock()
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running--
+	if r.got = append(r.got, string(m.Data)); len(r.got) == r.messages {
+		r.stop()
+	}
+	return nil
+}
+
+func TestConsume_HandlesAndAcknowledgesEveryMessageOnce(t *testing.T) {
 	t.Parallel()
 	const messages = 500
 	for name, spec := range map[string]sdk.ConsumerSpec{"auto": {}, "lease": {Mode: sdk.ModeLease}} {
@@ -50,48 +84,34 @@ func TestConsumeHandlesEveryMessageOnceAndAcknowledgesIt(t *testing.T) {
 				s := subscribe(t, messages, spec)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				var mu sync.Mutex
-				var got []string
-				var now, most atomic.Int32
-				err := s.Consume(ctx, func(_ context.Context, r sdk.Record) error {
-					if n := now.Add(1); n > most.Load() {
-						most.Store(n)
-					}
-					defer now.Add(-1)
-					mu.Lock()
-					defer mu.Unlock()
-					if got = append(got, string(r.Data)); len(got) == messages {
-						cancel()
-					}
-					return nil
-				}, sdk.WithConcurrency(concurrency), unexpected(t))
+				r := recorder{messages: messages, stop: cancel}
+
+				err := s.Consume(ctx, r.handle, sdk.WithConcurrency(concurrency), unexpected(t))
+
 				require.NoError(t, err)
-				assert.LessOrEqual(t, int(most.Load()), concurrency)
-				require.Len(t, got, messages)
+				assert.LessOrEqual(t, r.most, concurrency)
+				require.Len(t, r.got, messages)
 				seen := make(map[string]bool)
-				for i, text := range got {
+				for i, text := range r.got {
 					assert.False(t, seen[text], "%s came twice", text)
 					seen[text] = true
 					if concurrency == 1 {
 						assert.Equal(t, fmt.Sprint(i), text)
 					}
 				}
-				info, err := s.Describe(t.Context())
-				require.NoError(t, err)
-				assert.Zero(t, info.Size)
+				assert.Zero(t, size(t, s))
 			})
 		}
 	}
 }
 
-func TestConsumeGivesBackWhatFails(t *testing.T) {
+func TestConsume_FailedMessageIsRedelivered(t *testing.T) {
 	t.Parallel()
 	s := subscribe(t, 3, sdk.ConsumerSpec{Mode: sdk.ModeLease, Lease: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var handled []string
-	var reported []error
-	err := s.Consume(ctx, func(_ context.Context, r sdk.Record) error {
+	handle := func(_ context.Context, r sdk.Record) error {
 		handled = append(handled, fmt.Sprintf("%s/%d", r.Data, r.Deliveries))
 		if len(handled) == 5 {
 			cancel()
@@ -100,211 +120,172 @@ func TestConsumeGivesBackWhatFails(t *testing.T) {
 			return errors.New("not now")
 		}
 		return nil
-	}, sdk.WithRedelivery(func(int) time.Duration { return 0 }), sdk.WithErrorReport(func(err error) { reported = append(reported, err) }))
+	}
+	var reported []error
+	report := func(err error) { reported = append(reported, err) }
+
+	err := s.Consume(ctx, handle, atOnce, sdk.WithErrorReport(report))
+
 	require.NoError(t, err)
 	assert.ElementsMatch(t, []string{"0/1", "1/1", "2/1", "1/2", "1/3"}, handled)
 	require.Len(t, reported, 2)
 	assert.ErrorContains(t, reported[0], "handle message 2: not now")
-	info, err := s.Describe(t.Context())
+	assert.Zero(t, size(t, s))
+}
+
+// consumeAndStop consumes a topic of ten messages until the first is handled, and
+// returns how many are handled.
+func consumeAndStop(t *testing.T, s *sdk.Subscription) (handled int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+
+	err := s.Consume(ctx, func(ctx context.Context, _ sdk.Record) error {
+		cancel()
+		handled++
+		return ctx.Err() // the handler's context has not ended
+	}, sdk.WithPrefetch(4), unexpected(t))
 	require.NoError(t, err)
-	assert.Zero(t, info.Size)
+	return handled
 }
 
-func TestAStopFinishesWhatIsUnderWay(t *testing.T) {
+func TestConsume_StopHandlesAllThatWasFetchedInModeAuto(t *testing.T) {
 	t.Parallel()
-	for name, spec := range map[string]sdk.ConsumerSpec{"auto": {}, "lease": {Mode: sdk.ModeLease, Lease: time.Hour}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := subscribe(t, 10, spec)
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			var handled atomic.Int32
-			err := s.Consume(ctx, func(ctx context.Context, _ sdk.Record) error {
-				cancel()
-				handled.Add(1)
-				return ctx.Err() // it has not ended
-			}, sdk.WithPrefetch(4), unexpected(t))
-			require.NoError(t, err)
-			info, err := s.Describe(t.Context())
-			require.NoError(t, err)
-			if name == "auto" { // what was fetched can only be handled
-				assert.EqualValues(t, 10-handled.Load(), info.Size)
-				return
-			}
-			assert.EqualValues(t, 1, handled.Load())
-			assert.EqualValues(t, 9, info.Size)
-			records, err := s.Fetch(t.Context(), sdk.Limits{Messages: 10}) // all were given back
-			require.NoError(t, err)
-			assert.Len(t, records, 9)
-		})
-	}
+	s := subscribe(t, 10, sdk.ConsumerSpec{})
+
+	handled := consumeAndStop(t, s)
+
+	assert.EqualValues(t, 10-handled, size(t, s))
 }
 
-func TestTheGracePeriodEndsHandlers(t *testing.T) {
+func TestConsume_StopGivesBackTheRestInModeLease(t *testing.T) {
+	t.Parallel()
+	s := subscribe(t, 10, sdk.ConsumerSpec{Mode: sdk.ModeLease, Lease: time.Hour})
+
+	handled := consumeAndStop(t, s)
+
+	assert.Equal(t, 1, handled)
+	assert.EqualValues(t, 9, size(t, s))
+	records, err := s.Fetch(t.Context(), sdk.Limits{Messages: 10})
+	require.NoError(t, err)
+	assert.Len(t, records, 9, "all were given back")
+}
+
+func TestConsume_GracePeriodEndsHandlers(t *testing.T) {
 	t.Parallel()
 	s := subscribe(t, 1, sdk.ConsumerSpec{Mode: sdk.ModeLease, Lease: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+
 	err := s.Consume(ctx, func(ctx context.Context, _ sdk.Record) error {
 		cancel()
 		<-ctx.Done()
 		return ctx.Err()
-	}, sdk.WithPrefetch(1), // no fetch is under way that could get it instead, and hang up
-		sdk.WithGrace(time.Millisecond), sdk.WithRedelivery(func(int) time.Duration { return 0 }), sdk.WithErrorReport(func(err error) {
-			assert.ErrorIs(t, err, context.Canceled)
-		}))
+	},
+		sdk.WithPrefetch(1), // no other fetch is under way that could get the message and hang up
+		sdk.WithGrace(time.Millisecond), atOnce,
+		sdk.WithErrorReport(func(err error) { assert.ErrorIs(t, err, context.Canceled) }))
+
 	require.NoError(t, err)
 	records, err := s.Fetch(t.Context(), sdk.Limits{})
 	require.NoError(t, err)
 	assert.Len(t, records, 1)
 }
 
-func TestARefusalEndsConsume(t *testing.T) {
+func TestConsume_RefusalEndsIt(t *testing.T) {
 	t.Parallel()
 	topic := newTopic(t, sdk.PartialSettings{})
-	handler := func(context.Context, sdk.Record) error { return nil }
-	require.ErrorIs(t, topic.Subscription("none").Consume(t.Context(), handler), sdk.ErrConsumerNotFound)
+	handle := func(context.Context, sdk.Record) error { return nil }
 
-	s, err := topic.Subscribe(t.Context(), sdk.ConsumerSpec{Name: "c", Mode: sdk.ModeLease})
-	require.NoError(t, err)
-	_, err = topic.Produce(t.Context(), sdk.Text("m"))
-	require.NoError(t, err)
-	_, err = s.Seek(t.Context(), sdk.AtFirst)
-	require.NoError(t, err)
-	err = s.Consume(t.Context(), func(ctx context.Context, _ sdk.Record) error { return s.Delete(ctx) },
-		sdk.WithPrefetch(1), sdk.WithErrorReport(func(error) {}))
+	err := topic.Subscription("none").Consume(t.Context(), handle)
+
 	require.ErrorIs(t, err, sdk.ErrConsumerNotFound)
+}
 
-	cancelled, cancel := context.WithCancel(t.Context())
+func TestConsume_DeletedConsumerEndsIt(t *testing.T) {
+	t.Parallel()
+	s := subscribe(t, 1, sdk.ConsumerSpec{Name: "c", Mode: sdk.ModeLease})
+	handle := func(ctx context.Context, _ sdk.Record) error { return s.Delete(ctx) }
+
+	err := s.Consume(t.Context(), handle, sdk.WithPrefetch(1), sdk.WithErrorReport(func(error) {}))
+
+	require.ErrorIs(t, err, sdk.ErrConsumerNotFound)
+}
+
+func TestConsume_EndedContextIsNoError(t *testing.T) {
+	t.Parallel()
+	s := subscribe(t, 1, sdk.ConsumerSpec{})
+	handle := func(context.Context, sdk.Record) error { return nil }
+	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.NoError(t, s.Consume(cancelled, handler))
-}
 
-// leaser is a broker with one consumer in mode lease.
-type leaser struct {
-	lease    time.Duration
-	fetch    func(fetches int, w http.ResponseWriter)
-	extended chan []string
-	lost     atomic.Bool // leases cannot be extended
-	fetches  atomic.Int32
+	err := s.Consume(ctx, handle)
 
-	mu    sync.Mutex
-	calls []string // ack and nack
-}
-
-func (l *leaser) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
-	var in struct{ Tokens []string }
-	_ = json.Unmarshal(body, &in)
-	_, operation, _ := strings.Cut(r.URL.Path, "/consumers/c")
-	switch operation {
-	case "":
-		fmt.Fprintf(w, `{"mode":"lease","lease":%q}`, l.lease)
-	case "/fetch":
-		l.fetch(int(l.fetches.Add(1)), w)
-	case "/extend":
-		select {
-		case l.extended <- in.Tokens:
-		default:
-		}
-		if l.lost.Load() {
-			problem(w, http.StatusConflict, `{"status":409,"code":"lease_lost","detail":"d","tokens":["t1"]}`)
-			return
-		}
-		w.WriteHeader(http.StatusNoContent)
-	default:
-		l.mu.Lock()
-		l.calls = append(l.calls, fmt.Sprint(operation, in.Tokens))
-		l.mu.Unlock()
-		w.WriteHeader(http.StatusNoContent)
-	}
-}
-
-func (l *leaser) start(t *testing.T) *sdk.Subscription {
-	t.Helper()
-	address, _ := server(t, l.ServeHTTP)
-	client, err := sdk.New(address, sdk.WithRetries(1))
 	require.NoError(t, err)
-	t.Cleanup(client.Close)
-	return client.Topic("T").Subscription("c")
 }
 
-func TestLeasesAreExtendedWhileAHandlerRuns(t *testing.T) {
+func TestConsume_LeasesAreExtendedWhileAHandlerRuns(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	l := &leaser{lease: 600 * time.Millisecond, extended: make(chan []string, 1), fetch: func(n int, w http.ResponseWriter) {
-		if n == 1 {
-			_, _ = io.WriteString(w, `{"messages":[{"sequence":1,"token":"t1","deliveries":1},{"sequence":2,"token":"t2","deliveries":1}]}`)
-			return
-		}
-		_, _ = io.WriteString(w, `{"messages":[]}`)
-	}}
-	err := l.start(t).Consume(ctx, func(_ context.Context, r sdk.Record) error {
-		if r.Sequence == 1 {
-			for range 3 {
-				assert.ElementsMatch(t, []string{"t1", "t2"}, <-l.extended, "those that wait are extended too")
-			}
+	b := &leaseBroker{
+		lease: 600 * time.Millisecond, extended: make(chan []string, 1),
+		fetch: once(leased(1), leased(2)),
+	}
+
+	err := b.start(t).Consume(ctx, func(_ context.Context, r sdk.Record) error {
+		if r.Sequence == 2 {
+			cancel()
 			return nil
 		}
-		cancel()
+		for range 3 {
+			assert.ElementsMatch(t, []string{"t1", "t2"}, <-b.extended, "those in the queue are extended too")
+		}
 		return nil
 	}, unexpected(t))
+
 	require.NoError(t, err)
-	assert.Contains(t, []string{"/ack[t1] /ack[t2]", "/ack[t1 t2]"}, strings.Join(l.calls, " "))
+	assert.Contains(t, [][]string{{"/ack[t1]", "/ack[t2]"}, {"/ack[t1 t2]"}}, b.acks)
 }
 
-func TestALostLeaseEndsItsHandler(t *testing.T) {
+func TestConsume_LostLeaseEndsItsHandler(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	l := &leaser{lease: 600 * time.Millisecond, fetch: func(n int, w http.ResponseWriter) {
-		if n == 1 {
-			_, _ = io.WriteString(w, `{"messages":[{"sequence":1,"token":"t1","deliveries":1}]}`)
-			return
-		}
-		_, _ = io.WriteString(w, `{"messages":[]}`)
-	}}
-	l.lost.Store(true)
+	b := &leaseBroker{lease: 600 * time.Millisecond, loses: true, fetch: once(leased(1))}
 	var lost atomic.Bool
-	err := l.start(t).Consume(ctx, func(ctx context.Context, _ sdk.Record) error {
+	report := func(err error) {
+		assert.ErrorIs(t, err, sdk.ErrLeaseLost)
+		lost.Store(true)
+	}
+
+	err := b.start(t).Consume(ctx, func(ctx context.Context, _ sdk.Record) error {
 		<-ctx.Done()
 		assert.ErrorIs(t, context.Cause(ctx), sdk.ErrLeaseLost)
 		cancel()
 		return nil
-	}, sdk.WithErrorReport(func(err error) {
-		assert.ErrorIs(t, err, sdk.ErrLeaseLost)
-		lost.Store(true)
-	}))
+	}, sdk.WithErrorReport(report))
+
 	require.NoError(t, err)
 	assert.True(t, lost.Load())
-	assert.Empty(t, l.calls, "it is neither acknowledged nor given back")
+	assert.Empty(t, b.acks, "it is neither acknowledged nor given back")
 }
 
-func TestConsumeOutlivesABrokerThatFails(t *testing.T) {
+func TestConsume_GoesOnWhenABrokerFails(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	l := &leaser{lease: time.Hour, fetch: func(n int, w http.ResponseWriter) {
-		switch n {
-		case 1:
-			problem(w, http.StatusServiceUnavailable, `{"code":"unavailable","detail":"d"}`)
-		case 2:
-			hangUp(w, &http.Request{Body: http.NoBody})
-		case 3:
-			_, _ = io.WriteString(w, `not JSON`)
-		case 4: // about to stop: it does not wait
-			_, _ = io.WriteString(w, `{"messages":[]}`)
-		default:
-			_, _ = fmt.Fprintf(w, `{"messages":[{"sequence":%[1]d,"token":"t%[1]d","deliveries":1}]}`, n)
-		}
-	}}
-	var reported atomic.Int32
-	err := l.start(t).Consume(ctx, func(context.Context, sdk.Record) error {
+	b := &leaseBroker{lease: time.Hour, fetch: failingFetches}
+	handle := func(context.Context, sdk.Record) error {
 		cancel()
 		return nil
-	}, sdk.WithPrefetch(1), sdk.WithErrorReport(func(error) { reported.Add(1) }))
+	}
+	var reported atomic.Int32
+	report := func(error) { reported.Add(1) }
+
+	err := b.start(t).Consume(ctx, handle, sdk.WithPrefetch(1), sdk.WithErrorReport(report))
+
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, reported.Load())
-	assert.Equal(t, []string{"/ack[t5]"}, l.calls)
+	assert.Equal(t, []string{"/ack[t5]"}, b.acks)
 }

@@ -13,7 +13,7 @@ import (
 	"dq/sdk"
 )
 
-// startBroker runs a broker for an example. Yours is at "127.0.0.1:5000", say.
+// startBroker starts a broker for an example. Yours may be at "127.0.0.1:5000".
 func startBroker() (address string, stop func()) {
 	b, err := broker.Start(context.Background(), brokertest.Config(""), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -36,10 +36,12 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	consumer, err := sdk.NewConsumer(ctx, client, []string{"orders", "refunds"}, sdk.WithIdleTimeout(100*time.Millisecond))
+	topics := []string{"orders", "refunds"}
+	consumer, err := sdk.NewConsumer(ctx, client, topics, sdk.WithIdleTimeout(100*time.Millisecond))
 	if err != nil {
 		log.Fatal(err)
 	}
+
 	for _, message := range []string{"one", "two"} {
 		if err := producer.Send(ctx, "orders", message); err != nil {
 			log.Fatal(err)
@@ -48,6 +50,7 @@ func Example() {
 	if err := producer.Send(ctx, "refunds", "three"); err != nil {
 		log.Fatal(err)
 	}
+
 	for message, err := range consumer.Messages(ctx) {
 		if err != nil {
 			log.Fatal(err)
@@ -70,14 +73,16 @@ func ExampleClient() {
 	}
 	defer client.Close()
 
-	producer, _ := client.RegisterProducer(ctx, "T1") // makes the topic
+	producer, _ := client.RegisterProducer(ctx, "T1") // creates the topic
 	consumer, _ := client.RegisterConsumer(ctx, "T1")
 	if err := client.Produce(ctx, "T1", producer, "INFO"); err != nil {
 		log.Fatal(err)
 	}
+
 	size, _ := client.Size(ctx, "T1", consumer)
 	message, _ := client.Consume(ctx, "T1", consumer)
 	fmt.Println(size, message)
+
 	_, err = client.Consume(ctx, "T1", consumer)
 	fmt.Println(err, errors.Is(err, sdk.ErrEmpty))
 	// Output:

@@ -10,18 +10,19 @@ import (
 	"dq/sdk"
 )
 
-// connect is a client of a broker for an example, with a topic.
-func connect(topic string) (t *sdk.Topic, stop func()) {
+// startTopic starts a broker for an example and creates a topic.
+func startTopic(name string) (topic *sdk.Topic, stop func()) {
 	address, stopBroker := startBroker()
 	client, err := sdk.New(address)
 	if err != nil {
 		log.Fatal(err)
 	}
-	t = client.Topic(topic)
-	if _, _, err := t.Create(context.Background(), sdk.PartialSettings{}); err != nil {
+
+	topic = client.Topic(name)
+	if _, _, err := topic.Create(context.Background(), sdk.PartialSettings{}); err != nil {
 		log.Fatal(err)
 	}
-	return t, func() {
+	return topic, func() {
 		client.Close()
 		stopBroker()
 	}
@@ -38,11 +39,13 @@ func ExampleTopic() {
 	defer client.Close()
 
 	orders := client.Topic("orders")
-	info, created, err := orders.Create(ctx, sdk.PartialSettings{MaxAge: new(24 * time.Hour), WhenFull: new(sdk.RefuseNew)})
+	settings := sdk.PartialSettings{MaxAge: new(24 * time.Hour), WhenFull: new(sdk.RefuseNew)}
+	info, created, err := orders.Create(ctx, settings)
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(created, info.Settings.MaxAge, info.Settings.WhenFull)
+
 	receipt, err := orders.Produce(ctx, sdk.NewMessage{
 		Data: []byte(`{"id":7}`), Key: "eu", ContentType: "application/json", IdempotencyKey: "order-7",
 	})
@@ -50,6 +53,7 @@ func ExampleTopic() {
 		log.Fatal(err)
 	}
 	fmt.Println(receipt.Sequence)
+
 	for info, err := range client.ListTopics(ctx, "o") {
 		fmt.Println(info.Name, info.Messages, err)
 	}
@@ -60,19 +64,21 @@ func ExampleTopic() {
 }
 
 func ExampleTopic_ProduceBatch() {
-	orders, stop := connect("orders")
+	orders, stop := startTopic("orders")
 	defer stop()
 	ctx := context.Background()
 	batch := []sdk.NewMessage{sdk.Text("one"), sdk.Text("two")}
+
 	receipts, err := orders.ProduceBatch(ctx, batch, sdk.Atomically(), sdk.IfLastSequence(0))
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(receipts[0].Sequence, receipts[1].Sequence)
+
 	_, err = orders.ProduceBatch(ctx, batch, sdk.Atomically(), sdk.IfLastSequence(0))
 	fmt.Println(errors.Is(err, sdk.ErrWrongLastSequence))
 
-	for range 2 { // twice is as good as once
+	for range 2 { // the second call stores nothing
 		receipts, err = orders.ProduceBatch(ctx, batch, sdk.WithIdempotencyKey("upload-9"))
 		if err != nil {
 			log.Fatal(err)
@@ -87,7 +93,7 @@ func ExampleTopic_ProduceBatch() {
 }
 
 func ExampleTopic_Records() {
-	orders, stop := connect("orders")
+	orders, stop := startTopic("orders")
 	defer stop()
 	ctx := context.Background()
 	for _, key := range []string{"eu", "us", "eu"} {
@@ -95,6 +101,7 @@ func ExampleTopic_Records() {
 			log.Fatal(err)
 		}
 	}
+
 	for record, err := range orders.Records(ctx, sdk.Selection{From: sdk.AtSequence(2), Key: "eu"}) {
 		if err != nil {
 			log.Fatal(err)
@@ -106,12 +113,13 @@ func ExampleTopic_Records() {
 }
 
 func ExampleTopic_Stream() {
-	orders, stop := connect("orders")
+	orders, stop := startTopic("orders")
 	defer stop()
 	ctx := context.Background()
 	if _, err := orders.ProduceBatch(ctx, []sdk.NewMessage{sdk.Text("one"), sdk.Text("two")}); err != nil {
 		log.Fatal(err)
 	}
+
 	for record, err := range orders.Stream(ctx, sdk.Selection{From: sdk.AtFirst}) {
 		if err != nil {
 			log.Fatal(err)
@@ -127,17 +135,20 @@ func ExampleTopic_Stream() {
 }
 
 func ExampleSubscription() {
-	orders, stop := connect("orders")
+	orders, stop := startTopic("orders")
 	defer stop()
 	ctx := context.Background()
-	billing, err := orders.Subscribe(ctx, sdk.ConsumerSpec{Name: "billing", Mode: sdk.ModeLease, MaxDeliveries: 5, DeadLetterTopic: "failed"})
+	billing, err := orders.Subscribe(ctx, sdk.ConsumerSpec{
+		Name: "billing", Mode: sdk.ModeLease, MaxDeliveries: 5, DeadLetterTopic: "failed",
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	if _, err := orders.Produce(ctx, sdk.Text("one")); err != nil {
 		log.Fatal(err)
 	}
-	for { // a worker may be anywhere, with orders.Subscription("billing")
+
+	for { // other workers take part with orders.Subscription("billing")
 		records, err := billing.Fetch(ctx, sdk.Limits{Messages: 10, Wait: 20 * time.Second})
 		if err != nil {
 			log.Fatal(err)
@@ -153,6 +164,7 @@ func ExampleSubscription() {
 				log.Fatal(err)
 			}
 		}
+
 		info, err := billing.Describe(ctx)
 		if err != nil {
 			log.Fatal(err)
@@ -161,7 +173,8 @@ func ExampleSubscription() {
 			break
 		}
 	}
-	if _, err := billing.Seek(ctx, sdk.AtFirst); err != nil { // all of it again
+
+	if _, err := billing.Seek(ctx, sdk.AtFirst); err != nil { // deliver all messages again
 		log.Fatal(err)
 	}
 	info, err := billing.Describe(ctx)
@@ -173,7 +186,7 @@ func ExampleSubscription() {
 }
 
 func ExampleSubscription_Consume() {
-	orders, stop := connect("orders")
+	orders, stop := startTopic("orders")
 	defer stop()
 	ctx, cancel := context.WithCancel(context.Background()) // or signal.NotifyContext
 	defer cancel()
@@ -181,9 +194,11 @@ func ExampleSubscription_Consume() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := orders.ProduceBatch(ctx, []sdk.NewMessage{sdk.Text("one"), sdk.Text("two"), sdk.Text("three")}); err != nil {
+	messages := []sdk.NewMessage{sdk.Text("one"), sdk.Text("two"), sdk.Text("three")}
+	if _, err := orders.ProduceBatch(ctx, messages); err != nil {
 		log.Fatal(err)
 	}
+
 	err = billing.Consume(ctx, func(_ context.Context, record sdk.Record) error {
 		fmt.Printf("%s\n", record.Data)
 		if record.Sequence == 3 {
@@ -194,6 +209,7 @@ func ExampleSubscription_Consume() {
 	if err != nil {
 		log.Fatal(err)
 	}
+
 	info, err := billing.Describe(context.Background())
 	fmt.Println(info.Size, err)
 	// Output:
@@ -204,7 +220,7 @@ func ExampleSubscription_Consume() {
 }
 
 func ExampleSubscription_Stream() {
-	orders, stop := connect("orders")
+	orders, stop := startTopic("orders")
 	defer stop()
 	ctx := context.Background()
 	audit, err := orders.Subscribe(ctx, sdk.ConsumerSpec{Start: sdk.AtFirst})
@@ -214,6 +230,7 @@ func ExampleSubscription_Stream() {
 	if _, err := orders.Produce(ctx, sdk.Text("one")); err != nil {
 		log.Fatal(err)
 	}
+
 	for record, err := range audit.Stream(ctx) {
 		fmt.Printf("%s %v\n", record.Data, err)
 		break
@@ -223,12 +240,13 @@ func ExampleSubscription_Stream() {
 }
 
 func ExampleAsyncProducer() {
-	orders, stop := connect("orders")
+	orders, stop := startTopic("orders")
 	defer stop()
 	ctx := context.Background()
-	producer := sdk.NewAsyncProducer(orders, sdk.WithReport(func(d sdk.AsyncResult) {
-		fmt.Printf("%s is at %d, %v\n", d.Message.Data, d.Receipt.Sequence, d.Err)
+	producer := sdk.NewAsyncProducer(orders, sdk.WithReport(func(r sdk.AsyncResult) {
+		fmt.Printf("%s is at %d, %v\n", r.Message.Data, r.Receipt.Sequence, r.Err)
 	}))
+
 	for i := range 3 {
 		if err := producer.Send(ctx, sdk.Text(fmt.Sprint("order ", i))); err != nil {
 			log.Fatal(err)

@@ -88,7 +88,7 @@ type TopicInfo struct {
 
 	FirstSequence uint64    `json:"first_sequence"`      // of the oldest message; LastSequence + 1 if there is none
 	FirstTime     time.Time `json:"first_time,omitzero"` // of the oldest message; zero if there is none
-	LastSequence  uint64    `json:"last_sequence"`       // of the newest message, removed ones included; 0 if there was none
+	LastSequence  uint64    `json:"last_sequence"`       // of the newest message, even a removed one; 0 if none
 	LastTime      time.Time `json:"last_time,omitzero"`  // of the same message; zero if there was none
 
 	Consumers *int `json:"consumers,omitzero"` // how many are registered; nil in lists
