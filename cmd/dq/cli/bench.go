@@ -10,16 +10,17 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"dq/cmd/dq/bench"
 	"dq/cmd/dq/broker"
 	"dq/scenarios/runner"
 )
 
-// benchRun is what the bench commands share.
+// benchRun holds the flags of the bench commands.
 type benchRun struct {
-	client     *client
-	o          bench.Options
+	*client
+	opts       bench.Options
 	self       bool
 	storage    string
 	durability string
@@ -28,45 +29,18 @@ type benchRun struct {
 	cpuProfile string
 }
 
-// benchKinds are the kinds of measurement, with their defaults.
+// benchKind is a kind of measurement, with its defaults.
+type benchKind struct {
+	name, short string
+	connections int
+	consumers   int // 0 is one for each connection
+}
+
 var benchKinds = []benchKind{
 	{name: "produce", short: "Produce to new topics", connections: 64},
 	{name: "consume", short: "Consume new topics of --messages messages", connections: 64},
 	{name: "both", short: "Produce to new topics and consume them meanwhile", connections: 64, consumers: 1},
-	{name: "latency", short: "Produce, and wait until a consumer has it", connections: 8},
-}
-
-type benchKind struct {
-	name, short            string
-	connections, consumers int // 0 consumers is one for each connection
-}
-
-// works prepares what is to be measured.
-func (b *benchRun) works(ctx context.Context, kind string, self *bench.Self) (works []bench.Work, stop func(), err error) {
-	url, name := b.url(self), fmt.Sprintf("bench-%d", time.Now().UnixNano())
-	if kind == "both" {
-		return bench.ProduceAndConsume(url, name, b.o)
-	}
-	if self != nil {
-		switch kind {
-		case "produce":
-			return self.Produce(b.o)
-		case "consume":
-			return self.Consume(ctx, b.messages, b.o)
-		default:
-			return self.Latency(ctx, b.o)
-		}
-	}
-	var work bench.Work
-	switch kind {
-	case "produce":
-		work, stop, err = bench.Produce(url, name, b.o)
-	case "consume":
-		work, stop, err = bench.Consume(ctx, url, name, b.messages, b.o)
-	default:
-		work, stop, err = bench.Latency(url, name, b.o)
-	}
-	return []bench.Work{work}, stop, err
+	{name: "latency", short: "Produce, and wait until a consumer has the message", connections: 8},
 }
 
 func benchCommand(c *client) *cobra.Command {
@@ -74,16 +48,21 @@ func benchCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure how fast a broker is",
-		Long: "Measure how fast a broker is. With --self it starts one in this process, and measures an\n" +
-			"empty HTTP handler and JetStream itself in the same run: the ratios hold on any machine.",
-		Example: "  dq bench produce --self\n  dq bench consume --self --consumers 1\n  dq bench produce --self --batch 100 --chart produce.svg\n  dq bench latency --self --rate 5000",
+		Long: "Measure how fast a broker is. With --self, start one in this process, and measure an empty HTTP\n" +
+			"handler and JetStream itself in the same run: the ratios hold on any machine.",
+		Example: "  dq bench produce --self\n" +
+			"  dq bench consume --self --consumers 1\n" +
+			"  dq bench produce --self --batch 100 --chart produce.svg\n" +
+			"  dq bench latency --self --rate 5000",
 	}
+
 	flags := cmd.PersistentFlags()
 	flags.BoolVar(&b.self, "self", false, "start a broker in this process, and compare it")
 	flags.StringVar(&b.storage, "storage", "file", "with --self: file or memory")
 	flags.StringVar(&b.durability, "durability", "interval", "with --self: interval or always")
-	flags.IntVar(&b.o.Size, "size", 128, "bytes of a message")
-	flags.DurationVar(&b.o.Duration, "duration", 5*time.Second, "time for each kind of work")
+	flags.IntVar(&b.opts.Size, "size", 128, "bytes of a message")
+	flags.DurationVar(&b.opts.Duration, "duration", 5*time.Second, "time for each kind of work")
+
 	for _, kind := range benchKinds {
 		cmd.AddCommand(b.command(kind))
 	}
@@ -96,38 +75,32 @@ func (b *benchRun) command(kind benchKind) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: kind.name, Short: kind.short, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			b.o.Connections, b.o.Consumers = connections, consumers
+			b.opts.Connections, b.opts.Consumers = connections, consumers
 			if consumers == 0 {
-				b.o.Consumers = connections
+				b.opts.Consumers = connections
 			}
 			return b.run(cmd, kind)
 		},
 	}
+
 	flags := cmd.Flags()
-	flags.IntVar(&connections, "connections", kind.connections, "connections that work at once")
+	flags.IntVar(&connections, "connections", kind.connections, "connections that work at the same time")
 	flags.IntVar(&consumers, "consumers", kind.consumers, "consumers to share the connections; 0 is one for each")
-	flags.IntVar(&b.o.Batch, "batch", 1, "messages in a call; 1 is the classic API")
-	flags.IntVar(&b.o.Topics, "topics", 1, "topics to spread the connections over")
-	flags.IntVar(&b.o.Rate, "rate", 0, "messages a second at most; 0 is no limit")
-	flags.IntVar(&b.o.Rounds, "rounds", 3, "rounds in which the kinds of work take turns")
-	flags.IntVar(&b.o.Count, "count", 0, "messages of each kind of work, in place of --duration")
-	flags.IntVar(&b.messages, "messages", 100_000, "messages in each topic to consume")
-	flags.StringVar(&b.chart, "chart", "", "file to write a chart to, as SVG")
-	flags.StringVar(&b.cpuProfile, "cpuprofile", "", "file to write a CPU profile to, for go tool pprof; measures dq only")
+	b.addFlags(flags)
 	return cmd
 }
 
-func (b *benchRun) check(kind benchKind) error {
-	if err := b.o.Check(); err != nil {
-		return &usageError{err}
-	}
-	switch {
-	case kind.name == "both" && b.o.Count > 0:
-		return &usageError{fmt.Errorf("--count %d: both takes --duration only", b.o.Count)}
-	case kind.name == "latency" && b.o.Batch > 1:
-		return &usageError{fmt.Errorf("--batch %d: latency is that of single messages", b.o.Batch)}
-	}
-	return nil
+// addFlags defines the flags that all kinds of measurement have with the same defaults.
+func (b *benchRun) addFlags(flags *pflag.FlagSet) {
+	flags.IntVar(&b.opts.Batch, "batch", 1, "messages in a call; 1 is the classic API")
+	flags.IntVar(&b.opts.Topics, "topics", 1, "topics to spread the connections over")
+	flags.IntVar(&b.opts.Rate, "rate", 0, "most messages per second; 0 is no limit")
+	flags.IntVar(&b.opts.Rounds, "rounds", 3, "rounds in which the kinds of work take turns")
+	flags.IntVar(&b.opts.Count, "count", 0, "messages of each kind of work, instead of --duration")
+	flags.IntVar(&b.messages, "messages", 100_000, "messages in each topic to consume")
+	flags.StringVar(&b.chart, "chart", "", "file to write a chart to, as SVG")
+	flags.StringVar(&b.cpuProfile, "cpuprofile", "",
+		"file to write a CPU profile to, for go tool pprof; measures dq only")
 }
 
 func (b *benchRun) run(cmd *cobra.Command, kind benchKind) error {
@@ -141,11 +114,13 @@ func (b *benchRun) run(cmd *cobra.Command, kind benchKind) error {
 	if self != nil {
 		defer self.Stop()
 	}
-	works, stop, err := b.works(cmd.Context(), kind.name, self)
+
+	works, stop, err := b.works(cmd.Context(), kind, self)
 	if err != nil {
 		return err
 	}
 	defer stop()
+
 	report, err := b.measure(cmd, kind, works)
 	if err != nil {
 		return err
@@ -153,21 +128,20 @@ func (b *benchRun) run(cmd *cobra.Command, kind benchKind) error {
 	return b.write(cmd, report)
 }
 
-// url is that of the broker to measure, and the token is the one to show it.
-func (b *benchRun) url(self *bench.Self) string {
-	if self != nil {
-		return self.URL()
+func (b *benchRun) check(kind benchKind) error {
+	if err := b.opts.Check(); err != nil {
+		return &usageError{err}
 	}
-	if b.o.Token = b.client.token; b.o.Token == "" {
-		b.o.Token = os.Getenv(broker.TokenVariable)
+	switch {
+	case kind.name == "both" && b.opts.Count > 0:
+		return &usageError{fmt.Errorf("--count %d: both takes --duration only", b.opts.Count)}
+	case kind.name == "latency" && b.opts.Batch > 1:
+		return &usageError{fmt.Errorf("--batch %d: latency is measured for single messages only", b.opts.Batch)}
 	}
-	if strings.Contains(b.client.broker, "://") {
-		return b.client.broker
-	}
-	return "http://" + b.client.broker
+	return nil
 }
 
-// start starts a broker, if the run is to have its own.
+// start starts a broker in this process, and what it is compared to. It returns nil without --self.
 func (b *benchRun) start(ctx context.Context) (*bench.Self, error) {
 	if !b.self {
 		return nil, nil
@@ -179,32 +153,83 @@ func (b *benchRun) start(ctx context.Context) (*bench.Self, error) {
 	if b.storage != "file" && b.storage != "memory" {
 		return nil, &usageError{fmt.Errorf("--storage %q: want file or memory", b.storage)}
 	}
-	return bench.StartSelf(ctx, b.storage == "file", durability, b.o)
+	return bench.StartSelf(ctx, b.storage == "file", durability, b.opts)
 }
 
-func (b *benchRun) measure(cmd *cobra.Command, kind benchKind, works []bench.Work) (report bench.Report, err error) {
-	if b.cpuProfile != "" {
-		file, err := os.Create(b.cpuProfile)
-		if err != nil {
-			return report, err
-		}
-		defer func() { err = errors.Join(err, file.Close()) }()
-		if err := pprof.StartCPUProfile(file); err != nil {
-			return report, err
-		}
-		defer pprof.StopCPUProfile()
-		if kind.name != "both" {
-			works = works[:1] // what dq is compared to runs in this process, too
-		}
+// works prepares what is to be measured: the broker first and, with a self, what it is compared to.
+func (b *benchRun) works(
+	ctx context.Context, kind benchKind, self *bench.Self,
+) (works []bench.Work, stop func(), err error) {
+	if self != nil {
+		return b.selfWorks(ctx, kind, self)
 	}
-	display := runner.NewDisplay(cmd.ErrOrStderr(), cmd.CommandPath(), "turns")
-	measure, total, done := bench.Measure, len(works)*b.o.Rounds, 0
+
+	b.opts.Token = b.credential()
+	url := b.broker
+	if !strings.Contains(url, "://") {
+		url = "http://" + url
+	}
+	return b.brokerWorks(ctx, kind, url)
+}
+
+// newPrefix returns a prefix of topic names that no earlier run had.
+func newPrefix() string { return fmt.Sprintf("bench-%d", time.Now().UnixNano()) }
+
+func (b *benchRun) selfWorks(
+	ctx context.Context, kind benchKind, self *bench.Self,
+) (works []bench.Work, stop func(), err error) {
+	switch kind.name {
+	case "both":
+		return bench.ProduceAndConsume(self.URL(), newPrefix(), b.opts)
+	case "produce":
+		return self.Produce(b.opts)
+	case "consume":
+		return self.Consume(ctx, b.messages, b.opts)
+	default:
+		return self.Latency(ctx, b.opts)
+	}
+}
+
+func (b *benchRun) brokerWorks(
+	ctx context.Context, kind benchKind, url string,
+) (works []bench.Work, stop func(), err error) {
+	var work bench.Work
+	switch kind.name {
+	case "both":
+		return bench.ProduceAndConsume(url, newPrefix(), b.opts)
+	case "produce":
+		work, stop, err = bench.Produce(url, newPrefix(), b.opts)
+	case "consume":
+		work, stop, err = bench.Consume(ctx, url, newPrefix(), b.messages, b.opts)
+	default:
+		work, stop, err = bench.Latency(url, newPrefix(), b.opts)
+	}
+	return []bench.Work{work}, stop, err
+}
+
+func (b *benchRun) measure(
+	cmd *cobra.Command, kind benchKind, works []bench.Work,
+) (report bench.Report, err error) {
+	measure, total := bench.Measure, len(works)*b.opts.Rounds
 	if kind.name == "both" {
 		measure, total = bench.MeasureTogether, 1
 	}
+
+	if b.cpuProfile != "" {
+		stop, startErr := startProfile(b.cpuProfile)
+		if startErr != nil {
+			return report, startErr
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+		if kind.name != "both" {
+			works, total = works[:1], b.opts.Rounds // what dq is compared to runs in this process, too
+		}
+	}
+
+	display, done := runner.NewDisplay(cmd.ErrOrStderr(), cmd.CommandPath(), "turns"), 0
 	display.Update(done, total)
-	b.o.Progress = func() { done++; display.Update(done, total) }
-	results, err := measure(cmd.Context(), b.o, works...)
+	b.opts.Progress = func() { done++; display.Update(done, total) }
+	results, err := measure(cmd.Context(), b.opts, works...)
 	display.Finish("did")
 	if err != nil {
 		return report, err
@@ -212,78 +237,42 @@ func (b *benchRun) measure(cmd *cobra.Command, kind benchKind, works []bench.Wor
 	return bench.NewReport(results), nil
 }
 
+// startProfile writes a CPU profile to a file until stop is called.
+func startProfile(name string) (stop func() error, err error) {
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return file.Close()
+	}, nil
+}
+
 func (b *benchRun) write(cmd *cobra.Command, report bench.Report) error {
 	if b.chart != "" {
-		if err := b.writeChart(cmd, &report); err != nil {
+		title := fmt.Sprintf("%s, %d connections, %d bytes, batch %d",
+			cmd.CommandPath(), b.opts.Connections, b.opts.Size, b.opts.Batch)
+		if err := writeChart(b.chart, title, report); err != nil {
 			return err
 		}
 	}
-	if b.client.json {
+	if b.json {
 		return report.WriteJSON(cmd.OutOrStdout())
 	}
 	return report.WriteTable(cmd.OutOrStdout())
 }
 
-func (b *benchRun) writeChart(cmd *cobra.Command, report *bench.Report) error {
-	file, err := os.Create(b.chart)
+func writeChart(name, title string, report bench.Report) error {
+	file, err := os.Create(name)
 	if err != nil {
 		return err
 	}
-	title := fmt.Sprintf("%s, %d connections, %d bytes, batch %d", cmd.CommandPath(), b.o.Connections, b.o.Size, b.o.Batch)
 	if err := report.WriteChart(file, title); err != nil {
-		return err
+		return errors.Join(err, file.Close())
 	}
 	return file.Close()
-}
-
-func (b *benchRun) growthCommand() *cobra.Command {
-	var counts []int
-	var behind int
-	cmd := &cobra.Command{
-		Use: "growth", Short: "Measure what topics, consumers, producers and a backlog cost (starts its own broker)", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			b.self = true
-			b.o = bench.Options{Connections: 8, Batch: 1, Topics: 1, Consumers: 1, Rounds: 3, Size: b.o.Size, Duration: b.o.Duration}
-			if err := b.o.Check(); err != nil {
-				return &usageError{err}
-			}
-			if b.storage != "file" {
-				return &usageError{fmt.Errorf("--storage %q: growth needs file, as a restart is part of it", b.storage)}
-			}
-			self, err := b.start(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer self.Stop()
-			return b.growth(cmd, self, counts, behind)
-		},
-	}
-	cmd.Flags().IntSliceVar(&counts, "counts", []int{100, 1000, 10000}, "how many to make, in steps")
-	cmd.Flags().IntVar(&behind, "behind", 1_000_000, "messages that a consumer is behind; 0 leaves that out")
-	return cmd
-}
-
-func (b *benchRun) growth(cmd *cobra.Command, self *bench.Self, counts []int, behind int) error {
-	display := runner.NewDisplay(cmd.ErrOrStderr(), cmd.CommandPath(), "steps")
-	done, total := 0, 3*len(counts)
-	display.Update(done, total)
-	rows, err := self.Growth(cmd.Context(), counts, func() { done++; display.Update(done, total) })
-	display.Finish("ran")
-	if err != nil {
-		return err
-	}
-
-	out := bench.GrowthReport{Growth: rows}
-	if behind > 0 {
-		results, err := self.Backlog(cmd.Context(), behind, b.o)
-		if err != nil {
-			return err
-		}
-		report := bench.NewReport(results)
-		out.Backlog = &report
-	}
-	if b.client.json {
-		return out.WriteJSON(cmd.OutOrStdout())
-	}
-	return out.WriteTable(cmd.OutOrStdout())
 }
