@@ -17,15 +17,25 @@ var stored = []struct {
 	key, value string
 	want       record
 }{
-	{key: "producer.0", value: `{"topic":"T"}`, want: record{Consumer: jetstream.Consumer{Topic: "T"}}},
-	{key: "producer.1", value: `{"topic":"T","gone":true}`, want: record{Consumer: jetstream.Consumer{ID: 1, Topic: "T"}, Deleted: true}},
-	{key: "consumer.0", value: `{"topic":"T"}`, want: record{Consumer: jetstream.Consumer{Topic: "T"}}}, // of a version without born
+	{
+		key: "producer.0", value: `{"topic":"T"}`,
+		want: record{Consumer: jetstream.Consumer{Topic: "T"}},
+	},
+	{
+		key: "producer.1", value: `{"topic":"T","gone":true}`,
+		want: record{Consumer: jetstream.Consumer{ID: 1, Topic: "T"}, Deleted: true},
+	},
+	{
+		key: "consumer.0", value: `{"topic":"T"}`, // a version that did not know when the topic was created
+		want: record{Consumer: jetstream.Consumer{Topic: "T"}},
+	},
 	{
 		key: "consumer.1", value: `{"topic":"T","start":3,"born":1764350000000000001}`,
 		want: record{Consumer: jetstream.Consumer{ID: 1, Topic: "T", Start: 3, TopicCreated: 1764350000000000001}},
 	},
 	{
-		key: "consumer.2", value: `{"topic":"T","start":3,"born":1764350000000000001,"name":"n","key":"k","lease":30000000000,` +
+		key: "consumer.2",
+		value: `{"topic":"T","start":3,"born":1764350000000000001,"name":"n","key":"k","lease":30000000000,` +
 			`"max_in_flight":1000,"max_deliveries":5,"dead_letter_topic":"D"}`,
 		want: record{Consumer: jetstream.Consumer{
 			ID: 2, Topic: "T", Start: 3, TopicCreated: 1764350000000000001, Name: "n", Key: "k",
@@ -60,7 +70,8 @@ func TestStored_BucketOfAnEarlierVersionOpens(t *testing.T) {
 	nc := connect(t)
 	js, err := natsjs.New(nc)
 	require.NoError(t, err)
-	kv, err := js.CreateKeyValue(t.Context(), natsjs.KeyValueConfig{Bucket: "dq_registry", Storage: natsjs.MemoryStorage})
+	config := natsjs.KeyValueConfig{Bucket: "dq_registry", Storage: natsjs.MemoryStorage}
+	kv, err := js.CreateKeyValue(t.Context(), config)
 	require.NoError(t, err)
 	for _, entry := range stored {
 		_, err := kv.PutString(t.Context(), entry.key, entry.value)
@@ -76,7 +87,8 @@ func TestStored_BucketOfAnEarlierVersionOpens(t *testing.T) {
 	assert.Equal(t, stored[4].want.Consumer, named)
 	list, err := r.ListConsumers(t.Context(), "T")
 	require.NoError(t, err)
-	assert.Equal(t, []jetstream.Consumer{stored[2].want.Consumer, stored[3].want.Consumer, stored[4].want.Consumer}, list)
+	want := []jetstream.Consumer{stored[2].want.Consumer, stored[3].want.Consumer, stored[4].want.Consumer}
+	assert.Equal(t, want, list)
 	producers, err := r.ListProducers(t.Context(), "T")
 	require.NoError(t, err)
 	assert.Equal(t, []Producer{{ID: 0, Topic: "T"}}, producers)

@@ -31,10 +31,14 @@ func TestFastJSON_ReadsPlainObjects(t *testing.T) {
 func TestFastJSON_LeavesAllElseToTheStrictDecoder(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
-		``, `null`, `[]`, `{}`, `{"topic":"T"}`, `{"topic":"T","id":7,"more":1}`, `{"topic":"T","topic":"T"}`,
-		`{"topic":1,"id":7}`, `{"topic":"T","id":-7}`, `{"topic":"T","id":07}`, `{"topic":"T","id":7.0}`, `{"topic":"T","id":7`,
-		`{"topic":"a\nb","id":7}`, "{\"topic\":\"a\nb\",\"id\":7}", "{\"topic\":\"\xff\",\"id\":7}", `{"topic":"T","id":7}x`,
-		`{"topic":"T","id":7,}`, `{"topic":"T" "id":7}`, `{"topic" "T","id":7}`, `{"topic":"T,"id":7}`, `{"TOPIC":"T","id":7}`,
+		``, `null`, `[]`, `{}`, `{"topic":"T"}`, `{"topic":"T","id":7,"more":1}`,
+		`{"topic":"T","topic":"T"}`, `{"topic":1,"id":7}`, `{"topic":"T","id":-7}`, `{"topic":"T","id":07}`,
+		`{"topic":"T","id":7.0}`,
+		`{"topic":"T","id":7`,
+		`{"topic":"a\nb","id":7}`, "{\"topic\":\"a\nb\",\"id\":7}", "{\"topic\":\"\xff\",\"id\":7}",
+		`{"topic":"T","id":7}x`,
+		`{"topic":"T","id":7,}`, `{"topic":"T" "id":7}`, `{"topic" "T","id":7}`,
+		`{"topic":"T,"id":7}`, `{"TOPIC":"T","id":7}`,
 	} {
 		assert.False(t, FastJSON([]byte(text), fastFields()), text)
 	}

@@ -31,7 +31,7 @@ type body struct {
 	Text  string            `json:"text"`
 	Small int8              `json:"small"`
 	Flag  bool              `json:"flag"`
-	List  []int             `json:"list"`
+	List  []int8            `json:"list"`
 	Map   map[string]string `json:"map"`
 	Time  time.Time         `json:"time"`
 	Own   digits            `json:"own"`
@@ -45,21 +45,22 @@ func TestJSON_ReadsFieldsAndIgnoresOthers(t *testing.T) {
 	err := JSON([]byte(`{"small":-3,"other":{"a":[1]},"own":12,"list":[1,2]}`), &got)
 
 	require.NoError(t, err)
-	assert.Equal(t, body{Text: "stays", Small: -3, Own: digits{"12"}, List: []int{1, 2}}, got)
+	assert.Equal(t, body{Text: "stays", Small: -3, Own: digits{"12"}, List: []int8{1, 2}}, got)
 }
 
 func TestStrictJSON_SaysWhatIsWrongAndWhere(t *testing.T) {
 	t.Parallel()
+	const int8Wanted = "want an integer that fits in int8, not "
 	for text, want := range map[string]error{
 		`{"text":"a","other":1}`:  &FieldError{Field: "other", Problem: "this call has no such field"},
 		`{"text":1}`:              &FieldError{Field: "text", Problem: "want a string, not a number"},
 		`{"text":true}`:           &FieldError{Field: "text", Problem: "want a string, not a boolean"},
-		`{"small":300}`:           &FieldError{Field: "small", Problem: "want an integer that fits in int8, not 300"},
-		`{"small":1.5}`:           &FieldError{Field: "small", Problem: "want an integer that fits in int8, not 1.5"},
-		`{"small":"1"}`:           &FieldError{Field: "small", Problem: "want an integer that fits in int8, not a string"},
+		`{"small":300}`:           &FieldError{Field: "small", Problem: int8Wanted + "300"},
+		`{"small":1.5}`:           &FieldError{Field: "small", Problem: int8Wanted + "1.5"},
+		`{"small":"1"}`:           &FieldError{Field: "small", Problem: int8Wanted + "a string"},
 		`{"flag":"true"}`:         &FieldError{Field: "flag", Problem: "want true or false, not a string"},
 		`{"list":{}}`:             &FieldError{Field: "list", Problem: "want an array, not an object"},
-		`{"list":[1,"b"]}`:        &FieldError{Field: "list/1", Problem: "want an integer that fits in int, not a string"},
+		`{"list":[1,"b"]}`:        &FieldError{Field: "list/1", Problem: int8Wanted + "a string"},
 		`{"map":[]}`:              &FieldError{Field: "map", Problem: "want an object, not an array"},
 		`{"time":1}`:              &FieldError{Field: "time", Problem: "want a string, not a number"},
 		`{"own":"1"}`:             &FieldError{Field: "own", Problem: "want digits"},

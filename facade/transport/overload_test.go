@@ -49,7 +49,8 @@ func TestBudget_RefusesMoreThanItsLimit(t *testing.T) {
 	_, err = budget.Acquire(2)
 
 	assert.Equal(t, &OverloadedError{What: "calls that wait", Limit: 3}, err)
-	assert.EqualError(t, err, "the broker has all it can take: more than 3 calls that wait; nothing was done, try again later")
+	assert.EqualError(t, err,
+		"the broker has all it can take: more than 3 calls that wait; nothing was done, try again later")
 	_, err = budget.Acquire(1)
 	assert.NoError(t, err, "what was refused took nothing")
 	release()
