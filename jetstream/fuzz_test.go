@@ -10,9 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzCursor checks that a cursor that can be read is read again as it was.
+// FuzzCursor checks that a cursor that was read encodes to one that reads the same.
 func FuzzCursor(f *testing.F) {
-	for _, value := range []string{"0", "42", `{"position":1,"leases":[{"s":1,"n":2,"u":3}],"epoch":4}`, `{"position":1,"gone":true}`, "{", "", "-1"} {
+	for _, value := range []string{
+		"0", "42", `{"position":1,"leases":[{"s":1,"n":2,"u":3}],"epoch":4}`, `{"position":1,"gone":true}`, "{", "", "-1",
+	} {
 		f.Add([]byte(value), int64(0), "0-0-1-1")
 	}
 	f.Fuzz(func(t *testing.T, value []byte, consumer int64, text string) {
@@ -35,12 +37,15 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// FuzzAnswer checks that the quick reader of confirmations never takes for a
-// success what the whole answer does not say is one.
+// FuzzAnswer checks that the quick reader of confirmations takes no answer for a
+// success that JSON does not decode as the same success.
 func FuzzAnswer(f *testing.F) {
 	for _, data := range []string{
-		`{"stream":"dq_T","seq":42}`, `{"error":{"code":503,"err_code":10077,"description":"full"},"stream":"dq_T","seq":0}`,
-		`{"stream":"dq_T","seq":3,"duplicate": true}`, `{"stream":"dq_T","seq":3,"batch":"b","count":2}`, `{}`, ``, `{"stream":"a","seq":1}}`,
+		`{"stream":"dq_T","seq":42}`,
+		`{"error":{"code":503,"err_code":10077,"description":"full"},"stream":"dq_T","seq":0}`,
+		`{"stream":"dq_T","seq":3,"duplicate": true}`,
+		`{"stream":"dq_T","seq":3,"batch":"b","count":2}`,
+		`{}`, ``, `{"stream":"a","seq":1}}`,
 	} {
 		f.Add([]byte(data))
 	}

@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestADelayedMessageThatWasMovedIsNotMovedAgain has a process end between the
-// move of a message and its confirmation, and the topic forget ids meanwhile.
-func TestADelayedMessageThatWasMovedIsNotMovedAgain(t *testing.T) {
+// A process ends between the move of a message and its confirmation, and the topic
+// forgets idempotency keys meanwhile.
+func TestDelayer_MovedMessageIsNotMovedAgain(t *testing.T) {
 	server := startEngine(t, t.TempDir())
 	topics := startProcess(t, server, true).topics
 	settings := topics.DefaultSettings()
@@ -24,10 +24,14 @@ func TestADelayedMessageThatWasMovedIsNotMovedAgain(t *testing.T) {
 		require.NoError(t, err)
 		return d
 	}
-	start().Stop() // makes the stream
+	start().Stop() // creates the stream
 	stream, err := topics.stream(t.Context(), "T")
 	require.NoError(t, err)
-	for _, draft := range []Draft{{Data: []byte("moved"), Key: "k", ID: "dq-delayed-1"}, {Data: []byte("not moved"), Key: "k", ID: "dq-delayed-2"}} {
+
+	for _, draft := range []Draft{
+		{Data: []byte("moved"), Key: "k", ID: "dq-delayed-1"},
+		{Data: []byte("not moved"), Key: "k", ID: "dq-delayed-2"},
+	} {
 		draft.At = time.Now()
 		due := draft.wait("T", creation(stream))
 		m := &nats.Msg{Subject: dueSubject + "T", Header: nats.Header{}, Data: due.Data}
@@ -38,13 +42,16 @@ func TestADelayedMessageThatWasMovedIsNotMovedAgain(t *testing.T) {
 		}
 		require.NoError(t, topics.publisher.publish(t.Context(), m)[0].err)
 		if string(draft.Data) == "moved" {
-			require.NoError(t, topics.PublishAll(t.Context(), "T", []Draft{{Data: draft.Data, Key: draft.Key, ID: draft.ID}})[0].Err)
+			moved := Draft{Data: draft.Data, Key: draft.Key, ID: draft.ID}
+			require.NoError(t, topics.PublishAll(t.Context(), "T", []Draft{moved})[0].Err)
 		}
 	}
 	newer := func() bool { return !topics.PublishAll(t.Context(), "T", []Draft{{ID: "newer"}})[0].Duplicate }
 	require.True(t, newer())
-	require.Eventually(t, newer, time.Minute, 20*time.Millisecond, "the topic has forgotten it, and what is older")
+	require.Eventually(t, newer, time.Minute, 20*time.Millisecond, "the topic has forgotten it, and all older ones")
+
 	defer start().Stop()
+
 	var texts []string
 	require.Eventually(t, func() bool {
 		messages, err := topics.Read(t.Context(), "T", Range{From: 1, Key: "k", Max: 10, MaxBytes: 1 << 20})

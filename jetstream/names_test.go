@@ -37,10 +37,12 @@ func FuzzDecodeNameTakesOnlyWhatEncodeNameMakes(f *testing.F) {
 	})
 }
 
-func TestDecodeNameRefusesForeignWords(t *testing.T) {
+func TestNames_DecodeRefusesWordsThatEncodeNeverMakes(t *testing.T) {
 	t.Parallel()
+
 	for _, word := range []string{"a.b", "a=2eb", "=", "=4", "=41", "=ZZ", "= 1"} {
 		_, ok := jetstream.DecodeName(word)
+
 		assert.False(t, ok, "%q", word)
 	}
 }
