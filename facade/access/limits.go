@@ -94,10 +94,11 @@ type Quota struct {
 	turn  *semaphore.Weighted
 }
 
-// Reserve checks that count returns less than the limit, and keeps the place until release is called. Without a limit it
-// does not call count. Calls for one token wait for the release of the one before, so that a broker never creates more
-// than the limit, however many calls come at once; n brokers together may exceed it by n-1. Errors: [*QuotaError] if the
-// limit is reached, that of ctx, and that of count.
+// Reserve checks that count returns less than the limit. Without a limit it does not
+// call count. The caller creates the topic or consumer and then calls release. Calls for
+// one token wait for the release of the one before, so that a broker never creates more
+// than the limit, however many calls come at once; n brokers together may exceed it by
+// n-1. Errors: [*QuotaError] if the limit is reached, that of ctx, and that of count.
 func (q *Quota) Reserve(ctx context.Context, count func(context.Context) (int, error)) (release func(), err error) {
 	if q.limit == nil {
 		return func() {}, nil

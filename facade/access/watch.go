@@ -78,9 +78,9 @@ func (w *watcher) close() {
 // run checks the files soon after each event, and at intervals, until close.
 func (w *watcher) run() {
 	var events <-chan fsnotify.Event
-	var missed <-chan error // events were lost
+	var lost <-chan error // reports that events were lost
 	if w.events != nil {
-		events, missed = w.events.Events, w.events.Errors
+		events, lost = w.events.Events, w.events.Errors
 	}
 
 	poll := time.NewTicker(pollInterval)
@@ -92,7 +92,8 @@ func (w *watcher) run() {
 		case <-w.stop:
 			return
 		case <-events:
-		case <-missed:
+		case err := <-lost:
+			w.logger.Debug("lost events of the file system", "files", w.paths, "error", err)
 		case <-poll.C:
 		case <-quiet:
 			quiet = nil

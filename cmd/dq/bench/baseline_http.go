@@ -12,8 +12,8 @@ import (
 	"dq/facade/transport"
 )
 
-// emptyHandler is the baseline of HTTP: a server with the settings of the facade's,
-// whose handlers read what those of the broker read and answer at once.
+// emptyHandler is the baseline of HTTP: a server with the settings of the facade's. Its
+// handlers decode the same requests as the broker's and answer at once.
 type emptyHandler struct {
 	app     *fiber.App
 	url     string

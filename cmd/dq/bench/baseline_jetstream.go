@@ -3,19 +3,18 @@ package bench
 import (
 	"context"
 	"fmt"
-	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"dq/cmd/dq/broker"
+	"dq/jetstream/engine"
 )
 
 // rawJetStream is the baseline of storage: an engine without dq around it, used
 // directly.
 type rawJetStream struct {
-	server *server.Server
+	server *engine.Server
 	conn   *nats.Conn
 	js     jetstream.JetStream
 }
@@ -33,10 +32,15 @@ func startRawJetStream(ctx context.Context, cfg broker.Config, dir string) (_ *r
 		}
 	}()
 
-	if r.server, err = startRawServer(cfg, dir); err != nil {
+	// With durability "always" the engine syncs each message in its own way.
+	r.server, err = engine.StartBare(engine.Options{
+		Dir: dir, SyncInterval: cfg.SyncInterval, MaxMessageBytes: 1 << 20,
+		SyncAlways: bool(cfg.Persist) && cfg.Durability == broker.SyncAlways,
+	})
+	if err != nil {
 		return nil, err
 	}
-	if r.conn, err = nats.Connect("", nats.InProcessServer(r.server)); err != nil {
+	if r.conn, err = r.server.Connect(); err != nil {
 		return nil, err
 	}
 	if r.js, err = jetstream.New(r.conn); err != nil {
@@ -53,33 +57,12 @@ func startRawJetStream(ctx context.Context, cfg broker.Config, dir string) (_ *r
 	return r, err
 }
 
-// startRawServer starts the engine. With durability "always" it syncs each message in
-// the engine's own way.
-func startRawServer(cfg broker.Config, dir string) (*server.Server, error) {
-	s, err := server.NewServer(&server.Options{
-		DontListen: true, NoSigs: true, JetStream: true, StoreDir: dir, MaxPayload: 2 << 20,
-		SyncInterval: cfg.SyncInterval, SyncAlways: bool(cfg.Persist) && cfg.Durability == broker.SyncAlways,
-	})
-	if err != nil {
-		return nil, err
-	}
-
-	s.Start()
-	if !s.ReadyForConnections(time.Minute) || !s.JetStreamEnabled() {
-		s.Shutdown()
-		s.WaitForShutdown()
-		return nil, fmt.Errorf("the engine in %s does not start", dir)
-	}
-	return s, nil
-}
-
 func (r *rawJetStream) stop() {
 	if r.conn != nil {
 		r.conn.Close()
 	}
 	if r.server != nil {
 		r.server.Shutdown()
-		r.server.WaitForShutdown()
 	}
 }
 
