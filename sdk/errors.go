@@ -73,7 +73,7 @@ var (
 	ErrWrongLastSequence = &Error{Code: "wrong_last_sequence"} // the topic's last sequence is not the expected one
 
 	// About requests that are not as the API wants them:
-	ErrBadRequest          = &Error{Code: "bad_request"} // it is not valid HTTP
+	ErrBadRequest          = &Error{Code: "bad_request"} // not valid HTTP, or a WebSocket that the broker does not open
 	ErrInvalidJSON         = &Error{Code: "invalid_json"}
 	ErrInvalidField        = &Error{Code: "invalid_field"}
 	ErrMissingField        = &Error{Code: "missing_field"}
