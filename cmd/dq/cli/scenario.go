@@ -29,7 +29,8 @@ func scenarioLogsCommand() *cobra.Command {
 }
 
 func scenarioCheckCommand(c *client) *cobra.Command {
-	return planCommand("check SCENARIO DIR", "Compare what the consumers wrote to DIR with what was produced from there",
+	return planCommand("check SCENARIO DIR",
+		"Compare what the consumers wrote to DIR with what was produced from there",
 		func(cmd *cobra.Command, plan scenarios.Plan, dir string) error {
 			return checkScenario(c.output(cmd), plan, dir)
 		})

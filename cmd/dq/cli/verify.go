@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,23 +12,26 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"dq/cmd/dq/broker"
 	"dq/cmd/dq/verify"
 	"dq/cmd/dq/verify/fault"
 	"dq/cmd/dq/verify/history"
 	"dq/scenarios/runner"
 )
 
-// errViolated is the error of a run that found something.
+// errViolated is the error of a run that found a violation.
 var errViolated = errors.New("promises were not kept")
 
-// verification is the flags of dq verify.
+// selfTimeout is how long a client waits for an answer of a broker of our own, unless --timeout is given.
+const selfTimeout = 3 * time.Second
+
+// verification holds the flags of dq verify.
 type verification struct {
 	*client
 	opts    verify.Options
-	self    fault.Deployment
-	own     bool
+	own     fault.Deployment // the brokers to start with --self
+	self    bool
 	faults  []string
 	storage string
 	history string
@@ -41,12 +43,14 @@ func verifyCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify [URL...]",
 		Short: "Check a deployment against its promises with real traffic",
-		Long: "Drive real traffic against a deployment, record every call, and check that nothing was lost, repeated,\n" +
-			"reordered or made up, that ids, sizes, leases, batches and reads are right, and that registrations are\n" +
-			"linearizable. Several URLs are facades of one deployment; without any it is the one of --broker.\n" +
+		Long: "Send real traffic to a deployment, record every call, and check that no message was lost, repeated,\n" +
+			"reordered or invented, that ids, sizes, leases, batches and reads are right, and that registrations\n" +
+			"are linearizable. Several URLs are brokers of one deployment; without any it is the one of --broker.\n" +
 			"The topics of the run have a prefix of their own and are deleted at the end.\n\n" +
-			"With --self it starts a broker of its own and breaks it meanwhile. Faults: " + strings.Join(history.AllFaults, ", ") + ";\n" +
-			"all is all that can be made here, none is none. clients hang up before the answer, and need no --self.\n\n" +
+			"With --self, start a broker for the run and break it meanwhile. Faults: " +
+			strings.Join(history.AllFaults, ", ") + ";\n" +
+			"all means all that are possible on this machine, none means none. The fault clients (clients hang up\n" +
+			"before the answer) needs no --self.\n\n" +
 			"The exit status is 0 only if all promises were kept.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if v.opts.URLs = args; len(args) == 0 {
@@ -55,50 +59,49 @@ func verifyCommand(c *client) *cobra.Command {
 			return v.run(cmd)
 		},
 	}
-	flags := cmd.Flags()
-	flags.DurationVar(&v.opts.Duration, "duration", 30*time.Second, "how long to make traffic")
-	flags.Int64Var(&v.opts.Count, "count", 0, "begin no round of traffic after so many operations, in place of --duration")
-	flags.IntVar(&v.opts.Clients, "clients", 2*verify.ClientsPerRound, fmt.Sprintf("clients that call at the same time, in groups of %d", verify.ClientsPerRound))
-	flags.DurationVar(&v.opts.Timeout, "timeout", 7*time.Second, "how long a client waits for an answer (with --self 3s)")
-	flags.DurationVar(&v.opts.Patience, "patience", time.Minute, "how long a client may get no answer at all before that is a violation")
+
+	v.addFlags(cmd.Flags())
+	return cmd
+}
+
+func (v *verification) addFlags(flags *pflag.FlagSet) {
+	flags.DurationVar(&v.opts.Duration, "duration", 30*time.Second, "how long to send traffic")
+	flags.Int64Var(&v.opts.Count, "count", 0,
+		"start no round of traffic after this many operations, instead of --duration")
+	flags.IntVar(&v.opts.Clients, "clients", 2*verify.ClientsPerRound,
+		fmt.Sprintf("clients that call at the same time, in groups of %d", verify.ClientsPerRound))
+	flags.DurationVar(&v.opts.Timeout, "timeout", 7*time.Second,
+		fmt.Sprintf("how long a client waits for an answer (with --self %s)", selfTimeout))
+	flags.DurationVar(&v.opts.Patience, "patience", time.Minute,
+		"how long a client may go without any answer before that is a violation")
 	flags.BoolVar(&v.opts.Shared, "shared", false, "others use the deployment at the same time: ids may be skipped")
 	flags.BoolVar(&v.opts.Keep, "keep", false, "do not delete the topics")
 	flags.StringVar(&v.history, "history", "", "write every operation to this file, as lines of JSON")
-	flags.StringVar(&v.replay, "replay", "", "check the history in this file again, and make no traffic")
-	flags.BoolVar(&v.own, "self", false, "start a broker for the run")
-	flags.StringSliceVar(&v.faults, "faults", []string{"none"}, "what to break, with commas, all or none")
+	flags.StringVar(&v.replay, "replay", "", "check the history in this file again, without any traffic")
+
+	flags.BoolVar(&v.self, "self", false, "start a broker for the run")
+	flags.StringSliceVar(&v.faults, "faults", []string{"none"}, "comma-separated faults to cause, or all or none")
 	flags.StringVar(&v.storage, "storage", "file", "with --self: file or memory")
-	flags.StringVar(&v.self.Durability, "durability", "interval", "with --self: interval or always")
-	flags.IntVar(&v.self.Facades, "facades", 1, "with --self: how many brokers share the engine of the first")
-	return cmd
+	flags.StringVar(&v.own.Durability, "durability", "interval", "with --self: interval or always")
+	flags.IntVar(&v.own.Facades, "facades", 1, "with --self: how many brokers share the engine of the first")
 }
 
 func (v *verification) run(cmd *cobra.Command) error {
 	if v.replay != "" {
-		return v.again(cmd)
+		return v.checkAgain(cmd)
 	}
 	if err := v.check(cmd); err != nil {
 		return &usageError{err}
 	}
-	files, err := v.files()
+	files, err := v.openHistories()
 	if err != nil {
 		return err
 	}
-	display := runner.NewDisplay(cmd.ErrOrStderr(), "verify", "seconds")
-	total := int(v.opts.Duration.Seconds())
-	if v.opts.Count > 0 {
-		display, total = runner.NewDisplay(cmd.ErrOrStderr(), "verify", "operations"), int(v.opts.Count)
-	}
-	display.Update(0, total)
-	v.opts.Progress = func(operations int64, elapsed time.Duration) {
-		done := int(elapsed.Seconds())
-		if v.opts.Count > 0 {
-			done = int(operations)
-		}
-		display.Update(min(done, total), total)
-	}
-	result, err := v.traffic(cmd.Context())
+
+	display := v.showProgress(cmd)
+	result, err := v.sendTraffic(cmd.Context())
 	display.Finish("made traffic for")
+
 	err = errors.Join(err, files.close())
 	if result == nil {
 		return err
@@ -106,49 +109,57 @@ func (v *verification) run(cmd *cobra.Command) error {
 	if files.failed.used() {
 		fmt.Fprintf(cmd.ErrOrStderr(), "the history of the topics with violations is in %s\n", files.failed.name)
 	}
-	return errors.Join(v.tell(cmd, result), err)
+	return errors.Join(v.report(cmd, result), err)
 }
 
-// check checks the flags, and fills in what follows from them.
+// check checks the flags and completes the options of the run.
 func (v *verification) check(cmd *cobra.Command) error {
+	v.opts.Token = v.credential()
 	if v.opts.Count > 0 {
 		v.opts.Duration = 0
 	}
-	if v.opts.Token = v.token; v.token == "" {
-		v.opts.Token = os.Getenv(broker.TokenVariable)
-	}
-	switch v.storage {
-	case "file":
-	case "memory":
-		v.self.Memory = true
-	default:
+	if v.storage != "file" && v.storage != "memory" {
 		return fmt.Errorf("--storage %q: want file or memory", v.storage)
 	}
-	if v.self.Facades < 1 {
+	v.own.Memory = v.storage == "memory"
+	if v.own.Facades < 1 {
 		return errors.New("--facades: want at least 1")
 	}
-	if slices.Equal(v.faults, []string{"none"}) {
-		v.faults = nil
+
+	if err := v.checkFaults(cmd); err != nil {
+		return err
 	}
-	if slices.Equal(v.faults, []string{"all"}) {
-		v.faults = fault.Possible(v.self, v.own)
-		fmt.Fprintf(cmd.ErrOrStderr(), "verify: the faults that can be made here are %s\n", strings.Join(v.faults, ", "))
-	}
-	v.opts.HangUp = slices.Contains(v.faults, history.FaultClients)
-	if !v.own {
-		if others := slices.DeleteFunc(slices.Clone(v.faults), func(f string) bool { return f == history.FaultClients }); len(others) > 0 {
-			return fmt.Errorf("--faults %s: only a broker of our own is broken, add --self", strings.Join(others, ","))
-		}
-		return v.addresses()
+	if !v.self {
+		return v.completeURLs()
 	}
 	if !cmd.Flags().Changed("timeout") {
-		v.opts.Timeout = 3 * time.Second
+		v.opts.Timeout = selfTimeout
 	}
 	return nil
 }
 
-// addresses makes URLs of what may be HOST:PORT.
-func (v *verification) addresses() error {
+// checkFaults resolves none and all, and refuses faults that need a broker of our own.
+func (v *verification) checkFaults(cmd *cobra.Command) error {
+	switch {
+	case slices.Equal(v.faults, []string{"none"}):
+		v.faults = nil
+	case slices.Equal(v.faults, []string{"all"}):
+		v.faults = fault.Possible(v.own, v.self)
+		fmt.Fprintf(cmd.ErrOrStderr(), "verify: the faults that are possible here are %s\n",
+			strings.Join(v.faults, ", "))
+	}
+
+	v.opts.HangUp = slices.Contains(v.faults, history.FaultClients)
+	isClients := func(f string) bool { return f == history.FaultClients }
+	others := slices.DeleteFunc(slices.Clone(v.faults), isClients)
+	if len(others) > 0 && !v.self {
+		return fmt.Errorf("--faults %s: only a broker of our own can be broken, add --self", strings.Join(others, ","))
+	}
+	return nil
+}
+
+// completeURLs makes URLs of addresses that may be HOST:PORT.
+func (v *verification) completeURLs() error {
 	for i, address := range v.opts.URLs {
 		if !strings.Contains(address, "://") {
 			address = "http://" + address
@@ -161,33 +172,55 @@ func (v *verification) addresses() error {
 	return nil
 }
 
-// traffic makes the run.
-func (v *verification) traffic(ctx context.Context) (result *verify.Result, err error) {
-	if !v.own {
+// showProgress returns a display that shows how much of the duration or of the count is done.
+func (v *verification) showProgress(cmd *cobra.Command) *runner.Display {
+	if total := int(v.opts.Count); total > 0 {
+		display := runner.NewDisplay(cmd.ErrOrStderr(), "verify", "operations")
+		display.Update(0, total)
+		v.opts.Progress = func(operations int64, _ time.Duration) { display.Update(min(int(operations), total), total) }
+		return display
+	}
+
+	total := int(v.opts.Duration.Seconds())
+	display := runner.NewDisplay(cmd.ErrOrStderr(), "verify", "seconds")
+	display.Update(0, total)
+	v.opts.Progress = func(_ int64, elapsed time.Duration) { display.Update(min(int(elapsed.Seconds()), total), total) }
+	return display
+}
+
+// sendTraffic makes the run: against the deployment or, with --self, against brokers of its own.
+func (v *verification) sendTraffic(ctx context.Context) (result *verify.Result, err error) {
+	if !v.self {
 		return verify.Run(ctx, v.opts)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	v.self.Command = []string{self, "serve"}
-	err = inTempDir(func(dir string) (err error) {
-		v.self.Dir = filepath.Join(dir, "disk")
-		if err := os.Mkdir(v.self.Dir, 0o700); err != nil {
-			return err
-		}
-		log := &lateFile{name: filepath.Join(dir, "brokers.log")}
-		result, err = verify.RunSelf(ctx, v.opts, v.self, v.faults, log)
-		if (err != nil || !result.OK()) && log.used() {
-			err = errors.Join(err, keep(log.name, fmt.Sprintf("dq-verify-%d-brokers.log", os.Getpid())))
-		}
-		return errors.Join(err, log.close())
+	err = inTempDir(func(dir string) error {
+		result, err = v.runSelf(ctx, dir)
+		return err
 	})
 	return result, err
 }
 
-// keep copies a file out of a directory that is going to be removed.
-func keep(from, to string) error {
+// runSelf makes the run with brokers of its own, whose files are in dir. If it finds a violation, it keeps their log.
+func (v *verification) runSelf(ctx context.Context, dir string) (*verify.Result, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	v.own.Command = []string{self, "serve"}
+	v.own.Dir = filepath.Join(dir, "disk")
+	if err := os.Mkdir(v.own.Dir, 0o700); err != nil {
+		return nil, err
+	}
+
+	log := &lateFile{name: filepath.Join(dir, "brokers.log")}
+	result, err := verify.RunSelf(ctx, v.opts, v.own, v.faults, log)
+	if (err != nil || !result.OK()) && log.used() {
+		err = errors.Join(err, copyFile(log.name, fmt.Sprintf("dq-verify-%d-brokers.log", os.Getpid())))
+	}
+	return result, errors.Join(err, log.close())
+}
+
+func copyFile(from, to string) error {
 	content, err := os.ReadFile(from)
 	if err != nil {
 		return err
@@ -195,22 +228,23 @@ func keep(from, to string) error {
 	return os.WriteFile(to, content, 0o600)
 }
 
-// again checks a history.
-func (v *verification) again(cmd *cobra.Command) error {
+// checkAgain checks the history of an earlier run.
+func (v *verification) checkAgain(cmd *cobra.Command) error {
 	file, err := os.Open(v.replay)
 	if err != nil {
 		return &usageError{err}
 	}
 	defer file.Close()
+
 	result, err := verify.Replay(file, v.opts.Shared)
 	if err != nil {
 		return err
 	}
-	return v.tell(cmd, result)
+	return v.report(cmd, result)
 }
 
-func (v *verification) tell(cmd *cobra.Command, result *verify.Result) error {
-	var err error
+// report prints a result. It returns [errViolated] if the result has a violation.
+func (v *verification) report(cmd *cobra.Command, result *verify.Result) (err error) {
 	if v.json {
 		encoder := json.NewEncoder(cmd.OutOrStdout())
 		encoder.SetIndent("", "  ")
@@ -218,53 +252,9 @@ func (v *verification) tell(cmd *cobra.Command, result *verify.Result) error {
 	} else {
 		err = result.Write(cmd.OutOrStdout())
 	}
+
 	if !result.OK() {
-		err = errors.Join(errViolated, err)
+		return errors.Join(errViolated, err)
 	}
 	return err
-}
-
-// histories are the files for histories.
-type histories struct{ all, failed *lateFile }
-
-func (v *verification) files() (histories, error) {
-	h := histories{failed: &lateFile{name: fmt.Sprintf("dq-verify-%d.jsonl", os.Getpid())}}
-	if v.history == "" {
-		v.opts.Failed = h.failed
-		return h, nil
-	}
-	h.all = &lateFile{name: v.history}
-	v.opts.History = h.all
-	_, err := h.all.Write(nil) // now rather than when it is too late
-	return h, err
-}
-
-func (h histories) close() error { return errors.Join(h.all.close(), h.failed.close()) }
-
-// lateFile is a file that is made when something is written to it.
-type lateFile struct {
-	name string
-	file *os.File
-}
-
-var _ io.Writer = (*lateFile)(nil)
-
-func (f *lateFile) Write(p []byte) (int, error) {
-	if f.file == nil {
-		file, err := os.Create(f.name)
-		if err != nil {
-			return 0, err
-		}
-		f.file = file
-	}
-	return f.file.Write(p)
-}
-
-func (f *lateFile) used() bool { return f != nil && f.file != nil }
-
-func (f *lateFile) close() error {
-	if !f.used() {
-		return nil
-	}
-	return f.file.Close()
 }
