@@ -152,7 +152,8 @@ func (c *cursors) all(ctx context.Context, topics *Topics) (map[int64]Cursor, er
 // not, the cursor was changed meanwhile. It returns next with its new revision.
 func (c *cursors) store(ctx context.Context, consumer int64, was, next Cursor) (_ Cursor, stored bool, err error) {
 	if c.journal != nil && next.moved(was) {
-		stored, err = c.journal.move(ctx, record{consumer: consumer, revision: was.revision, from: was.Position, to: next.Position})
+		r := record{consumer: consumer, revision: was.revision, from: was.Position, to: next.Position}
+		stored, err = c.journal.move(ctx, r)
 		return next, stored, err
 	}
 	if next, stored, err = c.replace(ctx, consumer, next); stored && c.journal != nil {

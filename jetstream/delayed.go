@@ -189,7 +189,8 @@ func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 		return // it comes again
 	}
 	if err := stream.DeleteMsg(ctx, meta.Sequence.Stream); err != nil {
-		d.log.Warn("a delayed message was moved, but could not be removed from those that wait", "sequence", meta.Sequence.Stream, "error", err)
+		d.log.Warn("a delayed message was moved, but could not be removed from those that wait",
+			"sequence", meta.Sequence.Stream, "error", err)
 	}
 }
 

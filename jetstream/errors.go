@@ -28,10 +28,10 @@ type TopicNotFoundError struct{ Topic string }
 
 func (e *TopicNotFoundError) Error() string { return fmt.Sprintf("Topic:%s does not exist", e.Topic) }
 
-// ExistsError says that a topic that was to be created exists already.
+// ExistsError says that a topic that was to be created exists already. Its text is
+// part of the classic API, typos included.
 type ExistsError struct{ Topic string }
 
-// The text is part of the classic API, typos included.
 func (e *ExistsError) Error() string { return fmt.Sprintf("Topic:%s already exist", e.Topic) }
 
 // ConsumerNotFoundError says that a consumer does not exist.
@@ -56,13 +56,13 @@ type SupersededError struct{}
 
 func (*SupersededError) Error() string { return "another stream of this consumer has taken over" }
 
-// EmptyError says that a consumer has consumed all messages of its topic.
+// EmptyError says that a consumer has consumed all messages of its topic. Its text is
+// part of the classic API, typos included.
 type EmptyError struct {
 	Consumer int64
 	Topic    string
 }
 
-// The text is part of the classic API, typos included.
 func (e *EmptyError) Error() string {
 	return fmt.Sprintf("Empty logs for Comsumer:%d for Topic:%s", e.Consumer, e.Topic)
 }

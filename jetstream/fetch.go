@@ -135,12 +135,11 @@ func (c *Consumers) fetch(
 func (c *Consumers) nextBatch(
 	ctx context.Context, consumer Consumer, s *consumerState, next *Cursor, limits Limits,
 ) ([]Delivery, error) {
-	now := time.Now()
-	if next.paused(now) {
+	if next.paused(time.Now()) {
 		return nil, nil
 	}
 	if consumer.Lease > 0 {
-		return c.redeliver(ctx, consumer, s, next, now, limits)
+		return c.redeliver(ctx, consumer, s, next, limits)
 	}
 
 	var out []Delivery

@@ -69,7 +69,8 @@ func TestJournal_PositionsOutliveTheProcess(t *testing.T) {
 	}
 	var states []*state
 	for id := range int64(count) {
-		states = append(states, &state{consumer: Consumer{ID: id, Topic: "T", Start: uint64(id)}, position: uint64(id)})
+		consumer := Consumer{ID: id, Topic: "T", Start: uint64(id)}
+		states = append(states, &state{consumer: consumer, position: uint64(id)})
 	}
 
 	for process := range 30 {

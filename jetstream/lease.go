@@ -26,7 +26,9 @@ func (c *Cursor) find(consumer int64, text string) int {
 	if err != nil || token(consumer, c.Epoch, want) != text {
 		return -1
 	}
-	i, found := slices.BinarySearchFunc(c.Leases, want.Sequence, func(l Lease, s uint64) int { return cmp.Compare(l.Sequence, s) })
+	i, found := slices.BinarySearchFunc(c.Leases, want.Sequence, func(l Lease, s uint64) int {
+		return cmp.Compare(l.Sequence, s)
+	})
 	if !found || c.Leases[i].Deliveries != want.Deliveries {
 		return -1
 	}
@@ -50,7 +52,10 @@ func (c *Cursor) wake() (first time.Time) {
 // limits allow, and changes position and leases of next accordingly. A message that
 // the dead-letter topic does not take keeps its lease and does not keep others back;
 // the error is returned if there is no other message.
-func (c *Consumers) redeliver(ctx context.Context, consumer Consumer, p *consumerState, next *Cursor, now time.Time, limits Limits) ([]Delivery, error) {
+func (c *Consumers) redeliver(
+	ctx context.Context, consumer Consumer, p *consumerState, next *Cursor, limits Limits,
+) ([]Delivery, error) {
+	now := time.Now()
 	var (
 		out        []Delivery
 		bytes      int
@@ -141,7 +146,9 @@ func (c *Consumers) Extend(ctx context.Context, consumer Consumer, tokens []stri
 }
 
 func (c *Consumers) endAfter(ctx context.Context, consumer Consumer, tokens []string, d time.Duration) error {
-	return c.changeLeases(ctx, consumer, tokens, func(leases []Lease, i int) { leases[i].Until = endAfter(time.Now(), d) })
+	return c.changeLeases(ctx, consumer, tokens, func(leases []Lease, i int) {
+		leases[i].Until = endAfter(time.Now(), d)
+	})
 }
 
 // endAfter returns the end of a lease of length d, in milliseconds of Unix time,
@@ -155,7 +162,9 @@ func endAfter(now time.Time, d time.Duration) int64 {
 
 // changeLeases calls change with the lease of each token, and stores all changes at
 // once.
-func (c *Consumers) changeLeases(ctx context.Context, consumer Consumer, tokens []string, change func(leases []Lease, i int)) error {
+func (c *Consumers) changeLeases(
+	ctx context.Context, consumer Consumer, tokens []string, change func(leases []Lease, i int),
+) error {
 	if consumer.Lease == 0 {
 		return &ModeError{Operation: "acknowledging", Mode: "lease"}
 	}

@@ -71,7 +71,8 @@ func TestTopics_EveryKeyReadsBack(t *testing.T) {
 func TestTopics_TTLRemovesMessage(t *testing.T) {
 	inBothStorages(t, func(t *testing.T, s store) {
 		s.create(t, "T", nil)
-		s.publish(t, "T", jetstream.Draft{Data: []byte("short"), TTL: time.Second}, jetstream.Draft{Data: []byte("long")})
+		s.publish(t, "T", jetstream.Draft{Data: []byte("short"), TTL: time.Second})
+		s.publish(t, "T", jetstream.Draft{Data: []byte("long")})
 		require.Equal(t, []string{"short", "long"}, s.read(t, "T", jetstream.Range{}))
 
 		expired := func() bool { return len(s.read(t, "T", jetstream.Range{})) == 1 }

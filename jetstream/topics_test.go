@@ -85,7 +85,9 @@ func TestTopics_PurgeKeepsTheSequence(t *testing.T) {
 		assert.EqualValues(t, 5, next[0].Sequence)
 		described, err := s.Describe(t.Context(), "T")
 		require.NoError(t, err)
-		assert.Equal(t, [3]uint64{1, 5, 5}, [3]uint64{described.Messages, described.FirstSequence, described.LastSequence})
+		assert.EqualValues(t, 1, described.Messages)
+		assert.EqualValues(t, 5, described.FirstSequence)
+		assert.EqualValues(t, 5, described.LastSequence)
 	})
 }
 

@@ -363,11 +363,12 @@ func TestEngine_VersionIsThatOfTheModule(t *testing.T) {
 func TestEngine_UnavailableKnowsARefusal(t *testing.T) {
 	t.Parallel()
 	answer := &jetstream.APIError{Description: "no"}
+	wrapped := fmt.Errorf("wrapped: %w", answer)
 
-	refused := Unavailable("publish", fmt.Errorf("wrapped: %w", answer))
+	refused := Unavailable("publish", wrapped)
 	unknown := Unavailable("publish", nats.ErrTimeout)
 
-	assert.Equal(t, &UnavailableError{Operation: "publish", Refused: true, Err: fmt.Errorf("wrapped: %w", answer)}, refused)
+	assert.Equal(t, &UnavailableError{Operation: "publish", Refused: true, Err: wrapped}, refused)
 	assert.ErrorIs(t, unknown, nats.ErrTimeout)
 	assert.ErrorContains(t, unknown, "whether it took effect is unknown")
 	assert.NotContains(t, refused.Error(), "unknown")

@@ -26,7 +26,7 @@ const (
 	// of its own; the package jetstream encodes the rest of the name.
 	TopicPrefix = "dq_"
 
-	// StreamsDir, below the data directory, has a directory for each stream.
+	// StreamsDir has a directory for each stream. It lies below the data directory.
 	StreamsDir = "jetstream/$G/streams"
 
 	// deletedDir, below the data directory, gets the files of half-deleted topics.
