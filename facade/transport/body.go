@@ -114,8 +114,8 @@ func readAtMost(stream io.Reader, length, limit int) ([]byte, error) {
 	return body, err
 }
 
-// drain reads what is left of a refused body, up to drainLimit. If there is more,
-// the connection is closed after the answer.
+// drain reads what is left of a refused body. If that is more than drainLimit, the
+// connection is closed after the answer.
 func drain(c *fiber.Ctx, stream io.Reader) {
 	if _, err := io.CopyN(io.Discard, stream, drainLimit); !errors.Is(err, io.EOF) {
 		c.Context().SetConnectionClose()

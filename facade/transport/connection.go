@@ -43,10 +43,13 @@ func (c *Conn) Read(p []byte) (int, error) {
 		c.received = true
 		c.listener.setReceived(c)
 	}
-	if n > 0 && err == io.EOF { // TLS returns both; the next read returns the end again
+	switch {
+	case !errors.Is(err, io.EOF):
+		return n, err
+	case n > 0: // TLS returns both; the next read returns the end again
 		return n, nil
 	}
-	c.ended = c.ended || err == io.EOF
+	c.ended = true
 	return n, err
 }
 

@@ -25,8 +25,8 @@ func WithTimeout(timeout time.Duration) *Deadline {
 	return &Deadline{at: time.Now().Add(timeout)}
 }
 
-// Free stops the timer, if there is one. Whoever waits for Done is woken, and Err
-// is [context.Canceled] from then on; without a timer Free does nothing.
+// Free stops the timer, if Done has started one: then the context ends, and Err
+// returns [context.Canceled]. Otherwise Free does nothing.
 func (d *Deadline) Free() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
