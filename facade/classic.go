@@ -223,7 +223,8 @@ type reader struct {
 	consumer service.ID
 }
 
-// decodeReader decodes the two parameters of consume and size from the query, and what the query lacks from a JSON body.
+// decodeReader decodes the two parameters of consume and size from the query, and what the query lacks from a JSON
+// body.
 func decodeReader(c *fiber.Ctx) (out reader, err error) {
 	queryTopic, err := decode.QueryParameter(c, "topic")
 	if err != nil {

@@ -134,8 +134,8 @@ type consumerView struct {
 	PausedUntil     time.Time          `json:"paused_until,omitzero"`
 }
 
-// viewConsumer returns the JSON of a consumer with its present state. The dead-letter topic is left out if p may not see
-// it.
+// viewConsumer returns the JSON of a consumer with its present state. The dead-letter topic is left out if p may not
+// see it.
 func (f *Facade) viewConsumer(
 	ctx context.Context, p *access.Principal, c jetstream.Consumer,
 ) (consumerView, error) {

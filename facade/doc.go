@@ -1,12 +1,33 @@
-// Package facade serves dq over HTTP. It decodes requests, checks them, calls
-// the operations of a [Queue] and writes what they return; it keeps nothing
-// that it could not forget, so any number of facades may serve the same topics.
+// Package facade serves dq over HTTP. It decodes requests, checks them, calls the operations of package service and
+// writes what they return. It keeps nothing that it could not forget, so any number of facades may serve the same
+// topics. No NATS type appears here.
 //
-// Where to look: the routes of both APIs in routes.go, the life of the server in
-// facade.go, the classic calls in classic.go, those under /v1 in topics.go,
-// messages.go and consumers.go, streams in stream.go and socket.go, the
-// operations behind every call in queue.go, what a request may look like in
-// decode.go and parameters.go, who may make it in authorize.go, and the one
-// table that gives each error its code and status in errors.go. No NATS type
-// appears here.
+// A request passes the connection and the body (package transport), the token (auth.go), its route (routes.go) and the
+// frame of all calls (handler.go), which calls one handler. The handler returns a response, or an error that problem.go
+// reports.
+//
+// The files, by the question that each answers:
+//
+//   - auth.go: who makes a request, and what may the caller do?
+//   - classic.go: how are the seven classic calls answered?
+//   - consumers.go: how are consumers created, described, moved, paused and deleted under /v1?
+//   - doc.go: what is this package?
+//   - docs.go: where is the description of the API?
+//   - events.go: how are messages streamed as Server-Sent Events?
+//   - facade.go: how does the HTTP server start and stop?
+//   - fetch.go: how does a consumer get messages?
+//   - handler.go: what happens in every call, before and after its handler?
+//   - health.go: is the broker alive, and ready?
+//   - leases.go: how are messages acknowledged, given back and kept longer?
+//   - limits.go: which bounds does the API have?
+//   - messages.go: how are messages of a topic read without a consumer?
+//   - problem.go: which status and code does an error get?
+//   - produce.go: how are messages produced under /v1?
+//   - quota.go: may the caller create one more topic or consumer?
+//   - respond.go: how is a response written?
+//   - routes.go: which calls are there, and what does each need?
+//   - session.go: what ends a stream, socket or long poll early?
+//   - socket.go: how does a WebSocket work?
+//   - topics.go: how are topics created, changed, described, purged and deleted under /v1?
+//   - unrouted.go: what becomes of a request that no route takes?
 package facade

@@ -61,8 +61,8 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (response, error) {
 	return reply(fiber.StatusOK, fetched{Messages: viewDeliveries(deliveries)}), nil
 }
 
-// fetchWaiting hands out messages of a consumer, and waits for the first as long as the client wants. The wait ends when
-// the client may no longer consume.
+// fetchWaiting hands out messages of a consumer, and waits for the first as long as the client wants. The wait ends
+// when the client may no longer consume.
 func (f *Facade) fetchWaiting(
 	c *fiber.Ctx, consumer jetstream.Consumer, in *fetchRequest,
 ) ([]jetstream.Delivery, error) {

@@ -81,21 +81,21 @@ func (r *leaseRequest) check(op string) error {
 
 	switch {
 	case r.UpTo != "" && op != opAck:
-		return refuse("up_to", "is for ack")
+		return refuse("up_to", "only ack takes it")
 	case r.UpTo != "" && len(r.Tokens) > 0:
-		return refuse("up_to", "there are tokens too: want one of them")
+		return refuse("up_to", "want tokens or up_to, not both")
 	case r.UpTo == "" && len(r.Tokens) == 0:
 		return &decode.MissingFieldError{Field: "tokens"}
 	case len(r.Tokens) > maxMessages:
 		return refuse("tokens", fmt.Sprintf("want at most %d", maxMessages))
 
 	case r.Delay != 0 && op != opNack:
-		return refuse("delay", "is for nack")
+		return refuse("delay", "only nack takes it")
 	case r.Delay < 0 || r.Delay > jetstream.Duration(maxLease):
 		return refuse("delay", fmt.Sprintf("want 0s to %s", maxLease))
 
 	case r.Lease != nil && op != opExtend:
-		return refuse("lease", "is for extend")
+		return refuse("lease", "only extend takes it")
 	case r.Lease != nil && (*r.Lease < jetstream.Duration(minLease) || *r.Lease > jetstream.Duration(maxLease)):
 		return refuse("lease", fmt.Sprintf("want %s to %s", minLease, maxLease))
 	}

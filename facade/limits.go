@@ -8,9 +8,9 @@ import "time"
 // Consumers.
 const (
 	defaultLease    = 30 * time.Second
-	minLease        = 100 * time.Millisecond // the engine looks for leases that have ended about that often
-	maxLease        = 12 * time.Hour         // that of SQS; also the longest delay of a nack
-	defaultInFlight = 1000                   // messages; the engine's own default for a durable consumer
+	minLease        = 100 * time.Millisecond // a shorter one could end before the answer arrives
+	maxLease        = 12 * time.Hour         // as in Amazon SQS; also the longest delay of a nack
+	defaultInFlight = 1000                   // messages; the engine's default for a durable consumer
 	maxInFlight     = 10_000                 // messages
 	maxPause        = 365 * 24 * time.Hour
 	maxConsumerName = 128 // bytes
@@ -43,7 +43,7 @@ const (
 	defaultBytes = 4 << 20 // of data that one answer has
 	maxBytes     = 32 << 20
 
-	// maxWait is the longest long poll. Proxies commonly close a connection that is silent for longer.
+	// maxWait is the longest long poll. Proxies commonly close a connection that is silent for a minute.
 	maxWait = time.Minute
 )
 
@@ -61,7 +61,7 @@ const (
 	// maxPings is how many heartbeats a client may leave unanswered before its socket is closed.
 	maxPings = 3
 
-	// maxSocketRead is the largest text that a client may send on a socket, in bytes. It has room for maxMessages tokens.
+	// maxSocketRead is the largest text that a client may send on a socket, in bytes.
 	maxSocketRead = 1 << 20
 )
 

@@ -57,7 +57,7 @@ func (m *newMessage) draft() (d jetstream.Draft, err error) {
 
 	switch {
 	case m.Data != nil && m.DataBase64 != nil:
-		return d, &decode.FieldError{Field: "data_base64", Problem: "there is data too: want one of them"}
+		return d, &decode.FieldError{Field: "data_base64", Problem: "want data or data_base64, not both"}
 	case m.Data != nil:
 		d.Data = []byte(*m.Data)
 	case m.DataBase64 != nil:
@@ -126,7 +126,7 @@ func checkHeaders(d *jetstream.Draft) error {
 		lower := strings.ToLower(name)
 		switch {
 		case names[lower]:
-			return refuse("%.100q: it is there twice, as HTTP knows no case in names", name)
+			return refuse("%.100q: it is given twice, as HTTP ignores case in names", name)
 		case strings.EqualFold(name, fiber.HeaderContentType):
 			return refuse("Content-Type: it has a field of its own, content_type")
 		case jetstream.ReservedHeader(name):

@@ -61,17 +61,38 @@ func (r *route) checkQuery(c *fiber.Ctx) (err error) {
 // classicRoutes returns the classic API: seven calls whose paths, fields, texts and statuses existing clients rely on.
 // A success is 200 with "status":"success", a refusal 400 with "status":"failure".
 func (f *Facade) classicRoutes() []route {
+	const (
+		get  = fiber.MethodGet
+		post = fiber.MethodPost
+	)
 	routes := []route{
-		{method: fiber.MethodPost, path: "/topics", mutates: true, need: toCreate, handle: f.createTopic},
-		{method: fiber.MethodGet, path: "/topics", need: anyScope, handle: f.listTopics},
-		{method: fiber.MethodPost, path: "/consumer/register", mutates: true, need: toRegister, handle: f.registerConsumer},
-		{method: fiber.MethodPost, path: "/producer/register", mutates: true, need: toRegister, handle: f.registerProducer},
-		{method: fiber.MethodPost, path: "/producer/produce", mutates: true, need: toProduce, handle: f.produce},
-		{method: fiber.MethodGet, path: "/consumer/consume", mutates: true, need: toConsume, handle: f.consume},
-		{method: fiber.MethodGet, path: "/size", need: toConsume, handle: f.size},
+		{method: post, path: "/topics", mutates: true, need: toCreate, handle: f.createTopic},
+		{method: get, path: "/topics", need: anyScope, handle: f.listTopics},
+		{method: post, path: "/consumer/register", mutates: true, need: toRegister, handle: f.registerConsumer},
+		{method: post, path: "/producer/register", mutates: true, need: toRegister, handle: f.registerProducer},
+		{method: post, path: "/producer/produce", mutates: true, need: toProduce, handle: f.produce},
+		{method: get, path: "/consumer/consume", mutates: true, need: toConsume, handle: f.consume},
+		{method: get, path: "/size", need: toConsume, handle: f.size},
 	}
+
 	for i := range routes {
 		routes[i].api = apiClassic
+	}
+	return routes
+}
+
+// v1Routes returns the modern API. Its description is openapi/openapi.yaml.
+func (f *Facade) v1Routes() []route {
+	query := []string{"prefix", "after", "limit"}
+	list := route{method: fiber.MethodGet, path: topicsPath, need: anyScope, query: query, handle: f.v1ListTopics}
+
+	routes := slices.Concat(f.topicRoutes(), f.messageRoutes(), f.consumerRoutes(), f.workRoutes())
+	for i := range routes {
+		routes[i].topicInPath = true
+	}
+	routes = append(routes, list)
+	for i := range routes {
+		routes[i].api = apiV1
 	}
 	return routes
 }
@@ -84,19 +105,7 @@ const (
 	consumerPath  = consumersPath + "/:consumer"
 )
 
-// v1Routes returns the modern API. Its description is openapi/openapi.yaml.
-func (f *Facade) v1Routes() []route {
-	list := route{
-		method: fiber.MethodGet, path: topicsPath, api: apiV1, need: anyScope,
-		query: []string{"prefix", "after", "limit"}, handle: f.v1ListTopics,
-	}
-	onTopics := slices.Concat(f.topicRoutes(), f.messageRoutes(), f.consumerRoutes())
-	for i := range onTopics {
-		onTopics[i].api, onTopics[i].topicInPath = apiV1, true
-	}
-	return append(onTopics, list)
-}
-
+// topicRoutes returns the calls on one topic.
 func (f *Facade) topicRoutes() []route {
 	return []route{
 		{method: fiber.MethodPut, path: topicPath, mutates: true, need: toCreate, handle: f.v1CreateTopic},
@@ -106,47 +115,49 @@ func (f *Facade) topicRoutes() []route {
 	}
 }
 
+// messageRoutes returns the calls on the messages of a topic.
 func (f *Facade) messageRoutes() []route {
+	const path, one = messagesPath, messagesPath + "/:sequence"
+	produce := []string{"raw", "atomic", "expected_last_sequence"}
+	browse := []string{"from", "key", "limit", "max_bytes", "wait"}
+	purge := []string{"up_to"}
+	get := []string{"raw"}
+
 	return []route{
-		{
-			method: fiber.MethodPost, path: messagesPath, mutates: true, need: toProduce,
-			query: []string{"raw", "atomic", "expected_last_sequence"}, handle: f.v1Produce,
-		},
-		{
-			method: fiber.MethodGet, path: messagesPath, need: toConsume,
-			query: []string{"from", "key", "limit", "max_bytes", "wait"}, handle: f.v1Browse,
-		},
-		{
-			method: fiber.MethodDelete, path: messagesPath, mutates: true, need: toAdmin,
-			query: []string{"up_to"}, handle: f.v1Purge,
-		},
-		{
-			method: fiber.MethodGet, path: messagesPath + "/:sequence", need: toConsume,
-			query: []string{"raw"}, handle: f.v1GetMessage,
-		},
+		{method: fiber.MethodPost, path: path, mutates: true, need: toProduce, query: produce, handle: f.v1Produce},
+		{method: fiber.MethodGet, path: path, need: toConsume, query: browse, handle: f.v1Browse},
+		{method: fiber.MethodDelete, path: path, mutates: true, need: toAdmin, query: purge, handle: f.v1Purge},
+		{method: fiber.MethodGet, path: one, need: toConsume, query: get, handle: f.v1GetMessage},
 	}
 }
 
+// consumerRoutes returns the calls that create and control consumers.
 func (f *Facade) consumerRoutes() []route {
+	const all, one = consumersPath, consumerPath
+	list := []string{"after", "limit"}
+
 	return []route{
-		{method: fiber.MethodPost, path: consumersPath, mutates: true, need: toSubscribe, handle: f.v1CreateConsumer},
-		{
-			method: fiber.MethodGet, path: consumersPath, need: toManage,
-			query: []string{"after", "limit"}, handle: f.v1ListConsumers,
-		},
-		{method: fiber.MethodGet, path: consumerPath, need: toManage, handle: f.v1DescribeConsumer},
-		{method: fiber.MethodDelete, path: consumerPath, mutates: true, need: toControl, handle: f.v1DeleteConsumer},
-		{
-			method: fiber.MethodPost, path: consumerPath + "/fetch", mutates: true, need: toConsume,
-			query: []string{"raw", "limit", "max_bytes", "wait"}, handle: f.v1Fetch,
-		},
-		{method: fiber.MethodGet, path: consumerPath + "/stream", need: toConsume, handle: f.v1Stream},
-		{method: fiber.MethodGet, path: consumerPath + "/socket", need: toConsume, handle: f.v1Socket},
-		{method: fiber.MethodPost, path: consumerPath + "/ack", mutates: true, need: toConsume, handle: f.v1Ack},
-		{method: fiber.MethodPost, path: consumerPath + "/nack", mutates: true, need: toConsume, handle: f.v1Nack},
-		{method: fiber.MethodPost, path: consumerPath + "/extend", mutates: true, need: toConsume, handle: f.v1Extend},
-		{method: fiber.MethodPost, path: consumerPath + "/seek", mutates: true, need: toControl, handle: f.v1Seek},
-		{method: fiber.MethodPost, path: consumerPath + "/pause", mutates: true, need: toControl, handle: f.v1Pause},
-		{method: fiber.MethodPost, path: consumerPath + "/resume", mutates: true, need: toControl, handle: f.v1Resume},
+		{method: fiber.MethodPost, path: all, mutates: true, need: toSubscribe, handle: f.v1CreateConsumer},
+		{method: fiber.MethodGet, path: all, need: toManage, query: list, handle: f.v1ListConsumers},
+		{method: fiber.MethodGet, path: one, need: toManage, handle: f.v1DescribeConsumer},
+		{method: fiber.MethodDelete, path: one, mutates: true, need: toControl, handle: f.v1DeleteConsumer},
+		{method: fiber.MethodPost, path: one + "/seek", mutates: true, need: toControl, handle: f.v1Seek},
+		{method: fiber.MethodPost, path: one + "/pause", mutates: true, need: toControl, handle: f.v1Pause},
+		{method: fiber.MethodPost, path: one + "/resume", mutates: true, need: toControl, handle: f.v1Resume},
+	}
+}
+
+// workRoutes returns the calls of workers: they take messages of a consumer and acknowledge them.
+func (f *Facade) workRoutes() []route {
+	const one, fetch = consumerPath, consumerPath + "/fetch"
+	query := []string{"raw", "limit", "max_bytes", "wait"}
+
+	return []route{
+		{method: fiber.MethodPost, path: fetch, mutates: true, need: toConsume, query: query, handle: f.v1Fetch},
+		{method: fiber.MethodGet, path: one + "/stream", need: toConsume, handle: f.v1Stream},
+		{method: fiber.MethodGet, path: one + "/socket", need: toConsume, handle: f.v1Socket},
+		{method: fiber.MethodPost, path: one + "/ack", mutates: true, need: toConsume, handle: f.v1Ack},
+		{method: fiber.MethodPost, path: one + "/nack", mutates: true, need: toConsume, handle: f.v1Nack},
+		{method: fiber.MethodPost, path: one + "/extend", mutates: true, need: toConsume, handle: f.v1Extend},
 	}
 }

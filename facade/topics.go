@@ -119,7 +119,7 @@ func (f *Facade) v1ChangeTopic(ctx context.Context, c *fiber.Ctx) (response, err
 	return f.describeTopic(ctx, fiber.StatusOK, topic)
 }
 
-// settingsIn returns a function that changes settings as the body of a request says. It leaves the others as they are.
+// settingsIn returns a function that changes the settings that the body of a request has, and leaves all others.
 func settingsIn(c *fiber.Ctx) func(*jetstream.Settings) error {
 	return func(s *jetstream.Settings) error {
 		if err := decode.OptionalJSON(c.BodyRaw(), s); err != nil {
@@ -132,7 +132,7 @@ func settingsIn(c *fiber.Ctx) func(*jetstream.Settings) error {
 		}
 		for name, value := range given {
 			if value.Kind() == 'n' {
-				const problem = "want a value, not null: leave it out to keep the present one, or give its zero for none"
+				const problem = `want a value, not null: leave it out to keep the present one, or give its zero value`
 				return &decode.FieldError{Field: name, Problem: problem}
 			}
 		}

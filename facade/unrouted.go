@@ -43,7 +43,7 @@ func httpError(c *fiber.Ctx, e *fiber.Error) error {
 	return e
 }
 
-// refuseUnknownMethods answers requests with a method that fiber does not know; fiber would answer them with plain text.
+// refuseUnknownMethods answers requests with a method that fiber does not know. Fiber would answer with plain text.
 func (f *Facade) refuseUnknownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(request *fasthttp.RequestCtx) {
 		method := string(request.Method())
