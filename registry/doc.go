@@ -5,9 +5,10 @@
 // does for one caller only, and only once n-1 exists. So no id is given out twice
 // and none is left out, whatever crashes and whatever runs at the same time.
 //
-// An entry changes once at most: when its producer, consumer or topic is deleted,
-// it is marked as deleted. It is never removed, so its id is never given out
-// again. Every process watches the bucket, to forget what others delete.
+// The entry of an id changes once at most: when its producer, consumer or topic is
+// deleted, it is marked as deleted. It is never removed, so its id is never given
+// out again. Every process watches the bucket, to forget what others delete. The
+// entry of a name changes when a consumer that had it is deleted and another gets it.
 //
 // The files: registry.go opens the bucket and follows it, entries.go creates,
 // reads and deletes entries, consumers.go and producers.go are what callers use,
