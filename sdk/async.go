@@ -31,9 +31,10 @@ type AsyncResult struct {
 	Message NewMessage // with the idempotency key that it was sent with
 	Receipt Receipt
 
-	// Err is nil if the message is stored or is going to be. An [*Error] says that
-	// it is not. After any other error it may be stored or not; it can be sent
-	// again with the same idempotency key.
+	// Err is nil if the message is stored or is going to be. A refusal, such as
+	// [ErrTopicFull], says that it is not. After a failure of the broker or the
+	// connection it may be stored or not; it can be sent again with the same
+	// idempotency key.
 	Err error
 }
 

@@ -122,7 +122,7 @@ func (l *loop) fetchAll(fetching, handling context.Context) error {
 		records, err := l.fetch(fetching, n)
 		l.slots.Release(int64(n - len(records)))
 		for _, r := range records {
-			l.hold(r, handling)
+			l.hold(handling, r)
 		}
 
 		waited := len(records) > 0 || time.Since(started) > l.wait()/2
@@ -194,7 +194,7 @@ func isTransient(err error) bool {
 }
 
 // hold queues a message for the workers.
-func (l *loop) hold(r Record, handling context.Context) {
+func (l *loop) hold(handling context.Context, r Record) {
 	m := &heldMessage{Record: r}
 	m.ctx, m.end = context.WithCancelCause(handling)
 

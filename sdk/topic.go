@@ -38,16 +38,20 @@ func (t *Topic) call(method string, parts ...string) call {
 type WhenFull string
 
 const (
-	DropOldest WhenFull = "drop_oldest" // removes the oldest messages to make room
-	RefuseNew  WhenFull = "refuse_new"  // refuses new messages with [ErrTopicFull]
+	// DropOldest removes the oldest messages to make room.
+	DropOldest WhenFull = "drop_oldest"
+	// RefuseNew refuses new messages with [ErrTopicFull].
+	RefuseNew WhenFull = "refuse_new"
 )
 
 // Storage says where a topic keeps its messages.
 type Storage string
 
 const (
-	FileStorage   Storage = "file"
-	MemoryStorage Storage = "memory" // the messages are lost when the broker stops
+	// FileStorage keeps messages on disk.
+	FileStorage Storage = "file"
+	// MemoryStorage keeps messages in memory. They are lost when the broker stops.
+	MemoryStorage Storage = "memory"
 )
 
 // Settings are the settings of a topic.
