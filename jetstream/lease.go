@@ -55,66 +55,93 @@ func (c *Cursor) wake() (first time.Time) {
 func (c *Consumers) redeliver(
 	ctx context.Context, consumer Consumer, p *consumerState, next *Cursor, limits Limits,
 ) ([]Delivery, error) {
-	now := time.Now()
-	var (
-		out        []Delivery
-		bytes      int
-		deadLetter error
-	)
-	until := endAfter(now, consumer.Lease)
-	take := func(m Message, l Lease) {
-		out = append(out, Delivery{Message: m, Deliveries: l.Deliveries, Token: token(consumer.ID, next.Epoch, l)})
-		bytes += len(m.Data)
+	b := &leaseBatch{consumer: consumer, next: next, limits: limits, until: endAfter(time.Now(), consumer.Lease)}
+	deadLetter, err := c.addExpired(ctx, b)
+	if err != nil {
+		return nil, err
 	}
-	for i := 0; i < len(next.Leases); {
-		l := &next.Leases[i]
-		if l.Until > now.UnixMilli() {
-			i++
-			continue
-		}
-		if len(out) == limits.Messages || bytes >= limits.Bytes {
-			return out, nil
-		}
-		m, err := c.topics.Get(ctx, consumer.Topic, l.Sequence)
-		var gone *NoMessageError
-		switch {
-		case errors.As(err, &gone): // removed by age, size, or purge
-			next.Leases = slices.Delete(next.Leases, i, i+1)
-			continue
-		case err != nil:
-			return nil, err
-		}
-		if consumer.MaxDeliveries > 0 && l.Deliveries >= consumer.MaxDeliveries {
-			if err := c.deadLetter(ctx, consumer, next.Epoch, m, l.Deliveries); err != nil {
-				deadLetter = &DeadLetterError{Topic: consumer.DeadLetterTopic, Sequence: m.Sequence, Err: err}
-				i++
-				continue
-			}
-			next.Leases = slices.Delete(next.Leases, i, i+1)
-			continue
-		}
-		l.Deliveries++
-		l.Until = until
-		take(m, *l)
-		i++
-	}
-	for len(out) < limits.Messages && bytes < limits.Bytes && len(next.Leases) < consumer.MaxInFlight {
-		m, ok, err := c.message(ctx, consumer, p, next.Position, limits.Messages-len(out))
+
+	for !b.full() && len(next.Leases) < consumer.MaxInFlight {
+		m, ok, err := c.message(ctx, consumer, p, next.Position, limits.Messages-len(b.out))
 		if err != nil {
 			return nil, err
 		}
 		if !ok {
 			break
 		}
-		l := Lease{Sequence: m.Sequence, Deliveries: 1, Until: until}
+		l := Lease{Sequence: m.Sequence, Deliveries: 1, Until: b.until}
 		next.Position = m.Sequence
 		next.Leases = append(next.Leases, l) // at the end: sequences only grow
-		take(m, l)
+		b.add(m, l)
 	}
-	if len(out) > 0 {
-		return out, nil
+
+	if len(b.out) > 0 {
+		return b.out, nil
 	}
 	return nil, deadLetter
+}
+
+// leaseBatch gathers what one fetch delivers.
+type leaseBatch struct {
+	consumer Consumer
+	next     *Cursor
+	limits   Limits
+	until    int64 // when the leases end, in milliseconds of Unix time
+	out      []Delivery
+	bytes    int
+}
+
+func (b *leaseBatch) full() bool {
+	return len(b.out) >= b.limits.Messages || b.bytes >= b.limits.Bytes
+}
+
+func (b *leaseBatch) add(m Message, l Lease) {
+	token := token(b.consumer.ID, b.next.Epoch, l)
+	b.out = append(b.out, Delivery{Message: m, Deliveries: l.Deliveries, Token: token})
+	b.bytes += len(m.Data)
+}
+
+// addExpired adds the messages whose lease has run out, and moves those that were
+// delivered too often to the dead-letter topic. The result deadLetter is the error of
+// the last message that this topic did not take; nil if it took all.
+func (c *Consumers) addExpired(ctx context.Context, b *leaseBatch) (deadLetter, err error) {
+	now := time.Now().UnixMilli()
+	for i := 0; i < len(b.next.Leases); {
+		l := &b.next.Leases[i]
+		if l.Until > now {
+			i++
+			continue
+		}
+		if b.full() {
+			break
+		}
+
+		m, err := c.topics.Get(ctx, b.consumer.Topic, l.Sequence)
+		var gone *NoMessageError
+		switch {
+		case errors.As(err, &gone): // removed by age, size, or purge
+			b.next.Leases = slices.Delete(b.next.Leases, i, i+1)
+			continue
+		case err != nil:
+			return nil, err
+		}
+
+		if b.consumer.MaxDeliveries > 0 && l.Deliveries >= b.consumer.MaxDeliveries {
+			if err := c.deadLetter(ctx, b.consumer, b.next.Epoch, m, l.Deliveries); err != nil {
+				deadLetter = &DeadLetterError{Topic: b.consumer.DeadLetterTopic, Sequence: m.Sequence, Err: err}
+				i++
+				continue
+			}
+			b.next.Leases = slices.Delete(b.next.Leases, i, i+1)
+			continue
+		}
+
+		l.Deliveries++
+		l.Until = b.until
+		b.add(m, *l)
+		i++
+	}
+	return deadLetter, nil
 }
 
 // Ack acknowledges the messages of tokens: they are never delivered again. Errors: [*ModeError],
