@@ -1,155 +1,223 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"dq/cmd/dq/broker/brokertest"
 )
 
-// command runs dq and returns what it printed, and its exit status.
-func command(t *testing.T, address, stdin string, args ...string) (stdout, stderr string, status int) {
-	t.Helper()
+// dq runs the dq command in this process, and returns what it printed and its exit status.
+func dq(ctx context.Context, stdin string, args ...string) (stdout, stderr string, status int) {
 	var out, errs strings.Builder
-	if args[0] != "version" {
-		args = append(args, "--broker", address)
-	}
-	status = run(t.Context(), args, streams{in: strings.NewReader(stdin), out: &out, err: &errs})
+	status = run(ctx, args, streams{in: strings.NewReader(stdin), out: &out, err: &errs})
 	return out.String(), errs.String(), status
 }
 
-func TestCommandsOfTheModernAPI(t *testing.T) {
-	t.Parallel()
-	address := brokertest.Start(t, brokertest.Config("")).URL()
-	tests := []struct {
-		args   string
-		stdin  string
-		status int
-		stdout []string // what it has to contain, in order; none: nothing is printed
-		stderr string
-	}{
-		{"topic create orders --max-messages 100 --when-full refuse_new", "", 0, nil, ""},
-		{"topic create orders", "", 3, nil, "already exist"},
-		{"topic create orders --if-not-exists --json", "", 0, []string{`{"name":"orders"`, `"max_age":"0s"`}, ""},
-		{"topic create orders --if-not-exists --max-messages 7", "", 3, nil, "other settings"},
-		{"topic create x --when-full explode", "", 2, nil, "refuse_new"},
-		{"topic create x --max-age 1", "", 2, nil, "max-age"},
-		{"topic change orders --max-age 1h", "", 0, []string{"settings.max_age", "1h0m0s"}, ""},
-		{"topic change none --max-age 1h", "", 3, nil, "does not exist"},
-		{"consumer create orders --name billing --mode lease --start first --lease 1h", "", 0, []string{"billing\n"}, ""},
-		{"consumer create orders --json", "", 0, []string{`{"id":1,"topic":"orders","mode":"auto"`}, ""},
-		{"consumer create orders --start yesterday", "", 2, nil, "invalid start"},
-		{"consumer create orders --mode never", "", 3, nil, "want auto or lease"},
-		{"fetch orders billing", "", 4, nil, "no message"},
+// session runs commands on one broker.
+type session struct {
+	t       *testing.T
+	address string
+	tokens  []string // the tokens of leases that commands printed as JSON
+}
 
-		{"produce orders", "one\ntwo\n\nfour", 0, nil, "produced 4 messages to orders\n"},
-		{"produce orders --key eu --header Trace:7 --content-type text/plain --ttl 1h five", "", 0, nil, "produced 1 messages"},
-		{"produce orders --delay 1h later --json", "", 0, []string{`{"deliver_at":"`}, "produced 1 messages"},
-		{"produce orders --batch 1 --json", "six\nseven\n", 0, []string{`{"sequence":6,`, `{"sequence":7,`}, "produced 2 messages"},
-		{"produce orders --header x y", "", 2, nil, "NAME:VALUE"},
-		{"produce orders --header Nats-X:1 y", "", 3, nil, "after 0 messages: invalid field"},
-		{"produce orders --id 1 --key x y", "", 2, nil, "--id"},
-		{"produce publ", "x", 3, nil, "reserved"},
+func startSession(t *testing.T) *session {
+	t.Helper()
+	return &session{t: t, address: brokertest.Start(t, brokertest.Config("")).URL()}
+}
 
-		{"browse orders --limit 2", "", 0, []string{"sequence", "key", "data", " 1 ", "one\n", " 2 ", "two\n"}, ""},
-		{"browse orders --key eu --json", "", 0, []string{`{"sequence":5,`, `"key":"eu","content_type":"text/plain","headers":{"Trace":"7"},"data":"five"}`}, ""},
-		{"browse orders --from 7", "", 0, []string{" 7 ", "seven"}, ""},
-		{"browse orders --from new", "", 0, nil, ""},
-		{"browse none", "", 3, nil, "does not exist"},
-		{"tail orders -n 2", "", 0, []string{"sequence", " 6 ", "six\n", " 7 ", "seven\n"}, ""},
-		{"tail orders -n 1 --key eu", "", 0, []string{" 5 ", "eu", "five\n"}, ""},
-		{"tail orders --from 6 --json", "", 0, []string{`"data":"six"`, `"data":"seven"`}, ""},
-		{"tail orders -n 0", "", 0, nil, ""},
+// command is a command line with what it must do.
+type command struct {
+	args   string // TOKEN0 stands for the first token that was printed, and so on
+	stdin  string
+	status int
+	stdout []string // texts that are printed, in this order; nil: nothing is printed
+	stderr string   // a text that is printed
+}
 
-		{"fetch orders billing --ack", "", 0, []string{"token", " 1 ", "one"}, ""},
-		{"fetch orders billing --limit 2 --wait 1s --json", "", 0, []string{`"token":`, `"deliveries":1,"data":"two"}`, "\n", `"token":`}, ""},
-		{"ack orders billing TOKEN0", "", 0, nil, ""},
-		{"ack orders billing TOKEN0", "", 3, nil, "hold no lease"},
-		{"nack orders billing TOKEN1", "", 0, nil, ""},
-		{"fetch orders billing --json", "", 0, []string{`{"sequence":3,`, `"deliveries":2`}, ""},
-		{"nack orders billing TOKEN2 --delay 1h", "", 0, nil, ""},
-		{"ack orders billing --up-to x y", "", 2, nil, "one TOKEN"},
-		{"ack orders billing", "", 2, nil, "arg"},
-		{"fetch orders none", "", 3, nil, "does not exist"},
-
-		{"seek orders billing 6", "", 0, []string{"position", "5", "lag", "2"}, ""},
-		{"seek orders billing nowhere", "", 2, nil, "invalid start"},
-		{"consumer seek orders billing new --json", "", 0, []string{`"lag":0`}, ""},
-		{"consumer pause orders billing 1h", "", 0, []string{"paused_until"}, ""},
-		{"consumer pause orders billing soon", "", 2, nil, "duration"},
-		{"consumer resume orders billing --json", "", 0, []string{`"name":"billing"`}, ""},
-		{"consumer list orders", "", 0, []string{"id", "name", "in flight", "billing", "lease", "auto"}, ""},
-		{"consumer describe orders billing", "", 0, []string{"lease", "1h0m0s"}, ""},
-		{"consumer delete orders billing", "", 0, nil, ""},
-		{"consumer describe orders billing", "", 3, nil, "does not exist"},
-
-		{"topic describe orders --json", "", 0, []string{`"messages":7`, `"consumers":1`}, ""},
-		{"topic list o", "", 0, []string{"name", "first sequence", "orders", "7"}, ""},
-		{"topic list nothing", "", 0, nil, ""},
-		{"topic list --json", "", 0, []string{`{"name":"orders"`}, ""},
-		{"topics --json", "", 0, []string{`{"name":"orders"}` + "\n"}, ""},
-		{"topic purge orders --up-to 2", "", 0, []string{"purged 2 messages"}, ""},
-		{"topic purge orders --json", "", 0, []string{`{"purged":5}`}, ""},
-		{"register consumer orders --json", "", 0, []string{`{"id":2}`}, ""},
-		{"produce orders hi --json", "", 0, []string{`{"produced":1,"producer":0}`}, ""},
-		{"size orders --id 2 --json", "", 0, []string{`{"size":1}`}, ""},
-		{"consume orders --id 2 --json", "", 0, []string{`{"message":"hi"}`}, ""},
-		{"health --json", "", 0, []string{`{"ready":true}`}, ""},
-		{"version --json", "", 0, []string{`"version":"`}, ""},
-		{"topic delete orders", "", 0, nil, ""},
-		{"topic delete orders", "", 3, nil, "does not exist"},
-	}
-	var tokens []string // TOKEN0 and so on, as they were printed
-	for _, test := range tests {
-		for i, token := range tokens {
-			test.args = strings.ReplaceAll(test.args, fmt.Sprint("TOKEN", i), token)
+// run runs commands one after the other and checks what they do.
+func (s *session) run(commands ...command) {
+	s.t.Helper()
+	for _, c := range commands {
+		line := "dq " + c.args
+		for i, token := range s.tokens {
+			c.args = strings.ReplaceAll(c.args, fmt.Sprint("TOKEN", i), token)
 		}
-		stdout, stderr, status := command(t, address, test.stdin, strings.Fields(test.args)...)
-		assert.Equal(t, test.status, status, "dq %s: %s", test.args, stderr)
-		assert.Contains(t, stderr, test.stderr, "dq %s", test.args)
-		rest := stdout
-		for _, want := range test.stdout {
-			_, after, found := strings.Cut(rest, want)
-			assert.True(t, found, "dq %s: no %q in %q", test.args, want, stdout)
-			rest = after
-		}
-		if test.stdout == nil {
-			assert.Empty(t, stdout, "dq %s", test.args)
-		}
-		if strings.Contains(test.args, "--json") {
-			for line := range strings.Lines(stdout) {
-				var object struct{ Token string }
-				assert.NoError(t, json.Unmarshal([]byte(line), &object), "dq %s: %s", test.args, line)
-				if object.Token != "" {
-					tokens = append(tokens, object.Token)
-				}
-			}
+
+		stdout, stderr, status := dq(s.t.Context(), c.stdin, append(strings.Fields(c.args), "--broker", s.address)...)
+
+		assert.Equal(s.t, c.status, status, "%s: %s", line, stderr)
+		assert.Contains(s.t, stderr, c.stderr, line)
+		assertInOrder(s.t, c.stdout, stdout, line)
+		if strings.Contains(c.args, "--json") {
+			s.readObjects(stdout, line)
 		}
 	}
 }
 
-func TestAPipeIsProducedInOrder(t *testing.T) {
+// assertInOrder checks that text has the parts, in that order, and is empty if there are none.
+func assertInOrder(t *testing.T, parts []string, text, line string) {
+	t.Helper()
+	if parts == nil {
+		assert.Empty(t, text, line)
+	}
+	rest := text
+	for _, part := range parts {
+		_, after, found := strings.Cut(rest, part)
+		assert.True(t, found, "%s: no %q in %q", line, part, text)
+		rest = after
+	}
+}
+
+// readObjects checks that each line of stdout is a JSON object, and remembers their tokens.
+func (s *session) readObjects(stdout, line string) {
+	s.t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(stdout))
+	lines := 0
+	for {
+		var object struct{ Token string }
+		err := decoder.Decode(&object)
+		if err == io.EOF {
+			break
+		}
+		if !assert.NoError(s.t, err, "%s: %s", line, stdout) {
+			return
+		}
+		lines++
+		if object.Token != "" {
+			s.tokens = append(s.tokens, object.Token)
+		}
+	}
+	assert.Equal(s.t, strings.Count(stdout, "\n"), lines, "%s: one object per line", line)
+}
+
+// produceSeven creates the topic orders of seven messages; the fifth has a key and headers.
+func (s *session) produceSeven() {
+	s.t.Helper()
+	s.run(
+		command{args: "topic create orders"},
+		command{args: "produce orders", stdin: "one\ntwo\n\nfour", stderr: "produced 4 messages to orders\n"},
+		command{
+			args:   "produce orders --key eu --header Trace:7 --content-type text/plain --ttl 1h five",
+			stderr: "produced 1 messages",
+		},
+		command{args: "produce orders --batch 1", stdin: "six\nseven\n", stderr: "produced 2 messages"},
+	)
+}
+
+func TestCLI_TopicIsCreatedChangedAndDeleted(t *testing.T) {
 	t.Parallel()
-	address := brokertest.Start(t, brokertest.Config("")).URL()
-	var lines strings.Builder
-	for i := range 5000 {
-		lines.WriteString(strings.Repeat("x", i%7))
-		lines.WriteByte('\n')
-	}
-	_, stderr, status := command(t, address, lines.String(), "produce", "T")
-	require.Zero(t, status, stderr)
-	stdout, _, _ := command(t, address, "", "browse", "T", "--json")
-	n := 0
-	for line := range strings.Lines(stdout) {
-		var m struct{ Data string }
-		require.NoError(t, json.Unmarshal([]byte(line), &m))
-		require.Equal(t, strings.Repeat("x", n%7), m.Data)
-		n++
-	}
-	assert.Equal(t, 5000, n)
+	s := startSession(t)
+
+	s.run(
+		command{args: "topic create orders --max-messages 100 --when-full refuse_new"},
+		command{args: "topic create orders", status: exitRefused, stderr: "already exist"},
+		command{
+			args:   "topic create orders --if-not-exists --json",
+			stdout: []string{`{"name":"orders"`, `"max_age":"0s"`},
+		},
+		command{
+			args:   "topic create orders --if-not-exists --max-messages 7",
+			status: exitRefused,
+			stderr: "other settings",
+		},
+		command{args: "topic create x --when-full explode", status: exitUsage, stderr: "refuse_new"},
+		command{args: "topic create x --max-age 1", status: exitUsage, stderr: "max-age"},
+		command{args: "topic change orders --max-age 1h", stdout: []string{"settings.max_age", "1h0m0s"}},
+		command{args: "topic change none --max-age 1h", status: exitRefused, stderr: "does not exist"},
+		command{args: "topic delete orders"},
+		command{args: "topic delete orders", status: exitRefused, stderr: "does not exist"},
+	)
+}
+
+func TestCLI_TopicsAreDescribedListedAndPurged(t *testing.T) {
+	t.Parallel()
+	s := startSession(t)
+	s.produceSeven()
+	s.run(command{args: "consumer create orders --json", stdout: []string{`{"id":0,"topic":"orders","mode":"auto"`}})
+
+	s.run(
+		command{args: "topic describe orders --json", stdout: []string{`"messages":7`, `"consumers":1`}},
+		command{args: "topic list o", stdout: []string{"name", "first sequence", "orders", "7"}},
+		command{args: "topic list nothing"},
+		command{args: "topic list --json", stdout: []string{`{"name":"orders"`}},
+		command{args: "topics --json", stdout: []string{`{"name":"orders"}` + "\n"}},
+		command{args: "topics", stdout: []string{"orders\n"}},
+		command{args: "topic purge orders --up-to 2", stdout: []string{"purged 2 messages"}},
+		command{args: "topic purge orders --json", stdout: []string{`{"purged":5}`}},
+	)
+}
+
+func TestCLI_ConsumerIsCreatedMovedPausedAndDeleted(t *testing.T) {
+	t.Parallel()
+	s := startSession(t)
+	s.produceSeven()
+
+	s.run(
+		command{
+			args:   "consumer create orders --name billing --mode lease --start first --lease 1h",
+			stdout: []string{"billing\n"},
+		},
+		command{args: "consumer create orders --json", stdout: []string{`{"id":1,"topic":"orders","mode":"auto"`}},
+		command{args: "consumer create orders", stdout: []string{"2\n"}},
+		command{args: "consumer create orders --start yesterday", status: exitUsage, stderr: "invalid start"},
+		command{args: "consumer create orders --mode never", status: exitRefused, stderr: "want auto or lease"},
+
+		command{args: "seek orders billing 6", stdout: []string{"position", "5", "lag", "2"}},
+		command{args: "seek orders billing nowhere", status: exitUsage, stderr: "invalid start"},
+		command{args: "consumer seek orders billing new --json", stdout: []string{`"lag":0`}},
+		command{args: "consumer pause orders billing 1h", stdout: []string{"paused_until"}},
+		command{args: "consumer pause orders billing soon", status: exitUsage, stderr: "duration"},
+		command{args: "consumer resume orders billing --json", stdout: []string{`"name":"billing"`}},
+
+		command{
+			args:   "consumer list orders",
+			stdout: []string{"id", "name", "in flight", "billing", "lease", "auto"},
+		},
+		command{args: "consumer describe orders billing", stdout: []string{"lease", "1h0m0s"}},
+		command{args: "consumer delete orders billing"},
+		command{args: "consumer describe orders billing", status: exitRefused, stderr: "does not exist"},
+	)
+}
+
+func TestCLI_RegisterSizeAndConsumeUseTheClassicAPI(t *testing.T) {
+	t.Parallel()
+	s := startSession(t)
+
+	s.run(
+		command{args: "topic create orders"},
+		command{args: "register consumer orders --json", stdout: []string{`{"id":0}`}},
+		command{args: "produce orders hi --json", stdout: []string{`{"produced":1,"producer":0}`}},
+		command{args: "size orders --id 0 --json", stdout: []string{`{"size":1}`}},
+		command{args: "consume orders --id 0 --json", stdout: []string{`{"message":"hi"}`}},
+		command{args: "consume orders --id 0", status: exitEmpty, stderr: "Empty"},
+		command{args: "register producer orders", stdout: []string{"1\n"}},
+		command{args: "produce orders --id 1 a b", stderr: "produced 2 messages to orders as producer 1\n"},
+		command{args: "consume orders --id 0 -n 1", stdout: []string{"a\n"}},
+		command{args: "consume orders --timeout 1ms"},
+	)
+}
+
+func TestCLI_HealthAndVersionPrintObjects(t *testing.T) {
+	t.Parallel()
+	s := startSession(t)
+
+	s.run(
+		command{args: "health"},
+		command{args: "health --json", stdout: []string{`{"ready":true}`}},
+	)
+	text, _, textStatus := dq(t.Context(), "", "version")
+	object, _, objectStatus := dq(t.Context(), "", "version", "--json")
+
+	assert.Zero(t, textStatus)
+	assert.Regexp(t, `^dq devel \(nats-server [^ ,]+, go[^ ,]+, [a-z0-9]+/[a-z0-9]+\)\n$`, text)
+	assert.Zero(t, objectStatus)
+	assertInOrder(t, []string{`"go":"`, `"nats_server":"`, `"platform":"`, `"version":"`}, object, "dq version --json")
+	assert.NoError(t, json.Unmarshal([]byte(object), new(map[string]string)))
 }

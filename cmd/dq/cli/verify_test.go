@@ -1,0 +1,34 @@
+package cli
+
+import (
+	"path/filepath"
+	"testing"
+)
+
+func TestCLI_VerifyChecksAndReplaysAHistory(t *testing.T) {
+	t.Parallel()
+	s := startSession(t)
+	history := filepath.Join(t.TempDir(), "history.jsonl")
+
+	s.run(
+		command{
+			args:   "verify --count 1 --clients 20 --history " + history,
+			stdout: []string{"all promises were kept"},
+			stderr: "verify: 1 operations to go",
+		},
+		command{args: "verify --replay " + history, stdout: []string{"all promises were kept"}},
+	)
+}
+
+func TestCLI_VerifyRefusesWrongFlags(t *testing.T) {
+	t.Parallel()
+	s := startSession(t)
+
+	s.run(
+		command{args: "verify --storage disk", status: exitUsage, stderr: "want file or memory"},
+		command{args: "verify --self --facades 0", status: exitUsage, stderr: "want at least 1"},
+		command{args: "verify --faults kill", status: exitUsage, stderr: "add --self"},
+		command{args: "verify ftp://x", status: exitUsage, stderr: "want HOST:PORT or a URL"},
+		command{args: "verify --replay " + filepath.Join(t.TempDir(), "none"), status: exitUsage, stderr: "no such file"},
+	)
+}
