@@ -19,22 +19,47 @@ import (
 	"dq/facade/access"
 )
 
-// guarded is a broker that asks for tokens, with those of some holders.
+// everyScope grants everything about every topic.
+const everyScope = "*=admin,produce,consume"
+
+// guarded is a broker that asks for tokens.
 type guarded struct {
 	t      *testing.T
 	url    string
-	tokens map[string]string
-	file   string // of the tokens
-	audit  string
+	tokens map[string]string // by holder
+	file   string            // of the tokens
+	audit  string            // the audit log
 }
 
-// grant adds a token to the file.
+// startGuarded starts a broker that asks for tokens. Grants are by holder.
+func startGuarded(t *testing.T, grants map[string]string) *guarded {
+	t.Helper()
+	dir := t.TempDir()
+	g := &guarded{
+		t:      t,
+		tokens: make(map[string]string),
+		file:   filepath.Join(dir, "tokens.json"),
+		audit:  filepath.Join(dir, "audit.log"),
+	}
+	for name, grant := range grants {
+		g.grant(name, grant, time.Time{})
+	}
+
+	cfg := brokertest.Config("")
+	cfg.Tokens, cfg.AuditLog = g.file, g.audit
+	g.url = brokertest.Start(t, cfg).URL()
+	return g
+}
+
+// grant adds a token to the file. One with the zero time does not expire.
 func (g *guarded) grant(name, grant string, expires time.Time) {
 	g.t.Helper()
 	token, hash := access.NewToken()
 	parsed, err := access.ParseGrant(grant)
 	require.NoError(g.t, err)
-	require.NoError(g.t, access.Append(g.file, access.Entry{Name: name, SHA256: hash, Grants: []access.Grant{parsed}, Expires: expires}))
+
+	entry := access.Entry{Name: name, SHA256: hash, Grants: []access.Grant{parsed}, Expires: expires}
+	require.NoError(g.t, access.Append(g.file, entry))
 	g.tokens[name] = token
 }
 
@@ -45,224 +70,286 @@ func (g *guarded) revoke(name string) {
 	require.NoError(g.t, err)
 	file, err := access.Parse(g.file, data)
 	require.NoError(g.t, err)
+
 	file.Tokens = slices.DeleteFunc(file.Tokens, func(e access.Entry) bool { return e.Name == name })
+
 	data, err = file.Encode()
 	require.NoError(g.t, err)
 	require.NoError(g.t, os.WriteFile(g.file+".new", data, 0o600))
 	require.NoError(g.t, os.Rename(g.file+".new", g.file))
 }
 
-func startGuarded(t *testing.T, grants map[string]string) *guarded {
-	t.Helper()
-	dir := t.TempDir()
-	g := &guarded{t: t, tokens: make(map[string]string), file: filepath.Join(dir, "tokens.json"), audit: filepath.Join(dir, "audit.log")}
-	for name, grant := range grants {
-		g.grant(name, grant, time.Time{})
-	}
-	cfg := brokertest.Config("")
-	cfg.Tokens, cfg.AuditLog = g.file, g.audit
-	g.url = brokertest.Start(t, cfg).URL()
-	return g
+// call is a call about a topic.
+type call struct {
+	method, path string
+	body         any // JSON, or a string to send as it is, or nil
 }
 
-// do makes a call as who, and returns the status and the body.
-func (g *guarded) do(who, method, path, body string) (int, string) {
+// request returns a request of the holder of a token, or of nobody if holder is "".
+func (g *guarded) request(holder string, c call) *http.Request {
 	g.t.Helper()
-	request, err := http.NewRequestWithContext(g.t.Context(), method, g.url+path, strings.NewReader(body))
+	text, isText := c.body.(string)
+	if c.body != nil && !isText {
+		text = jsonOf(g.t, c.body)
+	}
+
+	request, err := http.NewRequestWithContext(g.t.Context(), c.method, g.url+c.path, strings.NewReader(text))
 	require.NoError(g.t, err)
-	if strings.HasPrefix(body, "{") {
+	if c.body != nil && !isText {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	if who != "" {
-		request.Header.Set("Authorization", "Bearer "+g.tokens[who])
+	if holder != "" {
+		request.Header.Set("Authorization", "Bearer "+g.tokens[holder])
 	}
-	response, err := http.DefaultClient.Do(request)
-	require.NoError(g.t, err)
-	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	require.NoError(g.t, err)
-	return response.StatusCode, string(answer)
+	return request
 }
 
-// calls are all calls about a topic, and what they need.
-func callsOf(topic string) [][3]string {
-	v1 := "/v1/topics/" + topic
-	named := fmt.Sprintf(`{"topic":%q}`, topic)
-	return [][3]string{
-		{"GET", v1, ""}, {"PATCH", v1, `{"max_messages":5}`}, {"DELETE", v1, ""},
-		{"POST", v1 + "/messages", "x"}, {"GET", v1 + "/messages", ""}, {"DELETE", v1 + "/messages", ""}, {"GET", v1 + "/messages/1", ""},
-		{"POST", v1 + "/consumers", `{}`}, {"GET", v1 + "/consumers", ""}, {"GET", v1 + "/consumers/0", ""}, {"DELETE", v1 + "/consumers/0", ""},
-		{"POST", v1 + "/consumers/0/fetch", ""}, {"GET", v1 + "/consumers/0/stream", ""}, {"GET", v1 + "/consumers/0/socket", ""},
-		{"POST", v1 + "/consumers/0/ack", `{"tokens":["a"]}`}, {"POST", v1 + "/consumers/0/nack", `{"tokens":["a"]}`},
-		{"POST", v1 + "/consumers/0/extend", `{"tokens":["a"]}`}, {"POST", v1 + "/consumers/0/seek", `{"to":"first"}`},
-		{"POST", v1 + "/consumers/0/pause", `{"for":"1s"}`}, {"POST", v1 + "/consumers/0/resume", ""},
-		{"PUT", v1, ""}, {"POST", "/topics", fmt.Sprintf(`{"topic_name":%q}`, topic)},
-		{"POST", "/consumer/register", named}, {"POST", "/producer/register", named},
-		{"POST", "/producer/produce", fmt.Sprintf(`{"topic":%q,"producer_id":0,"message":"x"}`, topic)},
-		{"GET", "/consumer/consume?consumer_id=0&topic=" + topic, ""}, {"GET", "/size?consumer_id=0&topic=" + topic, ""},
+// do makes a call as the holder of a token, or as nobody if holder is "".
+func (g *guarded) do(holder string, c call) response {
+	g.t.Helper()
+	answer, err := http.DefaultClient.Do(g.request(holder, c))
+	require.NoError(g.t, err)
+	defer answer.Body.Close()
+	return readAll(g.t, answer)
+}
+
+// get, put, post and del make calls as do does.
+func (g *guarded) get(holder, path string) response {
+	g.t.Helper()
+	return g.do(holder, call{method: http.MethodGet, path: path})
+}
+
+func (g *guarded) put(holder, path string, body any) response {
+	g.t.Helper()
+	return g.do(holder, call{method: http.MethodPut, path: path, body: body})
+}
+
+func (g *guarded) post(holder, path string, body any) response {
+	g.t.Helper()
+	return g.do(holder, call{method: http.MethodPost, path: path, body: body})
+}
+
+func (g *guarded) del(holder, path string) response {
+	g.t.Helper()
+	return g.do(holder, call{method: http.MethodDelete, path: path})
+}
+
+// callsOf returns all calls about a topic.
+func callsOf(topic string) []call {
+	v1 := path(topic)
+	consumers, zero := v1+"/consumers", v1+"/consumers/0"
+	tokens := object{"tokens": []string{"a"}}
+	message := object{"topic": topic, "producer_id": 0, "message": "x"}
+
+	return []call{
+		{method: "GET", path: v1},
+		{method: "PUT", path: v1},
+		{method: "PATCH", path: v1, body: object{"max_messages": 5}},
+		{method: "DELETE", path: v1},
+
+		{method: "POST", path: v1 + "/messages", body: "x"},
+		{method: "GET", path: v1 + "/messages"},
+		{method: "DELETE", path: v1 + "/messages"},
+		{method: "GET", path: v1 + "/messages/1"},
+
+		{method: "POST", path: consumers, body: object{}},
+		{method: "GET", path: consumers},
+		{method: "GET", path: zero},
+		{method: "DELETE", path: zero},
+		{method: "POST", path: zero + "/fetch"},
+		{method: "GET", path: zero + "/stream"},
+		{method: "GET", path: zero + "/socket"},
+		{method: "POST", path: zero + "/ack", body: tokens},
+		{method: "POST", path: zero + "/nack", body: tokens},
+		{method: "POST", path: zero + "/extend", body: tokens},
+		{method: "POST", path: zero + "/seek", body: object{"to": "first"}},
+		{method: "POST", path: zero + "/pause", body: object{"for": "1s"}},
+		{method: "POST", path: zero + "/resume"},
+
+		{method: "POST", path: "/topics", body: object{"topic_name": topic}},
+		{method: "POST", path: "/consumer/register", body: object{"topic": topic}},
+		{method: "POST", path: "/producer/register", body: object{"topic": topic}},
+		{method: "POST", path: "/producer/produce", body: message},
+		{method: "GET", path: "/consumer/consume?consumer_id=0&topic=" + topic},
+		{method: "GET", path: "/size?consumer_id=0&topic=" + topic},
 	}
 }
 
 func TestAccess_HiddenTopicAnswersAsIfItDidNotExist(t *testing.T) {
 	t.Parallel()
-	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "alice": "mine-*=admin,produce,consume"})
-	for _, setup := range callsOf("here")[20:24] {
-		g.do("root", setup[0], setup[1], setup[2])
+	g := startGuarded(t, map[string]string{"root": everyScope, "alice": "mine-*=admin,produce,consume"})
+	g.put("root", path("here"), nil)
+	g.post("root", "/consumer/register", object{"topic": "here"})
+	g.post("root", "/producer/register", object{"topic": "here"})
+
+	here, none := callsOf("here"), callsOf("none")
+	for i := range here {
+		got, want := g.do("alice", here[i]), g.do("alice", none[i])
+
+		assert.Equal(t, want.status, got.status, here[i])
+		assert.Equal(t, strings.ReplaceAll(want.body, "none", "here"), got.body, here[i])
+		assert.GreaterOrEqual(t, got.status, 400, here[i])
 	}
-	there, none := callsOf("here"), callsOf("none")
-	for i := range there {
-		status, answer := g.do("alice", there[i][0], there[i][1], there[i][2])
-		otherStatus, other := g.do("alice", none[i][0], none[i][1], none[i][2])
-		assert.Equal(t, otherStatus, status, there[i])
-		assert.Equal(t, strings.ReplaceAll(other, "none", "here"), answer, there[i])
-		assert.GreaterOrEqual(t, status, 400, there[i])
-	}
-	_, list := g.do("alice", "GET", "/v1/topics", "")
-	assert.NotContains(t, list, "here")
-	status, list := g.do("alice", "GET", "/topics", "")
-	assert.Equal(t, 400, status)
-	assert.Contains(t, list, "No Topic found")
-	status, _ = g.do("root", "GET", "/v1/topics/here", "")
-	assert.Equal(t, 200, status, "nothing was changed")
+
+	assert.NotContains(t, g.get("alice", "/v1/topics").body, "here")
+	list := g.get("alice", "/topics")
+	assert.Equal(t, 400, list.status)
+	assert.Contains(t, list.body, "No Topic found")
+	assert.Equal(t, 200, g.get("root", path("here")).status, "nothing was changed")
 }
 
 func TestAccess_IDOfAHiddenTopicAnswersAsIfNeverGivenOut(t *testing.T) {
 	t.Parallel()
-	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "alice": "mine-*=admin,produce,consume"})
-	g.do("root", "PUT", "/v1/topics/mine-1", "")
-	const kept, deleted, never = "0", "1", "9"
+	g := startGuarded(t, map[string]string{"root": everyScope, "alice": "mine-*=admin,produce,consume"})
+	g.put("root", path("mine-1"), nil)
+	const kept, deleted, never = 0, 1, 9
 	for range 2 {
-		g.do("root", "POST", "/producer/register", `{"topic":"hidden"}`)
-		g.do("root", "POST", "/consumer/register", `{"topic":"hidden"}`)
+		g.post("root", "/producer/register", object{"topic": "hidden"})
+		g.post("root", "/consumer/register", object{"topic": "hidden"})
 	}
-	g.do("root", "DELETE", "/v1/topics/hidden/consumers/1", "")
-	for _, call := range [][3]string{
-		{"GET", "/size?topic=mine-1&consumer_id=ID", ""}, {"GET", "/consumer/consume?topic=mine-1&consumer_id=ID", ""},
-		{"POST", "/producer/produce", `{"topic":"mine-1","producer_id":ID,"message":"x"}`},
-		{"GET", "/v1/topics/mine-1/consumers/ID", ""}, {"DELETE", "/v1/topics/mine-1/consumers/ID", ""},
-		{"POST", "/v1/topics/mine-1/consumers/ID/fetch", ""}, {"GET", "/v1/topics/mine-1/consumers/ID/stream", ""},
+	g.del("root", path("hidden", "consumers", deleted))
+
+	for _, of := range []func(id int) call{
+		func(id int) call { return call{method: "GET", path: fmt.Sprint("/size?topic=mine-1&consumer_id=", id)} },
+		func(id int) call {
+			return call{method: "GET", path: fmt.Sprint("/consumer/consume?topic=mine-1&consumer_id=", id)}
+		},
+		func(id int) call {
+			body := object{"topic": "mine-1", "producer_id": id, "message": "x"}
+			return call{method: "POST", path: "/producer/produce", body: body}
+		},
+		func(id int) call { return call{method: "GET", path: path("mine-1", "consumers", id)} },
+		func(id int) call { return call{method: "DELETE", path: path("mine-1", "consumers", id)} },
+		func(id int) call { return call{method: "POST", path: path("mine-1", "consumers", id, "fetch")} },
+		func(id int) call { return call{method: "GET", path: path("mine-1", "consumers", id, "stream")} },
 	} {
-		answer := func(who, id string) string {
-			status, body := g.do(who, call[0], strings.ReplaceAll(call[1], "ID", id), strings.ReplaceAll(call[2], "ID", id))
-			return fmt.Sprint(status, strings.ReplaceAll(body, ":"+id, ":ID"))
+		answer := func(id int) string {
+			r := g.do("alice", of(id))
+			return fmt.Sprint(r.status, strings.ReplaceAll(r.body, fmt.Sprint(":", id), ":ID"))
 		}
-		assert.Equal(t, answer("alice", never), answer("alice", kept), call)
-		assert.Equal(t, answer("alice", never), answer("alice", deleted), call)
+
+		assert.Equal(t, answer(never), answer(kept), of(kept))
+		assert.Equal(t, answer(never), answer(deleted), of(deleted))
 	}
-	_, answer := g.do("root", "GET", "/size?topic=mine-1&consumer_id=1", "")
-	assert.Contains(t, answer, "does not exist any more", "who sees the topic is told more")
+	size := g.get("root", "/size?topic=mine-1&consumer_id=1")
+	assert.Contains(t, size.body, "does not exist any more", "a holder who sees the topic is told more")
 }
 
 func TestAccess_DeadLetterTopicIsNamedOnlyToThoseWhoSeeIt(t *testing.T) {
 	t.Parallel()
-	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "reader": "T=consume"})
-	g.do("root", "PUT", "/v1/topics/T", "")
-	g.do("root", "PUT", "/v1/topics/D", `{"max_messages":1,"when_full":"refuse_new"}`)
-	g.do("root", "POST", "/v1/topics/D/messages", "x")
-	g.do("root", "POST", "/v1/topics/T/messages", "x")
-	g.do("root", "POST", "/v1/topics/T/consumers", `{"name":"c","mode":"lease","start":"first","lease":"100ms","max_deliveries":1,"dead_letter_topic":"D"}`)
-	status, _ := g.do("root", "POST", "/v1/topics/T/consumers/c/fetch", "")
-	require.Equal(t, 200, status)
-	status, answer := g.do("reader", "POST", "/v1/topics/T/consumers/c/fetch?wait=1s", "")
-	assert.Equal(t, 503, status)
-	assert.Contains(t, answer, `"dead_letter_refused"`)
-	assert.NotContains(t, answer, "Topic:D")
-	status, answer = g.do("root", "POST", "/v1/topics/T/consumers/c/fetch", "")
-	assert.Equal(t, 429, status)
-	assert.Contains(t, answer, "Topic:D is full")
+	g := startGuarded(t, map[string]string{"root": everyScope, "reader": "T=consume"})
+	g.put("root", path("T"), nil)
+	g.put("root", path("D"), object{"max_messages": 1, "when_full": "refuse_new"})
+	g.post("root", path("D", "messages"), "x")
+	g.post("root", path("T", "messages"), "x")
+	g.post("root", path("T", "consumers"), object{
+		"name": "c", "mode": "lease", "start": "first", "lease": "100ms", "max_deliveries": 1, "dead_letter_topic": "D",
+	})
+	fetch := path("T", "consumers", "c", "fetch")
+	require.Equal(t, 200, g.post("root", fetch, nil).status)
+
+	hidden, seen := g.post("reader", fetch+"?wait=1s", nil), g.post("root", fetch, nil)
+
+	assert.Equal(t, 503, hidden.status)
+	assert.Contains(t, hidden.body, `"dead_letter_refused"`)
+	assert.NotContains(t, hidden.body, "Topic:D")
+	assert.Equal(t, 429, seen.status)
+	assert.Contains(t, seen.body, "Topic:D is full")
 }
 
 func TestAccess_DeadLetterTopicIsCreatedOnlyByAdmins(t *testing.T) {
 	t.Parallel()
-	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "worker": "T*=consume,produce"})
-	g.do("root", "PUT", "/v1/topics/T", "")
-	const body = `{"name":"c","mode":"lease","max_deliveries":1,"dead_letter_topic":"T-dead"}`
+	g := startGuarded(t, map[string]string{"root": everyScope, "worker": "T*=consume,produce"})
+	g.put("root", path("T"), nil)
+	spec := object{"name": "c", "mode": "lease", "max_deliveries": 1, "dead_letter_topic": "T-dead"}
+
 	for _, test := range []struct {
-		who, topic string
-		status     int
-	}{{"worker", "T", 404}, {"root", "T-none", 404}, {"worker", "T", 404}, {"root", "T", 201}, {"worker", "T", 200}} {
-		status, answer := g.do(test.who, "POST", "/v1/topics/"+test.topic+"/consumers", body)
-		assert.Equal(t, test.status, status, "%v %s", test, answer)
+		holder, topic string
+		status        int
+	}{
+		{holder: "worker", topic: "T", status: 404},
+		{holder: "root", topic: "T-none", status: 404},
+		{holder: "worker", topic: "T", status: 404},
+		{holder: "root", topic: "T", status: 201},
+		{holder: "worker", topic: "T", status: 200},
+	} {
+		r := g.post(test.holder, path(test.topic, "consumers"), spec)
+
+		assert.Equal(t, test.status, r.status, "%v %s", test, r.body)
 	}
 }
 
 func TestAccess_RevokedTokenEndsOpenCalls(t *testing.T) {
 	t.Parallel()
-	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "alice": "T=consume"})
-	g.do("root", "PUT", "/v1/topics/T", "")
-	for i := range 2 {
-		g.do("root", "POST", "/v1/topics/T/consumers", fmt.Sprintf(`{"name":"c%d"}`, i))
+	g := startGuarded(t, map[string]string{"root": everyScope, "alice": "T=consume"})
+	g.put("root", path("T"), nil)
+	for _, name := range []string{"c0", "c1"} {
+		g.post("root", path("T", "consumers"), object{"name": name})
 	}
-	type answer struct {
-		call, body string
-	}
-	calls := []string{
-		"GET /v1/topics/T/messages?from=new&wait=50s", "POST /v1/topics/T/consumers/c0/fetch?wait=50s",
-		"GET /v1/topics/T/consumers/c1/stream", "SSE /v1/topics/T/messages",
-	}
-	answers := make(chan answer, len(calls))
-	for _, call := range calls {
-		method, path, _ := strings.Cut(call, " ")
-		request, err := http.NewRequestWithContext(t.Context(), strings.Replace(method, "SSE", "GET", 1), g.url+path, nil)
-		require.NoError(t, err)
-		request.Header.Set("Authorization", "Bearer "+g.tokens["alice"])
-		if method == "SSE" {
-			request.Header.Set("Accept", "text/event-stream")
-		}
+	browse := g.request("alice", call{method: "GET", path: path("T", "messages") + "?from=new&wait=50s"})
+	fetch := g.request("alice", call{method: "POST", path: path("T", "consumers", "c0", "fetch") + "?wait=50s"})
+	consumerStream := g.request("alice", call{method: "GET", path: path("T", "consumers", "c1", "stream")})
+	topicStream := g.request("alice", call{method: "GET", path: path("T", "messages")})
+	topicStream.Header.Set("Accept", "text/event-stream")
+
+	requests := []*http.Request{browse, fetch, consumerStream, topicStream}
+	bodies := make(chan string, len(requests))
+	for _, request := range requests {
 		go func() {
-			response, err := http.DefaultClient.Do(request)
+			answer, err := http.DefaultClient.Do(request)
 			if assert.NoError(t, err) {
-				body, err := io.ReadAll(response.Body)
+				body, err := io.ReadAll(answer.Body)
 				assert.NoError(t, err)
-				_ = response.Body.Close()
-				answers <- answer{call, string(body)}
+				_ = answer.Body.Close()
+				bodies <- fmt.Sprint(request.Method, " ", request.URL.Path, ": ", string(body))
 			}
 		}()
 	}
-	// What was taken for a consumer whose reader may not have it would be lost.
-	position := func() string { _, body := g.do("root", "GET", "/v1/topics/T/consumers/c0", ""); return body }
-	before := position()
+	before := g.get("root", path("T", "consumers", "c0")).body
 	g.revoke("alice")
-	for range calls {
-		a := <-answers
-		assert.Contains(t, a.body, "unauthenticated", a.call)
+
+	for range requests {
+		assert.Contains(t, <-bodies, "unauthenticated")
 	}
-	assert.Equal(t, before, position())
+	// A message that was taken for a reader who may not have it would be lost.
+	assert.Equal(t, before, g.get("root", path("T", "consumers", "c0")).body)
 }
 
 func TestAccess_ExpiredTokenEndsALongPollThatTakesNothing(t *testing.T) {
 	t.Parallel()
-	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume"})
-	g.do("root", "PUT", "/v1/topics/T", "")
-	g.do("root", "POST", "/v1/topics/T/consumers", `{"name":"c"}`)
+	g := startGuarded(t, map[string]string{"root": everyScope})
+	g.put("root", path("T"), nil)
+	g.post("root", path("T", "consumers"), object{"name": "c"})
 	g.grant("bob", "T=consume", time.Now().Add(3*time.Second))
-	require.Eventually(t, func() bool {
-		status, _ := g.do("bob", "GET", "/v1/topics/T", "")
-		return status == 200
-	}, 3*time.Second, 10*time.Millisecond)
-	status, answer := g.do("bob", "POST", "/v1/topics/T/consumers/c/fetch?wait=50s", "")
-	assert.Equal(t, 401, status, answer)
-	g.do("root", "POST", "/v1/topics/T/messages", "x")
-	_, answer = g.do("root", "POST", "/v1/topics/T/consumers/c/fetch", "")
-	assert.Contains(t, answer, `"sequence":1`)
+	require.Eventually(t, func() bool { return g.get("bob", path("T")).status == 200 },
+		3*time.Second, 10*time.Millisecond, "the broker reads the file")
+	fetch := path("T", "consumers", "c", "fetch")
+
+	poll := g.post("bob", fetch+"?wait=50s", nil)
+
+	assert.Equal(t, 401, poll.status, poll.body)
+	g.post("root", path("T", "messages"), "x")
+	assert.Contains(t, g.post("root", fetch, nil).body, `"sequence":1`)
 }
 
 func TestAccess_RevokedTokenEndsASocket(t *testing.T) {
 	t.Parallel()
-	g := startGuarded(t, map[string]string{"root": "*=admin,produce,consume", "alice": "T=consume"})
-	g.do("root", "PUT", "/v1/topics/T", "")
-	g.do("root", "POST", "/v1/topics/T/consumers", `{"name":"c","mode":"lease"}`)
-	g.do("root", "POST", "/v1/topics/T/messages", "x")
-	ws, answer, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(g.url, "http")+"/v1/topics/T/consumers/c/socket",
-		http.Header{"Authorization": {"Bearer " + g.tokens["alice"]}})
+	g := startGuarded(t, map[string]string{"root": everyScope, "alice": "T=consume"})
+	g.put("root", path("T"), nil)
+	g.post("root", path("T", "consumers"), object{"name": "c", "mode": "lease"})
+	g.post("root", path("T", "messages"), "x")
+	url := "ws" + strings.TrimPrefix(g.url, "http") + path("T", "consumers", "c", "socket")
+	ws, answer, err := websocket.DefaultDialer.Dial(url, http.Header{"Authorization": {"Bearer " + g.tokens["alice"]}})
 	require.NoError(t, err)
 	defer ws.Close()
 	answer.Body.Close()
-	require.NoError(t, ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"pull","count":1}`)))
+	require.NoError(t, ws.WriteJSON(object{"type": "pull", "count": 1}))
 	_, text, err := ws.ReadMessage()
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"message"`)
+
 	g.revoke("alice")
+
 	_, text, err = ws.ReadMessage()
 	require.NoError(t, err)
 	assert.Contains(t, string(text), `"unauthenticated"`)
@@ -274,51 +361,73 @@ func TestAccess_RevokedTokenEndsASocket(t *testing.T) {
 func TestAccess_CallsWithoutATokenAreRefused(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t, map[string]string{"root": "*=admin"})
-	g.tokens["nobody"] = "dq_" + strings.Repeat("x", 43)
-	for _, who := range []string{"", "nobody"} {
-		for _, call := range append(callsOf("T"), [3]string{"GET", "/v1/topics", ""}, [3]string{"GET", "/topics", ""}, [3]string{"GET", "/nothing", ""}) {
-			status, answer := g.do(who, call[0], call[1], call[2])
-			assert.Equal(t, http.StatusUnauthorized, status, call)
-			assert.Contains(t, answer, "unauthenticated")
+	g.tokens["stranger"] = "dq_" + strings.Repeat("x", 43)
+	calls := callsOf("T")
+	for _, path := range []string{"/v1/topics", "/topics", "/nothing"} {
+		calls = append(calls, call{method: "GET", path: path})
+	}
+
+	for _, holder := range []string{"", "stranger"} {
+		for _, c := range calls {
+			r := g.do(holder, c)
+
+			assert.Equal(t, http.StatusUnauthorized, r.status, c)
+			assert.Contains(t, r.body, "unauthenticated")
 		}
 	}
 	for _, path := range []string{"/livez", "/readyz", "/openapi.yaml", "/docs/"} {
-		status, _ := g.do("", "GET", path, "")
-		assert.Equal(t, http.StatusOK, status, path)
+		assert.Equal(t, http.StatusOK, g.get("", path).status, path)
 	}
 }
 
 func TestAccess_ScopeAllowsOnlyItsOwnCalls(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t, map[string]string{
-		"root": "*=admin,produce,consume", "writer": "T=produce", "reader": "T=consume", "admin": "T=admin",
+		"root": everyScope, "writer": "T=produce", "reader": "T=consume", "admin": "T=admin",
 	})
-	status, _ := g.do("root", "PUT", "/v1/topics/T", "")
-	require.Equal(t, 201, status)
-	for _, test := range []struct {
-		who, method, path, body string
-		status                  int
-	}{
-		{"writer", "POST", "/v1/topics/T/messages", "x", 201},
-		{"reader", "POST", "/v1/topics/T/messages", "x", 403},
-		{"admin", "POST", "/v1/topics/T/messages", "x", 403},
-		{"reader", "GET", "/v1/topics/T/messages", "", 200},
-		{"writer", "GET", "/v1/topics/T/messages", "", 403},
-		{"writer", "GET", "/v1/topics/T", "", 200},
-		{"reader", "POST", "/v1/topics/T/consumers", `{"mode":"lease","max_deliveries":1,"dead_letter_topic":"other"}`, 403},
-		{"reader", "POST", "/v1/topics/T/consumers", `{"name":"c"}`, 201},
-		{"reader", "POST", "/v1/topics/T/consumers/c/fetch", "", 200},
-		{"admin", "POST", "/v1/topics/T/consumers/c/seek", `{"to":"first"}`, 200},
-		{"admin", "POST", "/v1/topics/T/consumers/c/fetch", "", 403},
-		{"writer", "POST", "/producer/register", `{"topic":"T"}`, 200},
-		{"reader", "PATCH", "/v1/topics/T", `{"max_messages":1}`, 403},
-		{"writer", "DELETE", "/v1/topics/T/messages", "", 403},
-		{"writer", "DELETE", "/v1/topics/T", "", 403},
-		{"admin", "DELETE", "/v1/topics/T", "", 204},
-	} {
-		status, answer := g.do(test.who, test.method, test.path, test.body)
-		assert.Equal(t, test.status, status, "%v: %s", test, answer)
+	require.Equal(t, 201, g.put("root", path("T"), nil).status)
+	messages, consumers := path("T", "messages"), path("T", "consumers")
+	toUnseenTopic := object{"mode": "lease", "max_deliveries": 1, "dead_letter_topic": "other"}
+	calls := map[string]call{
+		"produce":          {method: "POST", path: messages, body: "x"},
+		"browse":           {method: "GET", path: messages},
+		"describe":         {method: "GET", path: path("T")},
+		"use unseen topic": {method: "POST", path: consumers, body: toUnseenTopic},
+		"register":         {method: "POST", path: consumers, body: object{"name": "c"}},
+		"fetch":            {method: "POST", path: consumers + "/c/fetch"},
+		"seek":             {method: "POST", path: consumers + "/c/seek", body: object{"to": "first"}},
+		"classic register": {method: "POST", path: "/producer/register", body: object{"topic": "T"}},
+		"change settings":  {method: "PATCH", path: path("T"), body: object{"max_messages": 1}},
+		"purge":            {method: "DELETE", path: messages},
+		"delete":           {method: "DELETE", path: path("T")},
 	}
+
+	for _, test := range []struct {
+		holder, call string
+		status       int
+	}{
+		{holder: "writer", call: "produce", status: 201},
+		{holder: "reader", call: "produce", status: 403},
+		{holder: "admin", call: "produce", status: 403},
+		{holder: "reader", call: "browse", status: 200},
+		{holder: "writer", call: "browse", status: 403},
+		{holder: "writer", call: "describe", status: 200},
+		{holder: "reader", call: "use unseen topic", status: 403},
+		{holder: "reader", call: "register", status: 201},
+		{holder: "reader", call: "fetch", status: 200},
+		{holder: "admin", call: "seek", status: 200},
+		{holder: "admin", call: "fetch", status: 403},
+		{holder: "writer", call: "classic register", status: 200},
+		{holder: "reader", call: "change settings", status: 403},
+		{holder: "writer", call: "purge", status: 403},
+		{holder: "writer", call: "delete", status: 403},
+		{holder: "admin", call: "delete", status: 204},
+	} {
+		r := g.do(test.holder, calls[test.call])
+
+		assert.Equal(t, test.status, r.status, "%v: %s", test, r.body)
+	}
+
 	log, err := os.ReadFile(g.audit)
 	require.NoError(t, err)
 	assert.Contains(t, string(log), `"operation":"DELETE /v1/topics/:topic"`)

@@ -2,7 +2,7 @@ package test
 
 import (
 	"net/http"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,40 +15,111 @@ import (
 func TestBrowse_ReadsPagesWithoutAConsumer(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
+	a.createTopic("T")
 	a.fill("T", 1, 6)
-	a.del(path("T", "messages") + "?up_to=2").is(http.StatusOK)
-	at := a.produce("T", `{"data":"7"}`)[0].Time
-	page := func(query string) (texts []string, next uint64) {
-		var out struct {
-			Messages []message
-			Next     uint64
-		}
-		a.get(path("T", "messages") + query).is(http.StatusOK).into(&out)
-		return textsOf(out.Messages), out.Next
+	a.purge("T", "up_to=2")
+	seventh := a.produce("T", object{"data": "7"})[0].Time
+	type page struct {
+		Messages []message
+		Next     uint64
 	}
+
 	for query, want := range map[string]struct{ from, n, next int }{
-		"":                                     {3, 5, 8},
-		"?from=first&limit=2":                  {3, 2, 5},
-		"?from=5&limit=2":                      {5, 2, 7},
-		"?from=7":                              {7, 1, 8},
-		"?from=8":                              {8, 0, 8},
-		"?from=new":                            {8, 0, 8},
-		"?from=" + at.Format(time.RFC3339Nano): {7, 1, 8},
+		"":                    {from: 3, n: 5, next: 8},
+		"?from=first&limit=2": {from: 3, n: 2, next: 5},
+		"?from=5&limit=2":     {from: 5, n: 2, next: 7},
+		"?from=7":             {from: 7, n: 1, next: 8},
+		"?from=8":             {from: 8, n: 0, next: 8},
+		"?from=new":           {from: 8, n: 0, next: 8},
+		"?from=" + seventh.Format(time.RFC3339Nano): {from: 7, n: 1, next: 8},
 	} {
-		texts, next := page(query)
-		assert.Equal(t, numbers(want.from, want.n), texts, query)
-		assert.EqualValues(t, want.next, next, query)
+		var got page
+		a.get(path("T", "messages") + query).is(http.StatusOK).into(&got)
+
+		assert.Equal(t, numbers(want.from, want.n), textsOf(got.Messages), query)
+		assert.EqualValues(t, want.next, got.Next, query)
 	}
+}
+
+func TestBrowse_AnswersLinesOnRequest(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	a.fill("T", 1, 7)
+
 	r := a.do(http.MethodGet, path("T", "messages")+"?from=6", "", "Accept", "application/x-ndjson").is(http.StatusOK)
+
 	assert.Equal(t, "application/x-ndjson", r.header.Get("Content-Type"))
-	lines := slices.Collect(splitLines(r.body))
+	lines := strings.Split(strings.TrimSuffix(r.body, "\n"), "\n")
 	require.Len(t, lines, 2)
 	for _, line := range lines {
-		describedAs(t, path("T", "messages", 1), http.StatusOK, line)
+		describedMessage(t, line)
 	}
-	a.get(path("T", "messages", 2)).refuses(http.StatusNotFound, "message_not_found")
-	a.get(path("T", "messages", 8)).refuses(http.StatusNotFound, "message_not_found")
-	a.get(path("none", "messages", 1)).refuses(http.StatusNotFound, "topic_not_found")
-	a.get(path("none", "messages")).refuses(http.StatusNotFound, "topic_not_found")
+}
+
+func TestBrowse_MissingMessagesAndTopicsAreNotFound(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	a.fill("T", 1, 7)
+	a.purge("T", "up_to=2")
+
+	removed := a.get(path("T", "messages", 2))
+	future := a.get(path("T", "messages", 8))
+	messageOfNone := a.get(path("none", "messages", 1))
+	none := a.get(path("none", "messages"))
+
+	removed.refuses(http.StatusNotFound, "message_not_found")
+	future.refuses(http.StatusNotFound, "message_not_found")
+	messageOfNone.refuses(http.StatusNotFound, "topic_not_found")
+	none.refuses(http.StatusNotFound, "topic_not_found")
+}
+
+func TestBrowse_KeepsToItsLimits(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	a.fill("T", 100, 50) // of 3 bytes
+
+	browsed := a.browse("T", "limit=50", "max_bytes=7")
+
+	assert.NotEmpty(t, browsed)
+	assert.LessOrEqual(t, len(browsed), 3)
+}
+
+func TestBrowse_BadCallsAreRefused(t *testing.T) {
+	t.Parallel()
+	refuseAll(t, func(_ fixture) []refusal {
+		return []refusal{
+			{
+				name: "from a word", call: "GET " + messagesT + "?from=last",
+				status: 400, code: "invalid_field", detail: "from",
+			},
+			{
+				name: "a negative sequence", call: "GET " + messagesT + "?from=-1",
+				status: 400, code: "invalid_field", detail: "from",
+			},
+			{
+				name: "a long wait", call: "GET " + messagesT + "?wait=61s",
+				status: 400, code: "invalid_field", detail: "1m0s",
+			},
+			{
+				name: "a wait in seconds", call: "GET " + messagesT + "?wait=10",
+				status: 400, code: "invalid_field", detail: "10s",
+			},
+			{
+				name: "no bytes", call: "GET " + messagesT + "?max_bytes=0",
+				status: 400, code: "invalid_field", detail: "max_bytes",
+			},
+			{
+				name: "message zero", call: "GET " + messagesT + "/0",
+				status: 400, code: "invalid_field", detail: "sequence",
+			},
+			{
+				name: "message x", call: "GET " + messagesT + "/x",
+				status: 400, code: "invalid_field", detail: "sequence",
+			},
+			{name: "no message", call: "GET " + messagesT + "/4", status: 404, code: "message_not_found", detail: "4"},
+		}
+	})
 }

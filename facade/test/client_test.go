@@ -1,35 +1,135 @@
 package test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"dq/cmd/dq/broker"
+	"dq/cmd/dq/broker/brokertest"
 )
 
-// api speaks to one broker under /v1. It holds every answer against the
-// description, and every request that was not refused.
+// within is the wait of long polls that end before it if all is well.
+const within = "wait=30s"
+
+// object is a JSON object to send.
+type object map[string]any
+
+// api calls one broker under /v1. It checks every answer against the OpenAPI
+// description, and so it does with every request that was not refused.
 type api struct {
 	t      testing.TB
 	url    string
 	client *http.Client
 }
 
-// in is a that reports to another test.
-func (a api) in(t testing.TB) api { return api{t, a.url, a.client} }
+// startAPI starts a broker and returns a client of it.
+func startAPI(t testing.TB, cfg broker.Config) api {
+	t.Helper()
+	return newAPI(t, brokertest.Start(t, cfg).URL())
+}
 
-// classic is an old client of the same broker.
-func (a api) classic() server { return server{a.t, a.url} }
+// newAPI returns a client of the broker at url. Its idle connections are closed before a broker that was started
+// earlier is stopped.
+func newAPI(t testing.TB, url string) api {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+	t.Cleanup(client.CloseIdleConnections)
+	return api{t: t, url: url, client: client}
+}
+
+// in returns the same client, which reports failures to another test.
+func (a api) in(t testing.TB) api { return api{t: t, url: a.url, client: a.client} }
+
+// classic returns a client of the classic calls of the same broker.
+func (a api) classic() classic { return classic{t: a.t, url: a.url} }
+
+// path returns the path below /v1/topics that has parts as its elements, escaped.
+func path(parts ...any) string {
+	p := "/v1/topics"
+	for _, part := range parts {
+		p += "/" + url.PathEscape(fmt.Sprint(part))
+	}
+	return p
+}
+
+// withQuery adds parameters, such as "limit=10", to a path.
+func withQuery(path string, parameters []string) string {
+	if len(parameters) == 0 {
+		return path
+	}
+	return path + "?" + strings.Join(parameters, "&")
+}
+
+// request returns a request with a body of text. Headers are names and values in turn.
+func (a api) request(ctx context.Context, method, path, body string, headers ...string) *http.Request {
+	a.t.Helper()
+
+	request, err := http.NewRequestWithContext(ctx, method, a.url+path, strings.NewReader(body))
+	require.NoError(a.t, err)
+	for pair := range slices.Chunk(headers, 2) {
+		request.Header.Add(pair[0], pair[1])
+	}
+
+	return request
+}
+
+// do makes a call with a body of text. It fails the test if the description does not allow the call or its answer.
+// Headers are names and values in turn.
+func (a api) do(method, path, body string, headers ...string) response {
+	a.t.Helper()
+	return a.send(a.request(context.Background(), method, path, body, headers...), body)
+}
+
+// send sends a request and checks it, and its answer, against the description. Body is the request's.
+func (a api) send(request *http.Request, body string) response {
+	a.t.Helper()
+
+	answer, err := a.client.Do(request)
+	require.NoError(a.t, err)
+	defer answer.Body.Close()
+	out := readAll(a.t, answer)
+
+	described(a.t, request, body, out)
+	return out
+}
+
+// get, del, put, post and patch make calls. They send body as JSON, and no body if it is nil.
+func (a api) get(path string) response { a.t.Helper(); return a.json(http.MethodGet, path, nil) }
+
+func (a api) del(path string) response { a.t.Helper(); return a.json(http.MethodDelete, path, nil) }
+
+func (a api) put(path string, body any) response {
+	a.t.Helper()
+	return a.json(http.MethodPut, path, body)
+}
+
+func (a api) post(path string, body any) response {
+	a.t.Helper()
+	return a.json(http.MethodPost, path, body)
+}
+
+func (a api) patch(path string, body any) response {
+	a.t.Helper()
+	return a.json(http.MethodPatch, path, body)
+}
+
+func (a api) json(method, path string, body any) response {
+	a.t.Helper()
+	if body == nil {
+		return a.do(method, path, "")
+	}
+	return a.do(method, path, jsonOf(a.t, body), "Content-Type", "application/json")
+}
 
 // response is an answer that was read to its end.
 type response struct {
@@ -39,101 +139,50 @@ type response struct {
 	body   string
 }
 
-// path makes a path under /v1/topics of its parts.
-func path(parts ...any) string {
-	p := "/v1/topics"
-	for _, part := range parts {
-		p += "/" + url.PathEscape(fmt.Sprint(part))
-	}
-	return p
-}
-
-// request makes a request. Headers are names and values in turn.
-func (a api) request(ctx context.Context, method, path, body string, headers ...string) *http.Request {
-	a.t.Helper()
-	request, err := http.NewRequestWithContext(ctx, method, a.url+path, strings.NewReader(body))
-	require.NoError(a.t, err)
-	for i := 0; i < len(headers); i += 2 {
-		request.Header.Add(headers[i], headers[i+1])
-	}
-	return request
-}
-
-// do makes a call and checks that the description has it, and its answer.
-func (a api) do(method, path, body string, headers ...string) response {
-	a.t.Helper()
-	return a.send(a.request(context.Background(), method, path, body, headers...), body)
-}
-
-func (a api) send(request *http.Request, body string) response {
-	a.t.Helper()
-	answer, err := a.client.Do(request)
-	require.NoError(a.t, err)
-	defer answer.Body.Close()
-	out := readAll(a.t, answer)
-	described(a.t, request, body, out)
-	return out
-}
-
+// readAll reads the body of an answer. The caller closes it.
 func readAll(t testing.TB, answer *http.Response) response {
 	t.Helper()
 	read, err := io.ReadAll(answer.Body)
 	require.NoError(t, err)
-	return response{t, answer.StatusCode, answer.Header, string(read)}
+	return response{t: t, status: answer.StatusCode, header: answer.Header, body: string(read)}
 }
 
-// get, put, post, patch and del call with a body of JSON if it is not "".
-func (a api) get(path string) response { a.t.Helper(); return a.json(http.MethodGet, path, "") }
-
-func (a api) del(path string) response { a.t.Helper(); return a.json(http.MethodDelete, path, "") }
-
-func (a api) put(path, body string) response { a.t.Helper(); return a.json(http.MethodPut, path, body) }
-
-func (a api) post(path, body string) response {
-	a.t.Helper()
-	return a.json(http.MethodPost, path, body)
-}
-
-func (a api) patch(path, body string) response {
-	a.t.Helper()
-	return a.json(http.MethodPatch, path, body)
-}
-
-func (a api) json(method, path, body string) response {
-	a.t.Helper()
-	if body == "" {
-		return a.do(method, path, "")
-	}
-	return a.do(method, path, body, "Content-Type", "application/json")
-}
-
-// is checks the status.
+// is fails the test unless the answer has the status.
 func (r response) is(status int) response {
 	r.t.Helper()
 	require.Equal(r.t, status, r.status, r.body)
 	return r
 }
 
-// into decodes the body.
+// into decodes the body into value.
 func (r response) into(value any) {
 	r.t.Helper()
 	require.NoError(r.t, json.Unmarshal([]byte(r.body), value), r.body)
 }
 
-// problem is a failure.
-type problem struct {
-	Type, Title, Detail, Code string
-	Status                    int
-	Tokens                    []string
-	Messages                  []receipt
-	LastSequence              *uint64 `json:"last_sequence"`
+// receipts decodes the answer to a produce.
+func (r response) receipts() []receipt {
+	r.t.Helper()
+	var out struct{ Messages []receipt }
+	r.into(&out)
+	return out.Messages
 }
 
-// refuses checks that the answer is a failure, and returns it.
+// messages decodes the answer to a fetch or a browse.
+func (r response) messages() []message {
+	r.t.Helper()
+	var out struct{ Messages []message }
+	r.into(&out)
+	return out.Messages
+}
+
+// refuses fails the test unless the answer is a failure of that status and code. It returns the failure.
 func (r response) refuses(status int, code string) (p problem) {
 	r.t.Helper()
+
 	r.is(status)
 	require.Equal(r.t, "application/problem+json", r.header.Get("Content-Type"))
+
 	r.into(&p)
 	require.Equal(r.t, code, p.Code, p.Detail)
 	require.Equal(r.t, status, p.Status)
@@ -142,6 +191,16 @@ func (r response) refuses(status int, code string) (p problem) {
 	return p
 }
 
+// problem is the body of a failure.
+type problem struct {
+	Type, Title, Detail, Code string
+	Status                    int
+	Tokens                    []string
+	Messages                  []receipt
+	LastSequence              *uint64 `json:"last_sequence"`
+}
+
+// topic is a topic as the broker describes it.
 type topic struct {
 	Name          string
 	Subject       string
@@ -157,6 +216,7 @@ type topic struct {
 	Producers     int
 }
 
+// receipt tells what became of one message that was sent.
 type receipt struct {
 	Sequence     uint64
 	Time         time.Time
@@ -165,6 +225,7 @@ type receipt struct {
 	Code, Detail string
 }
 
+// message is a message as a fetch or a browse returns it.
 type message struct {
 	Sequence    uint64
 	Time        time.Time
@@ -177,6 +238,7 @@ type message struct {
 	Deliveries  int
 }
 
+// text returns what the message carries.
 func (m message) text() string {
 	if m.Data == nil {
 		return string(m.DataBase64)
@@ -184,137 +246,65 @@ func (m message) text() string {
 	return *m.Data
 }
 
-type consumer struct {
-	ID              int64
-	Name            string
-	Topic           string
-	Key             string
-	Mode            string
-	Lease           string
-	MaxInFlight     int    `json:"max_in_flight"`
-	MaxDeliveries   int    `json:"max_deliveries"`
-	DeadLetterTopic string `json:"dead_letter_topic"`
-	Position        uint64
-	Lag             uint64
-	InFlight        uint64 `json:"in_flight"`
-	Size            uint64
-	PausedUntil     time.Time `json:"paused_until"`
-}
-
-// topic makes a topic with settings in JSON, if they are not "".
-func (a api) topic(name, settings string) (out topic) {
+// createTopic creates a topic, with settings if there are any.
+func (a api) createTopic(name string, settings ...object) (out topic) {
 	a.t.Helper()
-	a.put(path(name), settings).is(http.StatusCreated).into(&out)
+	a.put(path(name), firstOf(settings)).is(http.StatusCreated).into(&out)
 	return out
 }
 
-// produce appends a message or a batch in JSON.
-func (a api) produce(topic, body string) []receipt {
+// topic describes a topic.
+func (a api) topic(name string) (out topic) {
 	a.t.Helper()
-	r := a.post(path(topic, "messages"), body)
-	require.Less(a.t, r.status, 300, r.body)
-	return r.receipts()
+	a.get(path(name)).is(http.StatusOK).into(&out)
+	return out
 }
 
-func (r response) receipts() []receipt {
-	r.t.Helper()
-	var out struct{ Messages []receipt }
-	r.into(&out)
-	return out.Messages
+// produce appends one message (an object) or several (a list of objects).
+func (a api) produce(topic string, messages any) []receipt {
+	a.t.Helper()
+	r := a.post(path(topic, "messages"), messages)
+	require.Less(a.t, r.status, 300, r.body)
+	return r.receipts()
 }
 
 // fill appends n messages with the texts from, from+1 and so on.
 func (a api) fill(topic string, from, n int) {
 	a.t.Helper()
-	a.produce(topic, batchOf(from, n, ""))
+	a.produce(topic, batch(from, n, nil))
 }
 
-// batchOf is n messages as fill appends them, each with further fields.
-func batchOf(from, n int, fields string) string {
-	var b bytes.Buffer
-	for i := range n {
-		fmt.Fprintf(&b, `,{"data":"%d"%s}`, from+i, fields)
+// browse reads a topic. Without a query it reads all of it.
+func (a api) browse(topic string, query ...string) []message {
+	a.t.Helper()
+	if len(query) == 0 {
+		query = []string{"limit=10000"}
 	}
-	b.WriteByte(']')
-	b.Bytes()[0] = '['
-	return b.String()
+	return a.get(withQuery(path(topic, "messages"), query)).is(http.StatusOK).messages()
 }
 
-// consumer registers a consumer.
-func (a api) consumer(topic, spec string) (out consumer) {
+// purge removes the messages of a topic, all of them unless query is "up_to=" and a sequence. It returns how many
+// there were.
+func (a api) purge(topic string, query ...string) uint64 {
 	a.t.Helper()
-	a.post(path(topic, "consumers"), spec).is(http.StatusCreated).into(&out)
-	return out
+	var out struct{ Purged uint64 }
+	a.del(withQuery(path(topic, "messages"), query)).is(http.StatusOK).into(&out)
+	return out.Purged
 }
 
-func (a api) describe(topic string, label any) (out consumer) {
-	a.t.Helper()
-	a.get(path(topic, "consumers", label)).is(http.StatusOK).into(&out)
-	return out
-}
-
-// fetch gets messages. Query is "limit=10&wait=1s" or the like.
-func (a api) fetch(topic string, label any, query string) []message {
-	a.t.Helper()
-	return a.post(path(topic, "consumers", label, "fetch")+"?"+query, "").is(http.StatusOK).messages()
-}
-
-func (r response) messages() []message {
-	r.t.Helper()
-	var out struct{ Messages []message }
-	r.into(&out)
-	return out.Messages
-}
-
-// drain gets all that a consumer has, as texts.
-func (a api) drain(topic string, label any) (texts []string) {
-	a.t.Helper()
-	return textsOf(a.fetch(topic, label, "limit=10000"))
-}
-
-func textsOf(messages []message) []string {
-	texts := make([]string, len(messages))
-	for i, m := range messages {
-		texts[i] = m.text()
-	}
-	return texts
-}
-
-// same is assert.Equal for long lists: it tells where they part.
-func same(t testing.TB, want, got []string, message ...any) {
-	t.Helper()
-	for i := range min(len(want), len(got)) {
-		if want[i] != got[i] {
-			assert.Fail(t, fmt.Sprintf("of %d and %d texts number %d differs: want %q, got %q", len(want), len(got), i, want[i], got[i]), message...)
-			return
+// batch returns n messages with the texts from, from+1 and so on, each with further fields.
+func batch(from, n int, fields object) []object {
+	messages := make([]object, n)
+	for i := range messages {
+		messages[i] = object{"data": fmt.Sprint(from + i)}
+		for name, value := range fields {
+			messages[i][name] = value
 		}
 	}
-	assert.Equal(t, len(want), len(got), message...)
+	return messages
 }
 
-func tokensOf(messages []message) []string {
-	tokens := make([]string, len(messages))
-	for i, m := range messages {
-		tokens[i] = m.Token
-	}
-	return tokens
-}
-
-// settle acknowledges, gives back or extends. More are further fields.
-func (a api) settle(topic string, label any, op string, tokens []string, more string) response {
-	a.t.Helper()
-	list, err := json.Marshal(tokens)
-	require.NoError(a.t, err)
-	return a.post(path(topic, "consumers", label, op), fmt.Sprintf(`{"tokens":%s%s}`, list, more))
-}
-
-// browse reads a topic.
-func (a api) browse(topic string) []message {
-	a.t.Helper()
-	return a.get(path(topic, "messages") + "?limit=10000").is(http.StatusOK).messages()
-}
-
-// numbers are the texts that fill appends.
+// numbers returns the texts that fill and batch give to n messages.
 func numbers(from, n int) []string {
 	texts := make([]string, n)
 	for i := range texts {
@@ -323,6 +313,40 @@ func numbers(from, n int) []string {
 	return texts
 }
 
+// textsOf returns what messages carry.
+func textsOf(messages []message) []string {
+	texts := make([]string, len(messages))
+	for i, m := range messages {
+		texts[i] = m.text()
+	}
+	return texts
+}
+
+// tokensOf returns the tokens of leased messages.
+func tokensOf(messages []message) []string {
+	tokens := make([]string, len(messages))
+	for i, m := range messages {
+		tokens[i] = m.Token
+	}
+	return tokens
+}
+
+// same is assert.Equal for long lists: it reports the first difference, not the lists.
+func same(t testing.TB, want, got []string, message ...any) {
+	t.Helper()
+
+	for i := range min(len(want), len(got)) {
+		if want[i] != got[i] {
+			assert.Fail(t, fmt.Sprintf("of %d and %d texts number %d differs: want %q, got %q",
+				len(want), len(got), i, want[i], got[i]), message...)
+			return
+		}
+	}
+
+	assert.Equal(t, len(want), len(got), message...)
+}
+
+// jsonOf returns value in JSON.
 func jsonOf(t testing.TB, value any) string {
 	t.Helper()
 	text, err := json.Marshal(value)
@@ -330,12 +354,25 @@ func jsonOf(t testing.TB, value any) string {
 	return string(text)
 }
 
-// splitLines are the lines of text, without their ends.
-func splitLines(text string) iter.Seq[string] {
-	return strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n")
+// linesOf returns messages in JSON, one after the other with separator between them.
+func linesOf(t testing.TB, messages []object, separator string) string {
+	t.Helper()
+	lines := make([]string, len(messages))
+	for i, m := range messages {
+		lines[i] = jsonOf(t, m)
+	}
+	return strings.Join(lines, separator)
 }
 
-// everyByte is all bytes there are, which is no UTF-8.
+// firstOf returns the first of optional objects, and nil if there is none.
+func firstOf(objects []object) any {
+	if len(objects) == 0 {
+		return nil
+	}
+	return objects[0]
+}
+
+// everyByte holds each byte twice. It is not valid UTF-8.
 var everyByte = func() string {
 	var b []byte
 	for i := range 512 {
@@ -343,6 +380,3 @@ var everyByte = func() string {
 	}
 	return string(b)
 }()
-
-// within is the time that long polls of tests may take, if all is well.
-const within = "wait=30s"

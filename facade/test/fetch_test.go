@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,59 +15,61 @@ import (
 	"dq/cmd/dq/broker/brokertest"
 )
 
-func TestFetch_KeepsToItsLimits(t *testing.T) {
-	t.Parallel()
-	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
-	a.fill("T", 100, 50) // of 3 bytes
-	for _, mode := range []string{"auto", "lease"} {
-		c := a.consumer("T", fmt.Sprintf(`{"start":"first","mode":"%s"}`, mode))
-		assert.Len(t, a.fetch("T", c.ID, ""), 1)
-		assert.Len(t, a.fetch("T", c.ID, "limit=5"), 5)
-		assert.Len(t, a.fetch("T", c.ID, "limit=50&max_bytes=1"), 1)
-		assert.Len(t, a.fetch("T", c.ID, "limit=50&max_bytes=7"), 3, "the message that reaches the bytes is the last")
-		assert.Len(t, a.fetch("T", c.ID, "limit=50&max_bytes=1000"), 40)
-		assert.EqualValues(t, 0, a.describe("T", c.ID).Lag)
-	}
-	browsed := a.get(path("T", "messages") + "?limit=50&max_bytes=7").messages()
-	assert.NotEmpty(t, browsed)
-	assert.LessOrEqual(t, len(browsed), 3)
-}
-
-// collect has workers take messages at the same time until there are total, or
-// none comes for long. It returns how often each text came.
+// collect runs eight workers on the brokers until they have taken total different texts, or for a minute. It returns
+// how often each text was taken.
 func collect(t *testing.T, total int, brokers []api, work func(a api, worker int) []string) map[string]int {
 	t.Helper()
-	var mu sync.Mutex
-	seen := make(map[string]int)
 	deadline := time.Now().Add(60 * time.Second)
-	var done sync.WaitGroup
+	seen := make(map[string]int)
+	var mu sync.Mutex
+	add := func(texts []string) (complete bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, text := range texts {
+			seen[text]++
+		}
+		return len(seen) >= total
+	}
+
+	var workers sync.WaitGroup
 	for worker := range 8 {
-		done.Go(func() {
+		workers.Go(func() {
 			for time.Now().Before(deadline) {
-				texts := work(brokers[worker%len(brokers)], worker)
-				mu.Lock()
-				for _, text := range texts {
-					seen[text]++
-				}
-				complete := len(seen) >= total
-				mu.Unlock()
-				if complete {
+				if add(work(brokers[worker%len(brokers)], worker)) {
 					return
 				}
 			}
 		})
 	}
-	done.Wait()
+	workers.Wait()
 	return seen
+}
+
+func TestFetch_KeepsToItsLimits(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	a.fill("T", 100, 50) // of 3 bytes
+
+	for _, mode := range []string{"auto", "lease"} {
+		c := a.register("T", object{"start": "first", "mode": mode})
+
+		assert.Len(t, c.fetch(), 1)
+		assert.Len(t, c.fetch("limit=5"), 5)
+		assert.Len(t, c.fetch("limit=50", "max_bytes=1"), 1)
+		assert.Len(t, c.fetch("limit=50", "max_bytes=7"), 3, "the message that reaches the bytes is the last")
+		assert.Len(t, c.fetch("limit=50", "max_bytes=1000"), 40)
+		assert.EqualValues(t, 0, c.describe().Lag)
+	}
 }
 
 func TestFetch_WorkersOfOneAutoConsumerGetEachMessageOnce(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
-	first.topic("T", "")
-	c := first.consumer("T", `{"name":"c"}`)
+	first.createTopic("T")
+	c := first.register("T", object{"name": "c"})
 	const total = 1000
+
 	var producing sync.WaitGroup
 	producing.Go(func() {
 		for i := range 10 {
@@ -77,75 +77,90 @@ func TestFetch_WorkersOfOneAutoConsumerGetEachMessageOnce(t *testing.T) {
 		}
 	})
 	seen := collect(t, total, []api{first, second}, func(a api, worker int) []string {
-		if worker < 2 { // an old client shares too
-			if answer := a.classic().consume("T", c.ID); answer.Code != "empty" {
-				return []string{fmt.Sprint(answer.Message)}
-			}
-			return nil
+		if worker >= 2 {
+			return textsOf(a.consumer("T", "c").fetch(fmt.Sprintf("limit=%d", 1+worker), "wait=100ms"))
 		}
-		return textsOf(a.fetch("T", "c", fmt.Sprintf("limit=%d&wait=100ms", 1+worker)))
+		// The others use the classic call.
+		if answer := a.classic().consume("T", c.ID); answer.Code != "empty" {
+			return []string{fmt.Sprint(answer.Message)}
+		}
+		return nil
 	})
 	producing.Wait()
+
 	assert.Len(t, seen, total)
 	for text, times := range seen {
 		assert.Equal(t, 1, times, "message %s", text)
 	}
-	assert.Zero(t, second.describe("T", "c").Size)
+	assert.Zero(t, second.consumer("T", "c").describe().Size)
 }
 
 func TestFetch_LongPollEndsWithTheFirstMessage(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
-	first.topic("T", "")
-	auto, lease := first.consumer("T", ""), first.consumer("T", `{"mode":"lease"}`)
+	first.createTopic("T")
+	auto, lease := first.register("T"), first.register("T", object{"mode": "lease"})
+	producer := second.classic().registerProducer("T")
 	for round, produce := range []func(){
 		func() { first.fill("T", 0, 1) },
 		func() { second.fill("T", 1, 1) },
-		func() { second.classic().produce("T", second.classic().registerProducer("T"), "2") },
-		func() { second.produce("T", `{"data":"3","delay":"100ms"}`) },
+		func() { second.classic().produce("T", producer, "2") },
+		func() { second.produce("T", object{"data": "3", "delay": "100ms"}) },
 	} {
-		answers := make(chan []string, 3)
+		polls := make(chan []string, 3)
 		begin := time.Now()
-		go func() { answers <- textsOf(first.fetch("T", auto.ID, within)) }()
-		go func() { answers <- textsOf(first.fetch("T", lease.ID, within)) }()
-		go func() {
-			answers <- textsOf(first.get(path("T", "messages") + "?from=new&" + within).is(http.StatusOK).messages())
-		}()
-		require.Empty(t, first.fetch("T", first.consumer("T", "").ID, "wait=100ms"))
+		go func() { polls <- textsOf(auto.fetch(within)) }()
+		go func() { polls <- textsOf(lease.fetch(within)) }()
+		go func() { polls <- textsOf(first.browse("T", "from=new", within)) }()
+		require.Empty(t, first.register("T").fetch("wait=100ms")) // by then the polls wait
+
 		produce()
+
 		for range 3 {
-			assert.Equal(t, numbers(round, 1), <-answers)
+			assert.Equal(t, numbers(round, 1), <-polls)
 		}
 		assert.Less(t, time.Since(begin), 25*time.Second, "it did not wait to the end")
 	}
+}
+
+func TestFetch_LongPollOfNothingTakesItsWait(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	c := a.register("T")
 	begin := time.Now()
-	assert.Empty(t, first.fetch("T", auto.ID, "wait=200ms"))
+
+	got := c.fetch("wait=200ms")
+
+	assert.Empty(t, got)
 	assert.False(t, time.Since(begin) < 200*time.Millisecond)
 }
 
 func TestFetch_ClientThatHangsUpTakesNoMessage(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
-	c := a.consumer("T", "")
+	a.createTopic("T")
+	c := a.register("T")
 	for round := range 5 {
 		ctx, hangUp := context.WithCancel(context.Background())
 		var polls sync.WaitGroup
 		for range 20 {
 			polls.Go(func() {
-				answer, err := a.client.Do(a.request(ctx, http.MethodPost, path("T", "consumers", c.ID, "fetch")+"?"+within, ""))
+				answer, err := a.client.Do(a.request(ctx, http.MethodPost, c.path+"/fetch?"+within, ""))
 				if err == nil {
 					answer.Body.Close()
 					t.Error("it was answered")
 				}
 			})
 		}
-		require.Empty(t, a.fetch("T", c.ID, "wait=200ms"))
+		require.Empty(t, c.fetch("wait=200ms")) // by then the polls wait
+
 		hangUp()
 		polls.Wait()
-		require.Empty(t, a.fetch("T", c.ID, "wait=100ms")) // the broker has heard of it
+		require.Empty(t, c.fetch("wait=100ms")) // by then the broker has noticed
 		a.fill("T", round, 1)
-		require.Equal(t, numbers(round, 1), textsOf(a.fetch("T", c.ID, within)))
+
+		require.Equal(t, numbers(round, 1), textsOf(c.fetch(within)))
 	}
 }
 
@@ -153,16 +168,18 @@ func TestFetch_StoppingBrokerEndsLongPolls(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t, brokertest.Config(""))
 	a := newAPI(t, b.URL())
-	a.topic("T", "")
-	c := a.consumer("T", "")
+	a.createTopic("T")
+	c := a.register("T")
 	const polls = 64
 	answers := make(chan []message, polls)
 	for range polls {
-		go func() { answers <- a.fetch("T", c.ID, "wait=60s") }()
+		go func() { answers <- c.fetch("wait=60s") }()
 	}
-	require.Empty(t, a.fetch("T", c.ID, "wait=300ms"))
+	require.Empty(t, c.fetch("wait=300ms")) // by then the polls wait
+
 	begin := time.Now()
 	require.NoError(t, b.Stop(context.Background()))
+
 	for range polls {
 		assert.Empty(t, <-answers)
 	}
@@ -172,21 +189,20 @@ func TestFetch_StoppingBrokerEndsLongPolls(t *testing.T) {
 func TestFetch_PipelinedRequestIsAnsweredAfterTheLongPoll(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
-	c := a.consumer("T", "")
-	conn, err := net.Dial("tcp", strings.TrimPrefix(a.url, "http://"))
-	require.NoError(t, err)
-	defer conn.Close()
-	say := func(line string) {
+	a.createTopic("T")
+	c := a.register("T")
+	conn := dial(t, a.url)
+	send := func(line string) {
 		_, err := fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\n\r\n", line) // not even a Content-Length
 		require.NoError(t, err)
-		require.Empty(t, a.fetch("T", a.consumer("T", "").ID, "wait=100ms")) // the broker has heard of it
+		require.Empty(t, a.register("T").fetch("wait=100ms")) // by then the broker has read it
 	}
-	fetch := "POST " + path("T", "consumers", c.ID, "fetch") + "?" + within
-	say(fetch)
-	say("GET /livez")
-	say(fetch)
+
+	send("POST " + c.path + "/fetch?" + within)
+	send("GET /livez")
+	send("POST " + c.path + "/fetch?" + within)
 	a.fill("T", 0, 2)
+
 	answers := bufio.NewReader(conn)
 	for _, want := range []string{`"data":"0"`, `"success"`, `"data":"1"`} {
 		answer, err := http.ReadResponse(answers, nil)
@@ -194,4 +210,40 @@ func TestFetch_PipelinedRequestIsAnsweredAfterTheLongPoll(t *testing.T) {
 		assert.Contains(t, readAll(t, answer).is(http.StatusOK).body, want)
 		answer.Body.Close()
 	}
+}
+
+func TestFetch_BadCallsAreRefused(t *testing.T) {
+	t.Parallel()
+	refuseAll(t, func(_ fixture) []refusal {
+		return []refusal{
+			{
+				name: "fetch none", call: "POST " + autoT + "/fetch?limit=0",
+				status: 400, code: "invalid_field", detail: "limit",
+			},
+			{
+				name: "fetch too many", call: "POST " + autoT + "/fetch?limit=10001",
+				status: 400, code: "invalid_field", detail: "10000",
+			},
+			{
+				name: "fetch a word", call: "POST " + autoT + "/fetch?limit=all",
+				status: 400, code: "invalid_field", detail: "limit",
+			},
+			{
+				name: "fetch for long", call: "POST " + autoT + "/fetch?wait=2m",
+				status: 400, code: "invalid_field", detail: "wait",
+			},
+			{
+				name: "fetch for less than nothing", call: "POST " + autoT + "/fetch?wait=-1s",
+				status: 400, code: "invalid_field", detail: "wait",
+			},
+			{
+				name: "fetch many raw", call: "POST " + autoT + "/fetch?raw=true&limit=2",
+				status: 400, code: "invalid_field", detail: "limit",
+			},
+			{
+				name: "fetch from nobody", call: "POST " + topicT + "/consumers/nobody/fetch",
+				status: 404, code: "consumer_not_found", detail: "nobody",
+			},
+		}
+	})
 }

@@ -15,233 +15,304 @@ import (
 	"dq/cmd/dq/broker/brokertest"
 )
 
-func TestLease_ExpiredMessageIsRedeliveredUntilItIsAcknowledged(t *testing.T) {
+func TestLease_ExpiredMessageIsRedelivered(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
 		a := startAPI(t, cfg)
-		a.topic("T", "")
+		a.createTopic("T")
 		a.fill("T", 0, 2)
 		const lease = 300 * time.Millisecond
-		c := a.consumer("T", `{"mode":"lease","start":"first","lease":"300ms"}`)
+		c := a.register("T", object{"mode": "lease", "start": "first", "lease": lease.String()})
 		begin := time.Now()
-		got := a.fetch("T", c.ID, "limit=10")
+
+		got := c.fetch("limit=10")
+
 		assert.Equal(t, numbers(0, 2), textsOf(got))
-		state := a.describe("T", c.ID)
-		assert.EqualValues(t, []uint64{0, 2, 2, 2}, []uint64{state.Lag, state.InFlight, state.Size, state.Position})
-		tokens := tokensOf(got)
-		for deliveries := 1; ; deliveries++ {
+		state := c.describe()
+		assert.EqualValues(t, 0, state.Lag)
+		assert.EqualValues(t, 2, state.InFlight)
+		assert.EqualValues(t, 2, state.Size)
+		assert.EqualValues(t, 2, state.Position)
+
+		for _, m := range got {
+			assert.Equal(t, 1, m.Deliveries)
+		}
+		for deliveries := 2; deliveries <= 4; deliveries++ {
+			got = c.fetch("limit=10", within)
+
+			assert.False(t, time.Since(begin) < lease*time.Duration(deliveries-1), "a lease was over early")
+			assert.Equal(t, numbers(0, 2), textsOf(got))
 			for _, m := range got {
 				assert.Equal(t, deliveries, m.Deliveries)
 			}
-			if deliveries == 4 {
-				break
-			}
-			got = a.fetch("T", c.ID, "limit=10&"+within)
-			assert.False(t, time.Since(begin) < lease*time.Duration(deliveries), "a lease was over early")
-			assert.Equal(t, numbers(0, 2), textsOf(got))
 		}
-		p := a.settle("T", c.ID, "ack", tokens, "").refuses(http.StatusConflict, "lease_lost")
-		assert.Equal(t, tokens, p.Tokens, "an old token is worth nothing")
-		p = a.settle("T", c.ID, "ack", []string{tokens[0], got[0].Token}, "").refuses(http.StatusConflict, "lease_lost")
-		assert.Equal(t, tokens[:1], p.Tokens, "the others were dealt with")
-		assert.EqualValues(t, 1, a.describe("T", c.ID).Size)
-		a.settle("T", c.ID, "ack", []string{got[1].Token, got[1].Token}, "").is(http.StatusNoContent)
-		assert.Empty(t, a.fetch("T", c.ID, "limit=10&wait=500ms"))
-		assert.Zero(t, a.describe("T", c.ID).Size)
+	})
+}
+
+func TestLease_OldTokenIsLost(t *testing.T) {
+	t.Parallel()
+	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
+		a := startAPI(t, cfg)
+		a.createTopic("T")
+		a.fill("T", 0, 2)
+		c := a.register("T", object{"mode": "lease", "start": "first", "lease": "300ms"})
+		old := tokensOf(c.fetch("limit=10"))
+		for range 2 { // further deliveries
+			require.Len(t, c.fetch("limit=10", within), 2)
+		}
+		got := c.fetch("limit=10", within)
+
+		allOld := c.ack(old).refuses(http.StatusConflict, "lease_lost")
+		oneOld := c.ack([]string{old[0], got[0].Token}).refuses(http.StatusConflict, "lease_lost")
+
+		assert.Equal(t, old, allOld.Tokens, "an old token is worth nothing")
+		assert.Equal(t, old[:1], oneOld.Tokens, "the others were dealt with")
+		assert.EqualValues(t, 1, c.describe().Size)
+
+		c.ack([]string{got[1].Token, got[1].Token}).is(http.StatusNoContent)
+
+		assert.Empty(t, c.fetch("limit=10", "wait=500ms"))
+		assert.Zero(t, c.describe().Size)
 	})
 }
 
 func TestLease_AckUpToEndsAllEarlierLeases(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
+	a.createTopic("T")
 	a.fill("T", 0, 10)
-	c := a.consumer("T", `{"mode":"lease","start":"first"}`)
-	got := append(a.fetch("T", c.ID, "limit=3"), a.fetch("T", c.ID, "limit=4")...)
-	a.settle("T", c.ID, "nack", tokensOf(got[1:2]), `,"delay":"1h"`).is(http.StatusNoContent)
-	upTo := path("T", "consumers", c.ID, "ack")
-	a.post(upTo, fmt.Sprintf(`{"up_to":"%s"}`, got[4].Token)).is(http.StatusNoContent)
-	state := a.describe("T", c.ID)
-	assert.EqualValues(t, []uint64{2, 3, 5}, []uint64{state.InFlight, state.Lag, state.Size})
-	a.post(upTo, fmt.Sprintf(`{"up_to":"%s"}`, got[4].Token)).refuses(http.StatusConflict, "lease_lost")
-	a.settle("T", c.ID, "ack", tokensOf(got[5:]), "").is(http.StatusNoContent)
-	assert.Equal(t, numbers(7, 3), a.drain("T", c.ID))
+	c := a.register("T", object{"mode": "lease", "start": "first"})
+	got := append(c.fetch("limit=3"), c.fetch("limit=4")...)
+	c.nack(tokensOf(got[1:2]), time.Hour).is(http.StatusNoContent)
+
+	c.ackUpTo(got[4].Token).is(http.StatusNoContent)
+
+	state := c.describe()
+	assert.EqualValues(t, 2, state.InFlight)
+	assert.EqualValues(t, 3, state.Lag)
+	assert.EqualValues(t, 5, state.Size)
+	c.ackUpTo(got[4].Token).refuses(http.StatusConflict, "lease_lost")
+	c.ack(tokensOf(got[5:])).is(http.StatusNoContent)
+	assert.Equal(t, numbers(7, 3), c.drain())
 }
 
-func TestLease_NackRedeliversAfterItsDelay(t *testing.T) {
+func TestLease_NackRedeliversAtOnceOrAfterItsDelay(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
-	first.topic("T", "")
+	first.createTopic("T")
 	first.fill("T", 0, 3)
-	c := first.consumer("T", `{"mode":"lease","start":"first","lease":"1h"}`)
-	got := first.fetch("T", c.ID, "limit=3")
-	first.settle("T", c.ID, "nack", tokensOf(got[1:2]), "").is(http.StatusNoContent)
-	again := first.fetch("T", c.ID, "limit=3")
+	c := first.register("T", object{"mode": "lease", "start": "first", "lease": "1h"})
+	got := c.fetch("limit=3")
+
+	c.nack(tokensOf(got[1:2]), 0).is(http.StatusNoContent)
+
+	again := c.fetch("limit=3")
 	require.Equal(t, []string{"1"}, textsOf(again), "at once")
 	assert.Equal(t, 2, again[0].Deliveries)
 
+	const delay = 400 * time.Millisecond
 	begin := time.Now()
-	first.settle("T", c.ID, "nack", tokensOf(got[2:]), `,"delay":"400ms"`).is(http.StatusNoContent)
-	assert.Equal(t, []string{"2"}, textsOf(second.fetch("T", c.ID, within)), "the end of the delay ends the wait, on every broker")
-	assert.False(t, time.Since(begin) < 400*time.Millisecond)
+	c.nack(tokensOf(got[2:]), delay).is(http.StatusNoContent)
 
-	for _, nack := range []api{first, second} {
+	delayed := c.via(second).fetch(within)
+	assert.Equal(t, []string{"2"}, textsOf(delayed), "the end of the delay ends the wait, on every broker")
+	assert.False(t, time.Since(begin) < delay)
+}
+
+func TestLease_NackEndsALongPollOnEveryBroker(t *testing.T) {
+	t.Parallel()
+	first, second := twoBrokers(t)
+	first.createTopic("T")
+	first.fill("T", 0, 1)
+	c := first.register("T", object{"mode": "lease", "start": "first", "lease": "1h"})
+	got := c.fetch()
+
+	for _, nacking := range []api{first, second} {
 		poll := make(chan []message, 1)
-		go func() { poll <- first.fetch("T", c.ID, within) }()
-		require.Empty(t, second.fetch("T", c.ID, "wait=100ms"))
-		nack.settle("T", c.ID, "nack", tokensOf(got[:1]), "").is(http.StatusNoContent)
+		go func() { poll <- c.fetch(within) }()
+		require.Empty(t, c.via(second).fetch("wait=100ms")) // by then the poll waits
+
+		c.via(nacking).nack(tokensOf(got), 0).is(http.StatusNoContent)
+
 		got = <-poll
-		require.Equal(t, []string{"0"}, textsOf(got), "a nack ends the wait of a poll")
+		require.Equal(t, []string{"0"}, textsOf(got))
 	}
 }
 
 func TestLease_ExtendedLeaseEndsLater(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
+	a.createTopic("T")
 	a.fill("T", 0, 3)
-	c := a.consumer("T", `{"mode":"lease","start":"first","lease":"500ms"}`)
+	c := a.register("T", object{"mode": "lease", "start": "first", "lease": "500ms"})
 	begin := time.Now()
-	got := a.fetch("T", c.ID, "limit=3")
-	a.settle("T", c.ID, "extend", tokensOf(got[:1]), `,"lease":"1h"`).is(http.StatusNoContent)
-	a.settle("T", c.ID, "extend", tokensOf(got[1:2]), `,"lease":"1500ms"`).is(http.StatusNoContent)
-	a.settle("T", c.ID, "extend", tokensOf(got[2:]), "").is(http.StatusNoContent)
-	next := a.fetch("T", c.ID, within)
+	got := c.fetch("limit=3")
+
+	c.extend(tokensOf(got[:1]), time.Hour).is(http.StatusNoContent)
+	c.extend(tokensOf(got[1:2]), 1500*time.Millisecond).is(http.StatusNoContent)
+	c.extend(tokensOf(got[2:]), 0).is(http.StatusNoContent)
+
+	next := c.fetch(within)
 	assert.Equal(t, []string{"2"}, textsOf(next), "by default it is the lease of the consumer, from now")
 	assert.False(t, time.Since(begin) < 500*time.Millisecond)
-	a.settle("T", c.ID, "ack", tokensOf(next), "").is(http.StatusNoContent)
-	assert.Equal(t, []string{"1"}, textsOf(a.fetch("T", c.ID, within)))
+	c.ack(tokensOf(next)).is(http.StatusNoContent)
+
+	assert.Equal(t, []string{"1"}, textsOf(c.fetch(within)))
 	assert.False(t, time.Since(begin) < 1500*time.Millisecond, "a lease was over early")
-	a.settle("T", c.ID, "ack", tokensOf(got[:1]), "").is(http.StatusNoContent)
+	c.ack(tokensOf(got[:1])).is(http.StatusNoContent)
 }
 
 func TestLease_MaxInFlightLimitsWhatIsHandedOut(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
-	first.topic("T", "")
+	first.createTopic("T")
 	first.fill("T", 0, 10)
-	c := first.consumer("T", `{"mode":"lease","start":"first","max_in_flight":4}`)
-	got := first.fetch("T", c.ID, "limit=3")
+	c := first.register("T", object{"mode": "lease", "start": "first", "max_in_flight": 4})
+
+	got := c.fetch("limit=3")
+
 	require.Len(t, got, 3)
-	require.Equal(t, []string{"3"}, second.drain("T", c.ID))
-	assert.Empty(t, first.drain("T", c.ID))
+	require.Equal(t, []string{"3"}, c.via(second).drain())
+	assert.Empty(t, c.drain())
+
 	poll := make(chan []string, 1)
-	go func() { poll <- textsOf(second.fetch("T", c.ID, "limit=10&"+within)) }()
-	require.Empty(t, second.fetch("T", c.ID, "wait=100ms"))
-	first.settle("T", c.ID, "ack", tokensOf(got[:2]), "").is(http.StatusNoContent)
+	go func() { poll <- textsOf(c.via(second).fetch("limit=10", within)) }()
+	require.Empty(t, c.via(second).fetch("wait=100ms")) // by then the poll waits
+	c.ack(tokensOf(got[:2])).is(http.StatusNoContent)
+
 	assert.Equal(t, numbers(4, 2), <-poll, "an ack makes room, and ends the wait")
 }
 
-func TestLease_TokenIsGoodOnEveryBrokerAndAfterAKill(t *testing.T) {
+func TestLease_TokenIsGoodOnEveryBroker(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
-	first.topic("T", "")
+	first.createTopic("T")
 	first.fill("T", 0, 3)
-	c := first.consumer("T", `{"mode":"lease","start":"first"}`)
-	got := first.fetch("T", c.ID, "limit=3")
-	second.settle("T", c.ID, "ack", tokensOf(got[:1]), "").is(http.StatusNoContent)
-	second.settle("T", c.ID, "extend", tokensOf(got[1:2]), `,"lease":"1h"`).is(http.StatusNoContent)
-	second.settle("T", c.ID, "nack", tokensOf(got[2:]), "").is(http.StatusNoContent)
-	first.settle("T", c.ID, "ack", tokensOf(got[:1]), "").refuses(http.StatusConflict, "lease_lost")
-	assert.Equal(t, []string{"2"}, textsOf(first.fetch("T", c.ID, "limit=3")))
+	c := first.register("T", object{"mode": "lease", "start": "first"})
+	got := c.fetch("limit=3")
 
+	c.via(second).ack(tokensOf(got[:1])).is(http.StatusNoContent)
+	c.via(second).extend(tokensOf(got[1:2]), time.Hour).is(http.StatusNoContent)
+	c.via(second).nack(tokensOf(got[2:]), 0).is(http.StatusNoContent)
+
+	c.ack(tokensOf(got[:1])).refuses(http.StatusConflict, "lease_lost")
+	assert.Equal(t, []string{"2"}, textsOf(c.fetch("limit=3")))
+}
+
+func TestLease_SurvivesAKill(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	a, kill := startToKill(t, dir)
-	a.topic("T", "")
+	a.createTopic("T")
 	a.fill("T", 0, 3)
 	const lease = 3 * time.Second
-	c = a.consumer("T", fmt.Sprintf(`{"name":"n","mode":"lease","start":"first","lease":"%s"}`, lease))
+	id := a.register("T", object{"name": "n", "mode": "lease", "start": "first", "lease": lease.String()}).ID
 	begin := time.Now()
-	got = a.fetch("T", "n", "limit=2")
-	a.settle("T", "n", "nack", tokensOf(got[:1]), "").is(http.StatusNoContent)
-	again := a.fetch("T", "n", "")
+	c := a.consumer("T", "n")
+	got := c.fetch("limit=2")
+	c.nack(tokensOf(got[:1]), 0).is(http.StatusNoContent)
+	again := c.fetch()
+
 	kill()
 	a, _ = startToKill(t, dir)
-	state := a.describe("T", c.ID)
-	assert.EqualValues(t, []uint64{1, 2}, []uint64{state.Lag, state.InFlight}, "leases outlive the broker")
-	a.settle("T", "n", "ack", tokensOf(got[:1]), "").refuses(http.StatusConflict, "lease_lost")
-	a.settle("T", "n", "ack", tokensOf(got[1:]), "").is(http.StatusNoContent)
-	assert.Equal(t, []string{"2"}, a.drain("T", "n"))
-	next := a.fetch("T", "n", within)
+	c = c.via(a)
+
+	state := a.consumer("T", id).describe()
+	assert.EqualValues(t, 1, state.Lag, "leases outlive the broker")
+	assert.EqualValues(t, 2, state.InFlight, "leases outlive the broker")
+	c.ack(tokensOf(got[:1])).refuses(http.StatusConflict, "lease_lost")
+	c.ack(tokensOf(got[1:])).is(http.StatusNoContent)
+	assert.Equal(t, []string{"2"}, c.drain())
+
+	next := c.fetch(within)
 	assert.False(t, time.Since(begin) < lease, "a lease was over early")
 	require.Equal(t, textsOf(again), textsOf(next))
-	assert.Equal(t, 3, next[0].Deliveries, "so do the counts")
+	assert.Equal(t, 3, next[0].Deliveries, "the counts of deliveries outlive it too")
 }
 
 func TestLease_TokenIsGoodForItsConsumerOnly(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
+	a.createTopic("T")
 	a.fill("T", 0, 2)
-	const spec = `{"name":"n","mode":"lease","start":"first"}`
-	a.consumer("T", spec)
-	other := a.consumer("T", strings.Replace(spec, `"n"`, `"o"`, 1))
-	old := tokensOf(a.fetch("T", "n", "limit=2"))
-	require.Len(t, a.fetch("T", other.ID, "limit=2"), 2)
-	a.settle("T", other.ID, "ack", old, "").refuses(http.StatusConflict, "lease_lost")
-	a.del(path("T", "consumers", "n")).is(http.StatusNoContent)
-	a.consumer("T", spec)
-	require.Len(t, a.fetch("T", "n", "limit=2"), 2)
-	for _, op := range []string{"ack", "nack", "extend"} {
-		p := a.settle("T", "n", op, old, "").refuses(http.StatusConflict, "lease_lost")
-		assert.Equal(t, old, p.Tokens)
+	spec := object{"name": "n", "mode": "lease", "start": "first"}
+	a.register("T", spec)
+	other := a.register("T", object{"name": "o", "mode": "lease", "start": "first"})
+	named := a.consumer("T", "n")
+	old := tokensOf(named.fetch("limit=2"))
+	require.Len(t, other.fetch("limit=2"), 2)
+
+	other.ack(old).refuses(http.StatusConflict, "lease_lost")
+
+	named.del().is(http.StatusNoContent)
+	a.register("T", spec)
+	require.Len(t, named.fetch("limit=2"), 2)
+	for _, r := range []response{named.ack(old), named.nack(old, 0), named.extend(old, 0)} {
+		assert.Equal(t, old, r.refuses(http.StatusConflict, "lease_lost").Tokens)
 	}
-	assert.EqualValues(t, 2, a.describe("T", "n").InFlight)
+	assert.EqualValues(t, 2, named.describe().InFlight)
 }
 
 func TestLease_SeekEndsAllLeases(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
+	a.createTopic("T")
 	a.fill("T", 0, 3)
-	c := a.consumer("T", `{"mode":"lease","start":"first"}`)
-	old := tokensOf(a.fetch("T", c.ID, "limit=3"))
-	a.post(path("T", "consumers", c.ID, "seek"), `{"to":"first"}`).is(http.StatusOK)
-	got := a.fetch("T", c.ID, "limit=3")
+	c := a.register("T", object{"mode": "lease", "start": "first"})
+	old := tokensOf(c.fetch("limit=3"))
+
+	c.seek("first")
+
+	got := c.fetch("limit=3")
 	assert.Equal(t, numbers(0, 3), textsOf(got))
 	assert.Equal(t, 1, got[0].Deliveries)
-	p := a.settle("T", c.ID, "ack", old, "").refuses(http.StatusConflict, "lease_lost")
+	p := c.ack(old).refuses(http.StatusConflict, "lease_lost")
 	assert.Equal(t, old, p.Tokens, "even though the messages are handed out as often again")
-	a.settle("T", c.ID, "ack", tokensOf(got), "").is(http.StatusNoContent)
+	c.ack(tokensOf(got)).is(http.StatusNoContent)
 }
 
 func TestLease_RemovedMessageCanStillBeAcknowledged(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
+	a.createTopic("T")
 	a.fill("T", 0, 4)
-	c := a.consumer("T", `{"mode":"lease","start":"first"}`)
-	got := a.fetch("T", c.ID, "limit=3")
-	a.del(path("T", "messages") + "?up_to=2").is(http.StatusOK)
-	a.settle("T", c.ID, "ack", tokensOf(got[:1]), "").is(http.StatusNoContent)
-	a.settle("T", c.ID, "nack", tokensOf(got[1:]), "").is(http.StatusNoContent)
-	assert.Equal(t, numbers(2, 2), a.drain("T", c.ID))
-	assert.EqualValues(t, 2, a.describe("T", c.ID).Size)
+	c := a.register("T", object{"mode": "lease", "start": "first"})
+	got := c.fetch("limit=3")
+
+	a.purge("T", "up_to=2")
+
+	c.ack(tokensOf(got[:1])).is(http.StatusNoContent)
+	c.nack(tokensOf(got[1:]), 0).is(http.StatusNoContent)
+	assert.Equal(t, numbers(2, 2), c.drain())
+	assert.EqualValues(t, 2, c.describe().Size)
 }
 
 func TestLease_WorkersThatDieLoseNothing(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
-	first.topic("T", "")
-	c := first.consumer("T", `{"name":"c","mode":"lease","lease":"1s"}`)
+	first.createTopic("T")
+	c := first.register("T", object{"mode": "lease", "lease": "1s"})
 	const total = 500
 	first.fill("T", 0, total)
+
 	var died atomic.Int32
 	seen := collect(t, total, []api{first, second}, func(a api, worker int) []string {
-		got := a.fetch("T", "c", fmt.Sprintf("limit=%d&wait=100ms", 5+worker))
+		mine := c.via(a)
+		got := mine.fetch(fmt.Sprintf("limit=%d", 5+worker), "wait=100ms")
 		if len(got) == 0 || worker%3 == 0 && died.Add(1) < 20 { // with what it has
 			return nil
 		}
-		if a.settle("T", "c", "ack", tokensOf(got), "").status != http.StatusNoContent {
+		if mine.ack(tokensOf(got)).status != http.StatusNoContent {
 			return nil // it took too long: another worker gets them
 		}
 		return textsOf(got)
 	})
+
 	assert.Len(t, seen, total)
 	for text, times := range seen {
 		assert.Equal(t, 1, times, "message %s was acknowledged more than once", text)
 	}
-	assert.Zero(t, second.describe("T", c.ID).Size)
+	assert.Zero(t, c.via(second).describe().Size)
 }
 
 func TestLease_ThousandsFitHoweverSmallMessagesAre(t *testing.T) {
@@ -249,24 +320,81 @@ func TestLease_ThousandsFitHoweverSmallMessagesAre(t *testing.T) {
 	cfg := brokertest.Config("")
 	cfg.MaxMessageBytes = 1000
 	a := startAPI(t, cfg)
-	a.topic("T", "")
-	c := a.consumer("T", `{"mode":"lease","max_in_flight":10000}`)
+	a.createTopic("T")
+	c := a.register("T", object{"mode": "lease", "max_in_flight": 10_000})
 	const messages = 3000
 	a.fill("T", 0, messages)
-	got := a.fetch("T", c.ID, "limit=10000")
+
+	got := c.fetch("limit=10000")
+
 	same(t, numbers(0, messages), textsOf(got))
-	a.settle("T", c.ID, "ack", tokensOf(got), "").is(http.StatusNoContent)
-	assert.Zero(t, a.describe("T", c.ID).Size)
+	c.ack(tokensOf(got)).is(http.StatusNoContent)
+	assert.Zero(t, c.describe().Size)
 }
 
 func TestLease_RawFetchHasTheTokenInAHeader(t *testing.T) {
 	t.Parallel()
 	a := startAPI(t, brokertest.Config(""))
-	a.topic("T", "")
+	a.createTopic("T")
 	a.fill("T", 0, 1)
-	c := a.consumer("T", `{"mode":"lease","start":"first"}`)
-	raw := a.post(path("T", "consumers", c.ID, "fetch")+"?raw=true", "").is(http.StatusOK)
+	c := a.register("T", object{"mode": "lease", "start": "first"})
+
+	raw := c.post("fetch?raw=true", nil).is(http.StatusOK)
+
 	assert.Equal(t, "1", raw.header.Get("Dq-Deliveries"))
-	a.settle("T", c.ID, "ack", []string{raw.header.Get("Dq-Token")}, "").is(http.StatusNoContent)
-	assert.Zero(t, a.describe("T", c.ID).Size)
+	c.ack([]string{raw.header.Get("Dq-Token")}).is(http.StatusNoContent)
+	assert.Zero(t, c.describe().Size)
+}
+
+func TestLease_BadCallsAreRefused(t *testing.T) {
+	t.Parallel()
+	refuseAll(t, func(f fixture) []refusal {
+		return []refusal{
+			{
+				name: "ack in mode auto", call: "POST " + autoT + "/ack", body: `{"tokens":["` + f.token + `"]}`,
+				status: 409, code: "wrong_mode", detail: "lease",
+			},
+			{name: "ack nothing", call: "POST " + leaseT + "/ack", status: 400, code: "invalid_json", detail: "JSON"},
+			{
+				name: "ack no tokens", call: "POST " + leaseT + "/ack", body: `{"tokens":[]}`,
+				status: 400, code: "missing_field", detail: "tokens",
+			},
+			{
+				name: "ack tokens and up to", call: "POST " + leaseT + "/ack", body: `{"tokens":["a"],"up_to":"a"}`,
+				status: 400, code: "invalid_field", detail: "up_to",
+			},
+			{
+				name: "ack with a delay", call: "POST " + leaseT + "/ack", body: `{"tokens":["a"],"delay":"1s"}`,
+				status: 400, code: "invalid_field", detail: "delay",
+			},
+			{
+				name: "ack nonsense", call: "POST " + leaseT + "/ack",
+				body:   `{"tokens":["a","","0-0-0-0","` + f.token + `x","` + strings.Repeat("9", 100) + `"]}`,
+				status: 409, code: "lease_lost", detail: "5",
+			},
+			{
+				name: "ack a text", call: "POST " + leaseT + "/ack", body: `{"tokens":"a"}`,
+				status: 400, code: "invalid_field", detail: "tokens",
+			},
+			{
+				name: "nack up to", call: "POST " + leaseT + "/nack", body: `{"up_to":"a"}`,
+				status: 400, code: "invalid_field", detail: "up_to",
+			},
+			{
+				name: "nack for long", call: "POST " + leaseT + "/nack",
+				body:   `{"tokens":["` + f.token + `"],"delay":"13h"}`,
+				status: 400, code: "invalid_field", detail: "delay",
+			},
+			{
+				name: "nack with a lease", call: "POST " + leaseT + "/nack",
+				body:   `{"tokens":["` + f.token + `"],"lease":"1h"}`,
+				status: 400, code: "invalid_field", detail: "lease",
+			},
+			{
+				name: "extend by nothing", call: "POST " + leaseT + "/extend",
+				body:   `{"tokens":["` + f.token + `"],"lease":"0s"}`,
+				status: 400, code: "invalid_field", detail: "lease",
+			},
+		}
+	})
 }
