@@ -19,18 +19,25 @@ func TestMain(m *testing.M) {
 	if os.Getenv(runBroker) == "" {
 		os.Exit(m.Run())
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	cfg, _, err := broker.LoadConfig()
-	if err == nil {
-		var b *broker.Broker
-		if b, err = broker.Start(ctx, cfg, broker.NewLogger(os.Stderr, cfg)); err == nil {
-			<-ctx.Done()
-			err = b.Stop(context.Background())
-		}
-	}
-	if err != nil {
+	if err := serve(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// serve runs a broker until SIGTERM.
+func serve() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	cfg, _, err := broker.LoadConfig()
+	if err != nil {
+		return err
+	}
+	b, err := broker.Start(ctx, cfg, broker.NewLogger(os.Stderr, cfg))
+	if err != nil {
+		return err
+	}
+
+	<-ctx.Done()
+	return b.Stop(context.Background())
 }
