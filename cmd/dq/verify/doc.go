@@ -1,7 +1,7 @@
 // Package verify checks a deployment of dq against its promises, which PROMISES.md
 // beside this file lists. [Run] drives traffic, records each call with its times and
 // its outcome, and checks the record. [RunSelf] does so with brokers of its own, and
-// breaks them meanwhile. [Replay] checks a record again.
+// breaks them while it does. [Replay] checks a record again.
 //
 // Traffic comes in rounds. Each round has topics of its own, which are checked and
 // deleted at its end, so that memory does not grow with the length of a run, except

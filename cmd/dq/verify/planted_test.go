@@ -285,7 +285,8 @@ var leaseBugs = []bug{
 			if r.counts["ack"]++; r.counts["ack"] == 9 {
 				return forwarded()
 			}
-			return jsonAnswer(http.StatusConflict, object{"code": "lease_lost", "tokens": fields(r.body)["tokens"]}), true
+			lost := object{"code": "lease_lost", "tokens": fields(r.body)["tokens"]}
+			return jsonAnswer(http.StatusConflict, lost), true
 		},
 	},
 }

@@ -63,7 +63,7 @@ func (r *Result) checkTable() string {
 	return t.Render()
 }
 
-// writeCounts writes counts on a line, if there are any.
+// writeCounts writes counts on a line, nothing if there are none.
 func writeCounts(w io.Writer, title string, counts map[string]int64) {
 	if len(counts) == 0 {
 		return

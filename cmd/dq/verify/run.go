@@ -62,10 +62,10 @@ func Run(ctx context.Context, opts Options) (*Result, error) {
 	return newRun(opts).do(ctx)
 }
 
-// RunSelf makes a run with brokers of its own, which it breaks meanwhile with the
-// named faults. Log gets the output of the brokers. The URLs of the options do not
-// matter. It returns no result when a fault cannot be made, or a broker does not
-// start.
+// RunSelf makes a run with brokers of its own, which it breaks with the named
+// faults while it makes traffic. Log gets the output of the brokers. The URLs of
+// the options do not matter. It returns no result when a fault cannot be made, or a
+// broker does not start.
 func RunSelf(
 	ctx context.Context, opts Options, deployment fault.Deployment, faults []string, log io.Writer,
 ) (result *Result, err error) {

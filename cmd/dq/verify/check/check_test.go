@@ -34,118 +34,140 @@ var badHistories = []struct {
 	check, text string
 	change      func(s *story)
 }{
-	{"lost", "z was answered with success, and is not in the topic", func(s *story) {
+	{check: "lost", text: "z was answered with success, and is not in the topic", change: func(s *story) {
 		s.add("produce z", history.Op{Kind: history.OpProduce, Data: []string{"z"}})
 	}},
-	{"lost", "consumer 0 never got c", func(s *story) { s.remove("consume c") }},
-	{"lost", "b was never acknowledged", func(s *story) { s.labels["ack all"].Tokens = []string{"a2", "c1", "d1"} }},
-	{"duplicate", "c is in the topic twice, at 3 and 5", func(s *story) {
+	{check: "lost", text: "consumer 0 never got c", change: func(s *story) {
+		s.remove("consume c")
+	}},
+	{check: "lost", text: "b was never acknowledged", change: func(s *story) {
+		s.labels["ack all"].Tokens = []string{"a2", "c1", "d1"}
+	}},
+	{check: "duplicate", text: "c is in the topic twice, at 3 and 5", change: func(s *story) {
 		s.labels["replay"].Got = append(s.labels["replay"].Got, history.Message{Sequence: 5, Data: "c"})
 	}},
-	{"duplicate", "consumer 0 got c twice", func(s *story) {
+	{check: "duplicate", text: "consumer 0 got c twice", change: func(s *story) {
 		s.add("consume c again", history.Op{Kind: history.OpConsume, ID: 0, Limit: 1, Got: got("c")})
 	}},
-	{"phantom", "ghost was never sent to this topic, and was received", func(s *story) {
+	{check: "phantom", text: "ghost was never sent to this topic, and was received", change: func(s *story) {
 		s.labels["consume c"].Got = got("ghost")
 	}},
-	{"phantom", "ghost was never sent to this topic, and is in it", func(s *story) {
+	{check: "phantom", text: "ghost was never sent to this topic, and is in it", change: func(s *story) {
 		s.labels["replay"].Got = append(s.labels["replay"].Got, history.Message{Sequence: 5, Data: "ghost"})
 	}},
-	{"phantom", "a was refused, and is in the topic", func(s *story) {
+	{check: "phantom", text: "a was refused, and is in the topic", change: func(s *story) {
 		op := s.labels["produce a"]
 		op.Outcome, op.Status, op.Code = history.Refused, 429, "rate_limited"
 	}},
-	{"phantom", "consumer 0 got a, which was stored before it was registered", func(s *story) {
+	{check: "phantom", text: "consumer 0 got a, which was stored before it was registered", change: func(s *story) {
 		s.add("register late", *s.labels["register consumer"])
 		s.remove("register consumer")
 		s.insertBefore("append b c")
 	}},
-	{"order", "a is before b in the topic, and was sent when that was already stored", func(s *story) {
+	{check: "order", text: "a is before b in the topic, and was sent when that was already", change: func(s *story) {
 		a, b := s.labels["produce a"], s.labels["append b c"]
 		a.Call, a.Return, b.Call, b.Return = b.Call, b.Return, a.Call, a.Return
 	}},
-	{"order", "consumer 0 got a after b", func(s *story) {
+	{check: "order", text: "consumer 0 got a after b", change: func(s *story) {
 		s.labels["consume a"].Got, s.labels["consume b"].Got = got("b"), got("a")
 	}},
-	{"order", "the messages of a batch are not in its order", func(s *story) {
+	{check: "order", text: "the messages of a batch are not in its order", change: func(s *story) {
 		op := s.labels["append b c"]
 		op.Atomic, op.Data = false, []string{"c", "b"}
 	}},
-	{"stale", "consumer 0 was told that there is nothing, and d was there", func(s *story) {
+	{check: "stale", text: "consumer 0 was told that there is nothing, and d was there", change: func(s *story) {
 		s.add("too early", *s.labels["consume nothing"])
 		s.insertBefore("consume d")
 	}},
-	{"stale", "a waited to be delivered again", func(s *story) {
+	{check: "stale", text: "a waited to be delivered again", change: func(s *story) {
 		s.add("too early", *s.labels["fetch nothing"])
 		s.insertBefore("fetch a again")
 	}},
-	{"stale", "d was stored, and was not read", func(s *story) { s.labels["browse"].Got = got("b", "c") }},
-	{"stale", "b was stored, and was not read", func(s *story) {
+	{check: "stale", text: "d was stored, and was not read", change: func(s *story) {
+		s.labels["browse"].Got = got("b", "c")
+	}},
+	{check: "stale", text: "b was stored, and was not read", change: func(s *story) {
 		op := s.labels["get"]
 		op.Outcome, op.Status, op.Code, op.Got = history.Refused, 404, "message_not_found", nil
 	}},
-	{"size", "consumer 0 was said to have 3 messages, and had 0 to 0", func(s *story) { s.labels["size of auto"].Size = 3 }},
-	{"size", "consumer 1 was said to have 1 messages, and had 0 to 0", func(s *story) { s.labels["size of lease"].Size = 1 }},
-	{"replay", "d was read where the topic has something else", func(s *story) { s.labels["browse"].Got = got("b", "d") }},
-	{"replay", "c was read at 2, where the topic has something else", func(s *story) { s.labels["get"].Got = got("c") }},
-	{"replay", "d had sequence 9, and has 4 at the end", func(s *story) { s.labels["fetch all"].Got[3].Sequence = 9 }},
-	{"replay", "the receipt of c says sequence 7, and it is at 3", func(s *story) {
+	{check: "size", text: "consumer 0 was said to have 3 messages, and had 0 to 0", change: func(s *story) {
+		s.labels["size of auto"].Size = 3
+	}},
+	{check: "size", text: "consumer 1 was said to have 1 messages, and had 0 to 0", change: func(s *story) {
+		s.labels["size of lease"].Size = 1
+	}},
+	{check: "replay", text: "d was read where the topic has something else", change: func(s *story) {
+		s.labels["browse"].Got = got("b", "d")
+	}},
+	{check: "replay", text: "c was read at 2, where the topic has something else", change: func(s *story) {
+		s.labels["get"].Got = got("c")
+	}},
+	{check: "replay", text: "d had sequence 9, and has 4 at the end", change: func(s *story) {
+		s.labels["fetch all"].Got[3].Sequence = 9
+	}},
+	{check: "replay", text: "the receipt of c says sequence 7, and it is at 3", change: func(s *story) {
 		s.labels["append b c"].Receipts[1].Sequence = 7
 	}},
-	{"replay", "d was received, and is not in the topic", func(s *story) {
+	{check: "replay", text: "d was received, and is not in the topic", change: func(s *story) {
 		s.labels["replay"].Got = s.labels["replay"].Got[:3]
 	}},
-	{"atomic", "1 of the 2 messages of an atomic batch are in the topic", func(s *story) {
+	{check: "atomic", text: "1 of the 2 messages of an atomic batch are in the topic", change: func(s *story) {
 		s.labels["replay"].Got = s.labels["replay"].Got[:2]
 	}},
-	{"atomic", "do not follow each other", func(s *story) {
+	{check: "atomic", text: "do not follow each other", change: func(s *story) {
 		all := s.labels["replay"].Got
 		all[2].Data, all[3].Data = "d", "c"
 	}},
-	{"idempotent", "d is in the topic twice", func(s *story) {
+	{check: "idempotent", text: "d is in the topic twice", change: func(s *story) {
 		s.labels["replay"].Got = append(s.labels["replay"].Got, history.Message{Sequence: 5, Data: "d"})
 	}},
-	{"idempotent", "its second receipt does not call it a duplicate", func(s *story) {
+	{check: "idempotent", text: "its second receipt does not call it a duplicate", change: func(s *story) {
 		s.labels["append d again"].Receipts[0].Duplicate = false
 	}},
-	{"idempotent", "c was sent once, and its receipt calls it a duplicate", func(s *story) {
+	{check: "idempotent", text: "c was sent once, and its receipt calls it a duplicate", change: func(s *story) {
 		s.labels["append b c"].Receipts[1].Duplicate = true
 	}},
-	{"lease", "delivered a while another worker had a lease on it", func(s *story) { s.remove("nack a") }},
-	{"lease", "had a lease on a, and was told that it has not", func(s *story) {
+	{check: "lease", text: "delivered a while another worker had a lease on it", change: func(s *story) {
+		s.remove("nack a")
+	}},
+	{check: "lease", text: "had a lease on a, and was told that it has not", change: func(s *story) {
 		op := s.labels["nack a"]
 		op.Outcome, op.Status, op.Code, op.LostTokens = history.Refused, 409, "lease_lost", []string{"a1"}
 	}},
-	{"lease", "delivered a with two tokens as delivery 1", func(s *story) { s.labels["fetch a again"].Got[0].Deliveries = 1 }},
-	{"lease", "only 0 fetches were not answered", func(s *story) { s.labels["fetch a again"].Got[0].Deliveries = 5 }},
-	{"ack", "consumer 1 acknowledged b, and got it again", func(s *story) {
+	{check: "lease", text: "delivered a with two tokens as delivery 1", change: func(s *story) {
+		s.labels["fetch a again"].Got[0].Deliveries = 1
+	}},
+	{check: "lease", text: "only 0 fetches were not answered", change: func(s *story) {
+		s.labels["fetch a again"].Got[0].Deliveries = 5
+	}},
+	{check: "ack", text: "consumer 1 acknowledged b, and got it again", change: func(s *story) {
 		s.labels["fetch nothing"].Got = []history.Message{{Sequence: 2, Data: "b", Token: "b2", Deliveries: 2}}
 	}},
-	{"ack", "consumer 1 acknowledged b, and got it again", func(s *story) {
+	{check: "ack", text: "consumer 1 acknowledged b, and got it again", change: func(s *story) {
 		s.labels["fetch nothing"].Got = []history.Message{{Sequence: 2, Data: "b", Token: "b1", Deliveries: 1}}
 	}},
-	{"names", "what was said of the topic", func(s *story) {
+	{check: "names", text: "what was said of the topic", change: func(s *story) {
 		s.add("create topic again", history.Op{Kind: history.OpCreateTopic})
 	}},
-	{"names", "what was said of consumer n", func(s *story) {
+	{check: "names", text: "what was said of consumer n", change: func(s *story) {
 		s.add("create consumer again", *s.labels["create lease consumer"])
 	}},
-	{"names", "what was said of consumer n", func(s *story) {
+	{check: "names", text: "what was said of consumer n", change: func(s *story) {
 		s.add("describe consumer", history.Op{Kind: history.OpDescribeConsumer, Name: "n", ID: 7})
 	}},
-	{"answers", "consume was refused with status 404 topic_not_found", func(s *story) {
+	{check: "answers", text: "consume was refused with status 404 topic_not_found", change: func(s *story) {
 		op := s.labels["consume nothing"]
 		op.Status, op.Code = 404, "topic_not_found"
 	}},
-	{"answers", "the call should have been refused with producer_not_found", func(s *story) {
+	{check: "answers", text: "the call should have been refused with producer_not_found", change: func(s *story) {
 		op := s.labels["probe"]
 		op.Outcome, op.Status, op.Code = history.OK, 200, ""
 	}},
-	{"answers", "fetch was answered with status 500 unavailable", func(s *story) {
+	{check: "answers", text: "fetch was answered with status 500 unavailable", change: func(s *story) {
 		op := s.labels["fetch nothing"]
 		op.Outcome, op.Status, op.Code = history.Unknown, 500, "unavailable"
 	}},
-	{"progress", "this was not reached: a consumer is at the end", func(s *story) {
+	{check: "progress", text: "this was not reached: a consumer is at the end", change: func(s *story) {
 		s.add("stuck", history.Op{Kind: history.OpStuck, Name: "a consumer is at the end"})
 	}},
 }

@@ -14,7 +14,7 @@
 //   - log.go: does the topic hold what was sent: lost, phantom, order, atomic?
 //   - receipts.go: are receipts and idempotency keys right?
 //   - deliveries.go: did each consumer get everything, once and in order?
-//   - lease.go: had one worker at a time each message, and do acks last?
+//   - lease.go: did one worker at a time have each message, and are acks final?
 //   - size.go: are the sizes of consumers right?
 //   - read.go: does reading by sequence show the same?
 //   - names.go: are topics and named consumers created and deleted one at a time?

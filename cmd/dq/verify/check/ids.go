@@ -119,8 +119,8 @@ func namedLater(ops []*history.Op, given []event) (later []event) {
 
 // explainGaps assigns each id that nobody got to a registration that may have used
 // it up, and returns all ids. The id was used up before any registration returned
-// that gave a higher one. So if there is an explanation at all, there is one that
-// assigns it to the registration that was called first.
+// that gave a higher one. So if the gaps have any explanation, they also have the
+// one that assigns each to the registration that was called first.
 func (c *idCheck) explainGaps(kind string, given []event, spent []*history.Op) []event {
 	deadline := make([]int64, len(given)) // earliest return of this and all higher ids
 	for i := len(given) - 1; i >= 0; i-- {

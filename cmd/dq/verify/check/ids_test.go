@@ -53,7 +53,8 @@ func TestIDs_GapIsAViolationUnlessOthersRegister(t *testing.T) {
 
 	alone, withOthers := checkIDs(s.ops), shared.Check()
 
-	assert.Contains(t, texts(alone), "ids: producer id 2 was skipped (if others use this deployment, say so with --shared)")
+	assert.Contains(t, texts(alone),
+		"ids: producer id 2 was skipped (if others use this deployment, say so with --shared)")
 	assert.Empty(t, texts(withOthers))
 }
 

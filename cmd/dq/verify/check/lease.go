@@ -46,7 +46,7 @@ func (h *topicHistory) checkLeases(c *consumer) {
 				h.checkRedelivery(c, ofMessage[i-1], l)
 			}
 			h.checkForgotten(c, l, ofMessage[i+1:])
-			h.checkAckLasts(c, l)
+			h.checkAckIsFinal(c, l)
 		}
 		h.checkCounts(c, ofMessage)
 	}
@@ -166,9 +166,9 @@ func (h *topicHistory) checkForgotten(c *consumer, l *lease, later []*lease) {
 	}
 }
 
-// checkAckLasts checks that an acknowledged message was not delivered again, not
+// checkAckIsFinal checks that an acknowledged message was not delivered again, not
 // even as the same delivery.
-func (h *topicHistory) checkAckLasts(c *consumer, l *lease) {
+func (h *topicHistory) checkAckIsFinal(c *consumer, l *lease) {
 	if l.ack == nil {
 		return
 	}

@@ -75,7 +75,8 @@ func goodStory() *story {
 		Kind: history.OpAppend, Data: []string{"d"}, Key: "d", Receipts: []history.Receipt{{Sequence: 4}},
 	})
 	s.add("append d again", history.Op{
-		Kind: history.OpAppend, Data: []string{"d"}, Key: "d", Receipts: []history.Receipt{{Sequence: 4, Duplicate: true}},
+		Kind: history.OpAppend, Data: []string{"d"}, Key: "d",
+		Receipts: []history.Receipt{{Sequence: 4, Duplicate: true}},
 	})
 	s.add("probe", history.Op{
 		Kind: history.OpProbe, Name: "producer_not_found", Data: []string{"x"},

@@ -64,7 +64,7 @@ func (d *Deployment) check(faults []string) error {
 			return fmt.Errorf("unknown fault %q: want some of %q", fault, history.AllFaults)
 		}
 		if d.Memory && losesMemory(fault) {
-			return fmt.Errorf("fault %q cannot be made in memory, where nothing is promised to survive it: use files", fault)
+			return fmt.Errorf("fault %q needs files: in memory nothing is promised to survive it", fault)
 		}
 	}
 	return nil
@@ -135,7 +135,7 @@ func (b *Breaker) Run(ctx context.Context, rec *history.Recorder) error {
 		}
 
 		if !sleep(ctx, calmAtLeast+rand.N(calmAtMost-calmAtLeast)) {
-			continue // a broker may have ended meanwhile
+			continue // a broker may have ended during the pause
 		}
 		fault := b.faults[rand.IntN(len(b.faults))]
 		if err := b.makeFault(ctx, rec, fault, rand.IntN(len(b.brokers))); err != nil {

@@ -137,7 +137,8 @@ func TestBreaker_RunMakesFaultsUntilItsContextEnds(t *testing.T) {
 
 	go func() { ended <- b.Run(ctx, rec) }()
 
-	require.Eventually(t, func() bool { return rec.Totals().Faults[history.FaultRestart] > 0 }, 20*time.Second, 10*time.Millisecond)
+	restarted := func() bool { return rec.Totals().Faults[history.FaultRestart] > 0 }
+	require.Eventually(t, restarted, 20*time.Second, 10*time.Millisecond)
 	cancel()
 	require.NoError(t, <-ended)
 	assert.True(t, b.brokers[0].ready())

@@ -113,7 +113,8 @@ func (c *Client) send(ctx context.Context, op *history.Op, r request) (*http.Res
 	return c.http.Do(req)
 }
 
-// finish reads the answer to op, if there is one, and sets the outcome of op.
+// finish reads the answer to op and sets the outcome of op. An error says that it has
+// no answer.
 func (c *Client) finish(op *history.Op, response *http.Response, err error, decode decoder) {
 	var body []byte
 	if err == nil {

@@ -64,33 +64,41 @@ func TestClient_AnswerDecidesTheOutcome(t *testing.T) {
 		body   string
 		want   history.Op
 	}{
-		"success": {200, `{"size":3}`, history.Op{Outcome: history.OK, Status: 200, Size: 3}},
-		"created": {201, `{"size":0}`, history.Op{Outcome: history.OK, Status: 201, Created: true}},
+		"success": {status: 200, body: `{"size":3}`, want: history.Op{Outcome: history.OK, Status: 200, Size: 3}},
+		"created": {status: 201, body: `{"size":0}`, want: history.Op{Outcome: history.OK, Status: 201, Created: true}},
 		"success without its field": {
-			200, `{}`, history.Op{Outcome: history.Unknown, Status: 200, Code: "bad_answer"},
+			status: 200, body: `{}`,
+			want: history.Op{Outcome: history.Unknown, Status: 200, Code: "bad_answer"},
 		},
 		"success that is no JSON": {
-			200, `hello`, history.Op{Outcome: history.Unknown, Status: 200, Code: "bad_answer"},
+			status: 200, body: `hello`,
+			want: history.Op{Outcome: history.Unknown, Status: 200, Code: "bad_answer"},
 		},
 		"refusal": {
-			400, `{"code":"empty"}`, history.Op{Outcome: history.Refused, Status: 400, Code: "empty"},
+			status: 400, body: `{"code":"empty"}`,
+			want: history.Op{Outcome: history.Refused, Status: 400, Code: "empty"},
 		},
 		"refusal without a code": {
-			404, `not found`, history.Op{Outcome: history.Refused, Status: 404, Code: "bad_answer"},
+			status: 404, body: `not found`,
+			want: history.Op{Outcome: history.Refused, Status: 404, Code: "bad_answer"},
 		},
 		"refusal with tokens": {
-			409, `{"code":"lease_lost","tokens":["x"]}`,
-			history.Op{Outcome: history.Refused, Status: 409, Code: "lease_lost", LostTokens: []string{"x"}},
+			status: 409, body: `{"code":"lease_lost","tokens":["x"]}`,
+			want: history.Op{Outcome: history.Refused, Status: 409, Code: "lease_lost", LostTokens: []string{"x"}},
 		},
 		"batch with receipts": {
-			409, `{"code":"batch","messages":[{"sequence":4}]}`,
-			history.Op{Outcome: history.Unknown, Status: 409, Code: "batch", Receipts: []history.Receipt{{Sequence: 4}}},
+			status: 409, body: `{"code":"batch","messages":[{"sequence":4}]}`,
+			want: history.Op{
+				Outcome: history.Unknown, Status: 409, Code: "batch", Receipts: []history.Receipt{{Sequence: 4}},
+			},
 		},
 		"failure": {
-			503, `{"code":"unavailable"}`, history.Op{Outcome: history.Unknown, Status: 503, Code: "unavailable"},
+			status: 503, body: `{"code":"unavailable"}`,
+			want: history.Op{Outcome: history.Unknown, Status: 503, Code: "unavailable"},
 		},
 		"turned away": {
-			503, `{"code":"overloaded"}`, history.Op{Outcome: history.Refused, Status: 503, Code: "overloaded"},
+			status: 503, body: `{"code":"overloaded"}`,
+			want: history.Op{Outcome: history.Refused, Status: 503, Code: "overloaded"},
 		},
 	}
 	for name, test := range tests {
@@ -169,7 +177,8 @@ func TestClient_HangUpIsCountedAsAFault(t *testing.T) {
 
 func TestCalls_SendTheRequestsOfTheAPI(t *testing.T) {
 	t.Parallel()
-	b := startBroker(t, answering(200, `{"id":7,"position":3,"producer_id":8,"consumer_id":9,"message":"hi","messages":[]}`))
+	b := startBroker(t, answering(200,
+		`{"id":7,"position":3,"producer_id":8,"consumer_id":9,"message":"hi","messages":[]}`))
 	w := newWorker(b.url)
 	payload := history.Payload("m")
 
