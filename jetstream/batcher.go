@@ -84,7 +84,7 @@ func (b *batcher[T]) take(n int) []*waiter[T] {
 }
 
 // publishBatch publishes the items of batch, the first of which is the caller's
-// own, and leaves the next batch to one of those who wait.
+// own, and leaves the next batch to the first waiter.
 func (b *batcher[T]) publishBatch(ctx context.Context, batch []*waiter[T]) {
 	items := make([]T, len(batch))
 	for i, w := range batch {

@@ -198,7 +198,7 @@ func decodeAll(replies []*nats.Msg) ([]Message, error) {
 	for i := range msgs {
 		var err error
 		if msgs[i], err = decode(replies[i]); err != nil {
-			return nil, engine.Unavailable("read", fmt.Errorf("a message without its sequence or time: %w", err))
+			return nil, engine.Unavailable("read", fmt.Errorf("a message without its place: %w", err))
 		}
 	}
 	return msgs, nil

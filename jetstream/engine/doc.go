@@ -12,6 +12,6 @@
 //   - log.go: where does the engine's log go?
 //   - recovery.go: what does a start repair, and what does it refuse?
 //   - server.go: how does the engine start, stop and restart?
-//   - sync.go: who syncs to disk, and when?
+//   - sync.go: how is stored data synced to disk?
 //   - version.go: which nats-server is it?
 package engine

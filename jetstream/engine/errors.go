@@ -26,14 +26,15 @@ func (e *LostStreamsError) Error() string {
 		"restore the directory from a backup, or move it away to start without what it holds", e.Dirs[0], len(e.Dirs))
 }
 
-// StorageFullError says that the disk has no room for new data. Nothing was stored.
+// StorageFullError says that the disk has no room for new data. Nothing was stored. Its
+// text is part of the classic API.
 type StorageFullError struct {
 	Free, Reserve uint64 // bytes
 }
 
 func (e *StorageFullError) Error() string {
 	return fmt.Sprintf("the broker's disk is full (%d MiB free, %d MiB are kept): nothing was stored; "+
-		"delete or purge topics, or free space on the disk, and try again", e.Free>>20, e.Reserve>>20)
+		"delete or purge topics, or make room, and try again", e.Free>>20, e.Reserve>>20)
 }
 
 // hasSpace reports whether the disk has space: then e says that a write has failed.
