@@ -85,8 +85,8 @@ func New(svc *service.Service, l net.Listener, opts Options) *Facade {
 	return f
 }
 
-// route gives the HTTP server its handlers, in the order in which a request passes them. ReadBody comes after the
-// request is known to be from somebody who may send a body.
+// route gives the HTTP server its handlers, in the order in which a request passes them. A body is read only after
+// the caller is known: a client without a valid token cannot make the broker hold one in memory.
 func (f *Facade) route(readBody fiber.Handler) {
 	f.app.Use(recover.New())
 	if f.opts.CORSOrigins != "" {
