@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
@@ -13,49 +12,56 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func runToken(args ...string) (stdout, stderr string, err error) {
-	var out, errs bytes.Buffer
-	cmd := tokenCommand()
-	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	cmd.SetArgs(args)
-	cmd.SetOut(&out)
-	cmd.SetErr(&errs)
-	err = cmd.Execute()
-	return out.String(), errs.String(), err
+// hashOf returns the SHA-256 of a token as files have it.
+func hashOf(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
 }
 
-func TestANewTokenIsPrintedOnceAndOnlyItsHashIsKept(t *testing.T) {
+func TestToken_FileKeepsOnlyTheHash(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "tokens.json")
-	token, rest, err := runToken("new", "billing", "--grant", "orders-*=produce,consume", "--grant", "log=consume", "--file", file)
-	require.NoError(t, err)
+
+	token, rest, status := dq(t.Context(), "", "token", "new", "billing",
+		"--grant", "orders-*=produce,consume", "--grant", "log=consume", "--file", file)
+	require.Zero(t, status, rest)
+
 	assert.Empty(t, rest)
 	token = strings.TrimSpace(token)
 	assert.Regexp(t, `^dq_[A-Za-z0-9_-]{43}$`, token)
 	data, err := os.ReadFile(file)
 	require.NoError(t, err)
 	assert.NotContains(t, string(data), token)
-	sum := sha256.Sum256([]byte(token))
-	assert.Contains(t, string(data), hex.EncodeToString(sum[:]))
+	assert.Contains(t, string(data), hashOf(token))
+}
 
-	_, _, err = runToken("new", "old", "--grant", "*=admin", "--expires", "1ns", "--file", file)
-	require.NoError(t, err)
-	list, _, err := runToken("list", "--file", file)
-	require.NoError(t, err)
+func TestToken_ListShowsGrantsAndEnds(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "tokens.json")
+	token, rest, status := dq(t.Context(), "", "token", "new", "billing",
+		"--grant", "orders-*=produce,consume", "--grant", "log=consume", "--file", file)
+	require.Zero(t, status, rest)
+	_, rest, status = dq(t.Context(), "", "token", "new", "old", "--grant", "*=admin", "--expires", "1ns", "--file", file)
+	require.Zero(t, status, rest)
+
+	list, rest, status := dq(t.Context(), "", "token", "list", "--file", file)
+
+	require.Zero(t, status, rest)
 	assert.Regexp(t, `billing +orders-\*=produce,consume log=consume +never\n`, list)
 	assert.Regexp(t, `old +\*=admin +expired 20`, list)
-	assert.NotContains(t, list, hex.EncodeToString(sum[:]))
+	assert.NotContains(t, list, hashOf(strings.TrimSpace(token)))
 }
 
-func TestWithoutAFileTheEntryIsPrinted(t *testing.T) {
+func TestToken_EntryIsPrintedWithoutAFile(t *testing.T) {
 	t.Parallel()
-	token, entry, err := runToken("new", "billing", "--grant", "a=produce")
-	require.NoError(t, err)
-	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	assert.Contains(t, entry, `"sha256": "`+hex.EncodeToString(sum[:])+`"`)
+
+	token, entry, status := dq(t.Context(), "", "token", "new", "billing", "--grant", "a=produce")
+
+	require.Zero(t, status, entry)
+	assert.Contains(t, entry, `"sha256": "`+hashOf(strings.TrimSpace(token))+`"`)
 }
 
-func TestATokenIsNotMadeOfAWrongCommandLine(t *testing.T) {
+func TestToken_WrongCommandLineCreatesNone(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
 		"no name":         {"new", "--grant", "a=produce"},
@@ -65,8 +71,9 @@ func TestATokenIsNotMadeOfAWrongCommandLine(t *testing.T) {
 		"expires before":  {"new", "billing", "--grant", "a=produce", "--expires", "-1h"},
 		"list of no file": {"list"},
 	} {
-		out, _, err := runToken(args...)
-		require.Error(t, err, name)
+		out, _, status := dq(t.Context(), "", append([]string{"token"}, args...)...)
+
+		assert.Equal(t, exitUsage, status, name)
 		assert.Empty(t, out, name)
 	}
 }
