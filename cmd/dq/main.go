@@ -1,4 +1,4 @@
-// Command dq is the broker and the commands to use it.
+// Command dq runs a broker, and has the commands to use one.
 package main
 
 import (

@@ -15,8 +15,7 @@ import (
 	"dq/cmd/dq/cli"
 )
 
-// runMain is set in the environment of a process that is to be dq rather than
-// its tests.
+// runMain is the variable that makes a process of this test binary run dq instead of the tests.
 const runMain = "DQ_TEST_RUN_MAIN"
 
 func TestMain(m *testing.M) {
@@ -39,7 +38,7 @@ func dq(t *testing.T, env []string, args ...string) *exec.Cmd {
 type process struct {
 	cmd  *exec.Cmd
 	addr string
-	log  chan string // gets the whole log when the process has ended
+	log  chan string // receives the whole log when the process has ended
 }
 
 // serve starts a broker on addr and returns when it is ready.
@@ -49,6 +48,7 @@ func serve(t *testing.T, addr, dir string, env ...string) *process {
 	stderr, err := cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
+
 	lines := bufio.NewReader(stderr)
 	var log strings.Builder
 	for {
@@ -59,6 +59,7 @@ func serve(t *testing.T, addr, dir string, env ...string) *process {
 			break
 		}
 	}
+
 	p := &process{cmd: cmd, addr: addr, log: make(chan string, 1)}
 	go func() {
 		rest, _ := io.ReadAll(lines)
@@ -68,8 +69,7 @@ func serve(t *testing.T, addr, dir string, env ...string) *process {
 	return p
 }
 
-// end sends signal to the process and returns its exit status, -1 if the signal
-// ended it, and its log.
+// end sends signal to the process and returns its exit status, which is -1 if the signal ended it, and its log.
 func (p *process) end(t *testing.T, signal syscall.Signal) (status int, log string) {
 	t.Helper()
 	require.NoError(t, p.cmd.Process.Signal(signal))
@@ -78,7 +78,7 @@ func (p *process) end(t *testing.T, signal syscall.Signal) (status int, log stri
 	return p.cmd.ProcessState.ExitCode(), log
 }
 
-// freeAddr is an address of the loopback interface that nobody listens on.
+// freeAddr returns an address of the loopback interface on which nobody listens.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -19,32 +18,22 @@ import (
 	"dq/sdk"
 )
 
-func TestSIGTERMFinishesWhatIsUnderWay(t *testing.T) {
+func TestServe_SIGTERMLetsRequestsInProgressFinish(t *testing.T) {
 	t.Parallel()
 	addr := freeAddr(t)
 	broker := serve(t, addr, t.TempDir())
 	api, err := sdk.New(addr)
 	require.NoError(t, err)
-	ctx := context.Background()
-	producer, err := api.RegisterProducer(ctx, "T")
+	producer, err := api.RegisterProducer(t.Context(), "T")
 	require.NoError(t, err)
-
-	idle, err := net.Dial("tcp", addr) // one that never asks for anything
+	idle, err := net.Dial("tcp", addr) // never sends a request
 	require.NoError(t, err)
 	defer idle.Close()
 	busy, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
 	defer busy.Close()
 	body := fmt.Sprintf(`{"topic":"T","producer_id":%d,"message":"late"}`, producer)
-	head := fmt.Sprintf("POST /producer/produce HTTP/1.1\r\nHost: dq\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(body))
-	_, err = io.WriteString(busy, head)
-	require.NoError(t, err)
-	answers := bufio.NewReader(busy)
-	line, err := answers.ReadString('\n') // the broker has begun to work on it
-	require.NoError(t, err)
-	require.Contains(t, line, "100 Continue")
-	_, err = answers.ReadString('\n')
-	require.NoError(t, err)
+	answers := beginRequest(t, busy, len(body))
 
 	ended := make(chan int)
 	go func() {
@@ -58,6 +47,7 @@ func TestSIGTERMFinishesWhatIsUnderWay(t *testing.T) {
 	require.Error(t, err)
 	_, err = io.WriteString(busy, body)
 	require.NoError(t, err)
+
 	response, err := http.ReadResponse(answers, nil)
 	require.NoError(t, err)
 	defer response.Body.Close()
@@ -65,7 +55,23 @@ func TestSIGTERMFinishesWhatIsUnderWay(t *testing.T) {
 	assert.Equal(t, 0, <-ended, "exit status")
 }
 
-func TestARestartKeepsEverything(t *testing.T) {
+// beginRequest sends the head of a produce request, and returns when the broker works on it and waits for the body.
+func beginRequest(t *testing.T, conn net.Conn, bodyBytes int) (answers *bufio.Reader) {
+	t.Helper()
+	_, err := fmt.Fprintf(conn, "POST /producer/produce HTTP/1.1\r\nHost: dq\r\n"+
+		"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n", bodyBytes)
+	require.NoError(t, err)
+
+	answers = bufio.NewReader(conn)
+	line, err := answers.ReadString('\n')
+	require.NoError(t, err)
+	require.Contains(t, line, "100 Continue")
+	_, err = answers.ReadString('\n')
+	require.NoError(t, err)
+	return answers
+}
+
+func TestServe_RestartKeepsEverything(t *testing.T) {
 	t.Parallel()
 	for name, signal := range map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGKILL": syscall.SIGKILL} {
 		t.Run(name, func(t *testing.T) {
@@ -74,24 +80,12 @@ func TestARestartKeepsEverything(t *testing.T) {
 			broker := serve(t, addr, dir)
 			api, err := sdk.New(addr)
 			require.NoError(t, err)
-			ctx := context.Background()
-			for _, topic := range []string{"b", "a", "c.d"} {
-				require.NoError(t, api.CreateTopic(ctx, topic))
-			}
-			producer, err := api.RegisterProducer(ctx, "a")
-			require.NoError(t, err)
-			consumer, err := api.RegisterConsumer(ctx, "a")
-			require.NoError(t, err)
-			for i := range 100 {
-				require.NoError(t, api.Produce(ctx, "a", producer, fmt.Sprint(i)))
-			}
-			for range 40 {
-				_, err := api.Consume(ctx, "a", consumer)
-				require.NoError(t, err)
-			}
+			producer, consumer := fillAndConsume(t, api)
+
 			broker.end(t, signal)
 			serve(t, addr, dir)
 
+			ctx := t.Context()
 			topics, err := api.Topics(ctx)
 			require.NoError(t, err)
 			assert.Equal(t, []string{"b", "a", "c.d"}, topics)
@@ -111,15 +105,39 @@ func TestARestartKeepsEverything(t *testing.T) {
 	}
 }
 
-func TestMemoryModeLeavesNothingBehind(t *testing.T) {
+// fillAndConsume creates three topics, produces the numbers from 0 to 99 to one of them, and consumes 40 of these.
+func fillAndConsume(t *testing.T, api *sdk.Client) (producer, consumer int64) {
+	t.Helper()
+	ctx := t.Context()
+	for _, topic := range []string{"b", "a", "c.d"} {
+		require.NoError(t, api.CreateTopic(ctx, topic))
+	}
+	producer, err := api.RegisterProducer(ctx, "a")
+	require.NoError(t, err)
+	consumer, err = api.RegisterConsumer(ctx, "a")
+	require.NoError(t, err)
+
+	for i := range 100 {
+		require.NoError(t, api.Produce(ctx, "a", producer, fmt.Sprint(i)))
+	}
+	for range 40 {
+		_, err := api.Consume(ctx, "a", consumer)
+		require.NoError(t, err)
+	}
+	return producer, consumer
+}
+
+func TestServe_MemoryModeLeavesNoFiles(t *testing.T) {
 	t.Parallel()
 	addr, dir, temp := freeAddr(t), filepath.Join(t.TempDir(), "data"), t.TempDir()
 	broker := serve(t, addr, dir, "PERSIST=no", "TMPDIR="+temp)
 	api, err := sdk.New(addr)
 	require.NoError(t, err)
-	_, err = api.RegisterProducer(context.Background(), "T")
+	_, err = api.RegisterProducer(t.Context(), "T")
 	require.NoError(t, err)
+
 	status, _ := broker.end(t, syscall.SIGTERM)
+
 	assert.Equal(t, 0, status)
 	assert.NoDirExists(t, dir)
 	left, err := os.ReadDir(temp)
@@ -127,12 +145,14 @@ func TestMemoryModeLeavesNothingBehind(t *testing.T) {
 	assert.Empty(t, left)
 }
 
-func TestASecondBrokerOnADirectoryIsRefused(t *testing.T) {
+func TestServe_SecondBrokerOnADirectoryIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first := serve(t, freeAddr(t), dir)
 	second := dq(t, []string{"DQ_ADDR=" + freeAddr(t), "DQ_DATA_DIR=" + dir}, "serve")
+
 	out, err := second.CombinedOutput()
+
 	require.Error(t, err)
 	assert.Equal(t, 1, second.ProcessState.ExitCode())
 	for _, part := range []string{dir, "in use", fmt.Sprint(first.cmd.Process.Pid), "DQ_DATA_DIR"} {
@@ -140,53 +160,81 @@ func TestASecondBrokerOnADirectoryIsRefused(t *testing.T) {
 	}
 }
 
-func TestAWrongSettingStopsTheStart(t *testing.T) {
+func TestServe_WrongSettingStopsTheStart(t *testing.T) {
 	t.Parallel()
 	cmd := dq(t, []string{"PERSIST=perhaps", "DQ_ADDR=" + freeAddr(t), "DQ_DATA_DIR=" + t.TempDir()}, "serve")
+
 	out, err := cmd.CombinedOutput()
+
 	require.Error(t, err)
 	assert.Equal(t, 2, cmd.ProcessState.ExitCode())
 	assert.Contains(t, string(out), `PERSIST="perhaps": want yes or no`)
 }
 
-func TestABrokerListensOnItsAddressOnly(t *testing.T) {
+func TestServe_UnknownVariableIsLogged(t *testing.T) {
+	t.Parallel()
+	broker := serve(t, freeAddr(t), t.TempDir(), "DQ_DATADIR=x")
+
+	_, log := broker.end(t, syscall.SIGTERM)
+
+	assert.Contains(t, log, "ignoring an unknown variable")
+	assert.Contains(t, log, "variable=DQ_DATADIR")
+}
+
+func TestServe_ListensOnItsAddressOnly(t *testing.T) {
 	t.Parallel()
 	addr := freeAddr(t)
 	broker := serve(t, addr, t.TempDir())
-	assert.Equal(t, []string{addr}, listening(t, broker.cmd.Process.Pid))
+
+	addrs := listening(t, broker.cmd.Process.Pid)
+
+	assert.Equal(t, []string{addr}, addrs)
 }
 
-// listening is the addresses on which a process listens, from /proc.
+// listening returns the addresses on which a process listens, from /proc.
 func listening(t *testing.T, pid int) (addrs []string) {
 	t.Helper()
-	sockets := make(map[string]bool)
+	sockets := socketsOf(t, pid)
+	for _, table := range []string{"tcp", "tcp6", "udp", "udp6"} {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
+		require.NoError(t, err)
+
+		for line := range strings.Lines(string(raw)) {
+			fields := strings.Fields(line)
+			const listen, unconnected = "0A", "07"
+			state, socket := fields[3], "socket:["+fields[9]+"]"
+			if sockets[socket] && (state == listen || state == unconnected) {
+				addrs = append(addrs, addressOf(table, fields[1]))
+			}
+		}
+	}
+	return addrs
+}
+
+// socketsOf returns the sockets that a process has open, as /proc names them.
+func socketsOf(t *testing.T, pid int) map[string]bool {
+	t.Helper()
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	require.NoError(t, err)
 	if len(files) == 0 {
 		t.Skip("no /proc here")
 	}
+
+	sockets := make(map[string]bool)
 	for _, file := range files {
 		if target, err := os.Readlink(file); err == nil {
 			sockets[target] = true
 		}
 	}
-	for _, table := range []string{"tcp", "tcp6", "udp", "udp6"} {
-		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
-		require.NoError(t, err)
-		for line := range strings.Lines(string(raw)) {
-			fields := strings.Fields(line)
-			const listen, unconnected = "0A", "07"
-			if state := fields[3]; state != listen && state != unconnected || !sockets["socket:["+fields[9]+"]"] {
-				continue
-			}
-			var a, b, c, d byte
-			var port int
-			if n, _ := fmt.Sscanf(fields[1], "%02X%02X%02X%02X:%04X", &d, &c, &b, &a, &port); n == 5 && table == "tcp" {
-				addrs = append(addrs, fmt.Sprintf("%d.%d.%d.%d:%d", a, b, c, d, port))
-			} else {
-				addrs = append(addrs, table+" "+fields[1])
-			}
-		}
+	return sockets
+}
+
+// addressOf returns an address of a table of /proc/net as HOST:PORT or, if it is not one of TCP on IPv4, as it is.
+func addressOf(table, text string) string {
+	var a, b, c, d byte
+	var port int
+	if n, _ := fmt.Sscanf(text, "%02X%02X%02X%02X:%04X", &d, &c, &b, &a, &port); n == 5 && table == "tcp" {
+		return fmt.Sprintf("%d.%d.%d.%d:%d", a, b, c, d, port)
 	}
-	return addrs
+	return table + " " + text
 }
