@@ -85,7 +85,7 @@ type call struct {
 	body         any // JSON, or a string to send as it is, or nil
 }
 
-// request returns a request of the holder of a token, or of nobody if holder is "".
+// request returns a request with the token of holder, or without a token if holder is "".
 func (g *guarded) request(holder string, c call) *http.Request {
 	g.t.Helper()
 	text, isText := c.body.(string)
@@ -104,7 +104,7 @@ func (g *guarded) request(holder string, c call) *http.Request {
 	return request
 }
 
-// do makes a call as the holder of a token, or as nobody if holder is "".
+// do makes a call with the token of holder, or without a token if holder is "".
 func (g *guarded) do(holder string, c call) response {
 	g.t.Helper()
 	answer, err := http.DefaultClient.Do(g.request(holder, c))
@@ -232,7 +232,7 @@ func TestAccess_IDOfAHiddenTopicAnswersAsIfNeverGivenOut(t *testing.T) {
 		assert.Equal(t, answer(never), answer(deleted), of(deleted))
 	}
 	size := g.get("root", "/size?topic=mine-1&consumer_id=1")
-	assert.Contains(t, size.body, "does not exist any more", "a holder who sees the topic is told more")
+	assert.Contains(t, size.body, "does not exist any more", "holders who see the topic get the whole reason")
 }
 
 func TestAccess_DeadLetterTopicIsNamedOnlyToThoseWhoSeeIt(t *testing.T) {

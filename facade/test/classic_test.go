@@ -428,7 +428,7 @@ func TestClassic_CallsReadMessagesOfV1(t *testing.T) {
 
 	assert.EqualValues(t, 2, a.classic().size("T", c.ID))
 	assert.Equal(t, "4", a.classic().consume("T", c.ID).Message)
-	assert.Equal(t, "�", a.classic().consume("T", c.ID).Message, "what is no text is told as well as it can be")
+	assert.Equal(t, "�", a.classic().consume("T", c.ID).Message, "bytes that are not UTF-8 are replaced")
 	assert.Equal(t, "empty", a.classic().consume("T", c.ID).Code)
 }
 
@@ -462,7 +462,7 @@ func TestClassic_BadCallsAreRefusedWithTheirReason(t *testing.T) {
 	for _, test := range []struct {
 		name, call, body string // call: method and path
 		status           int
-		code, message    string // message: what the answer's has to contain
+		code, message    string // message: what that of the answer contains
 	}{
 		{name: "empty body", call: "POST /topics", status: 400, code: "invalid_json", message: "JSON"},
 		{

@@ -22,7 +22,7 @@ func TestConsumer_StartsWhereItIsTold(t *testing.T) {
 	a.fill("T", 5, 2)
 	a.purge("T", "up_to=1")
 	tests := []struct {
-		start any // nil: it is not told
+		start any // nil: the registration has no start
 		first int // 7: what is produced from now on
 	}{
 		{start: nil, first: 7},

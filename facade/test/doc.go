@@ -15,6 +15,7 @@
 //   - consumer_client_test.go: the client of one consumer
 //   - description_test.go: the check of every answer against the OpenAPI description, and the test that it is served
 //   - refusal_test.go: the check that bad calls are refused and change nothing
+//   - doc_test.go: the check that this list has every file
 //
 // The features:
 //   - classic_test.go: the classic calls, with their client
@@ -30,6 +31,7 @@
 //   - socket_test.go: WebSockets, with their client
 //   - access_test.go: tokens and scopes, with the client of a broker that asks for tokens
 //   - cors_test.go: cross-origin calls
+//   - codes_test.go: the error codes of the broker, the description and the sdk
 //   - limits_test.go: sizes of bodies, batches and messages; slow clients
 //   - request_test.go: malformed HTTP, unknown paths, methods and parameters
 //   - nats_test.go: topics that NATS clients use at the same time

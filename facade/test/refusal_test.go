@@ -38,7 +38,7 @@ type refusal struct {
 
 	status int
 	code   string
-	detail string // what the answer's has to contain
+	detail string // what the detail of the answer contains
 }
 
 // refuseAll makes bad calls to a broker that has the topics T and U. It fails the test unless each is refused as it
