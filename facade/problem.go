@@ -26,7 +26,7 @@ type problem struct {
 	classic int
 	// headers go with the answer.
 	headers []problemHeader
-	// quiet keeps a failure of the broker out of the log: whoever made the error has logged it, or expects it.
+	// quiet keeps a failure of the broker out of the log, as it was logged before or is expected.
 	quiet bool
 
 	matches func(error) bool
