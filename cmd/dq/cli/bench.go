@@ -156,7 +156,7 @@ func (b *benchRun) start(ctx context.Context) (*bench.Self, error) {
 	return bench.StartSelf(ctx, b.storage == "file", durability, b.opts)
 }
 
-// works prepares what is to be measured: the broker first and, with a self, what it is compared to.
+// works prepares what is to be measured: the broker first and, with --self, what it is compared to.
 func (b *benchRun) works(
 	ctx context.Context, kind benchKind, self *bench.Self,
 ) (works []bench.Work, stop func(), err error) {

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -20,17 +22,21 @@ func demoCommand() *cobra.Command {
 		Long: "Start a broker on a free port with its files in a temporary directory, run the scenario\n" +
 			"5P3C against it over HTTP, print the checked result, and keep the broker running until Ctrl-C.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return inTempDir(func(dir string) error { return demo(cmd, dir) })
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return demo(cmd) },
 	}
 }
 
-func demo(cmd *cobra.Command, dir string) error {
+func demo(cmd *cobra.Command) (err error) {
 	cfg, _, err := broker.LoadConfig()
 	if err != nil {
 		return &usageError{err}
 	}
+	dir, err := os.MkdirTemp("", "dq-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
 	cfg.Addr, cfg.Open = "127.0.0.1:0", false
 	cfg.DataDir, cfg.LogLevel = filepath.Join(dir, "data"), slog.LevelWarn
 

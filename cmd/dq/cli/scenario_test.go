@@ -18,7 +18,11 @@ func TestCLI_ScenarioRunsAndIsChecked(t *testing.T) {
 
 	s.run(
 		command{args: "scenario logs 2P2C " + dir},
-		command{args: "scenario run 2P2C " + dir, stdout: []string{"\n"}, stderr: "2P2C: the producers were done after"},
+		command{
+			args:   "scenario run 2P2C " + dir,
+			stdout: []string{"\n"},
+			stderr: "2P2C: the producers were done after",
+		},
 		command{args: "scenario check 2P2C " + dir + " --json", stdout: []string{"{", "}"}},
 		command{args: "scenario check 9P9C " + dir, status: exitUsage, stderr: "9P9C"},
 	)

@@ -17,10 +17,13 @@ type optional[T any] struct {
 	kind  string // as the help shows it
 }
 
+// String implements [pflag.Value]. It returns no default.
 func (o optional[T]) String() string { return "" }
 
+// Type implements [pflag.Value].
 func (o optional[T]) Type() string { return o.kind }
 
+// Set implements [pflag.Value].
 func (o optional[T]) Set(text string) error {
 	value, err := o.parse(text)
 	if err != nil {

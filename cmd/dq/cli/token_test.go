@@ -41,7 +41,8 @@ func TestToken_ListShowsGrantsAndEnds(t *testing.T) {
 	token, rest, status := dq(t.Context(), "", "token", "new", "billing",
 		"--grant", "orders-*=produce,consume", "--grant", "log=consume", "--file", file)
 	require.Zero(t, status, rest)
-	_, rest, status = dq(t.Context(), "", "token", "new", "old", "--grant", "*=admin", "--expires", "1ns", "--file", file)
+	_, rest, status = dq(t.Context(), "", "token", "new", "old",
+		"--grant", "*=admin", "--expires", "1ns", "--file", file)
 	require.Zero(t, status, rest)
 
 	list, rest, status := dq(t.Context(), "", "token", "list", "--file", file)

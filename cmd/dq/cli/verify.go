@@ -100,7 +100,7 @@ func (v *verification) run(cmd *cobra.Command) error {
 
 	display := v.showProgress(cmd)
 	result, err := v.sendTraffic(cmd.Context())
-	display.Finish("made traffic for")
+	display.Finish("sent traffic for")
 
 	err = errors.Join(err, files.close())
 	if result == nil {
@@ -158,7 +158,7 @@ func (v *verification) checkFaults(cmd *cobra.Command) error {
 	return nil
 }
 
-// completeURLs makes URLs of addresses that may be HOST:PORT.
+// completeURLs turns addresses of the form HOST:PORT into URLs.
 func (v *verification) completeURLs() error {
 	for i, address := range v.opts.URLs {
 		if !strings.Contains(address, "://") {
@@ -188,24 +188,27 @@ func (v *verification) showProgress(cmd *cobra.Command) *runner.Display {
 	return display
 }
 
-// sendTraffic makes the run: against the deployment or, with --self, against brokers of its own.
-func (v *verification) sendTraffic(ctx context.Context) (result *verify.Result, err error) {
-	if !v.self {
-		return verify.Run(ctx, v.opts)
+// sendTraffic sends traffic to the deployment or, with --self, to brokers of its own, and checks what happened.
+func (v *verification) sendTraffic(ctx context.Context) (*verify.Result, error) {
+	if v.self {
+		return v.runSelf(ctx)
 	}
-	err = inTempDir(func(dir string) error {
-		result, err = v.runSelf(ctx, dir)
-		return err
-	})
-	return result, err
+	return verify.Run(ctx, v.opts)
 }
 
-// runSelf makes the run with brokers of its own, whose files are in dir. If it finds a violation, it keeps their log.
-func (v *verification) runSelf(ctx context.Context, dir string) (*verify.Result, error) {
+// runSelf starts brokers for the run, with their files in a temporary directory. If it finds a violation, it keeps
+// their log.
+func (v *verification) runSelf(ctx context.Context) (result *verify.Result, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
+	dir, err := os.MkdirTemp("", "dq-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
 	v.own.Command = []string{self, "serve"}
 	v.own.Dir = filepath.Join(dir, "disk")
 	if err := os.Mkdir(v.own.Dir, 0o700); err != nil {
@@ -213,7 +216,7 @@ func (v *verification) runSelf(ctx context.Context, dir string) (*verify.Result,
 	}
 
 	log := &lateFile{name: filepath.Join(dir, "brokers.log")}
-	result, err := verify.RunSelf(ctx, v.opts, v.own, v.faults, log)
+	result, err = verify.RunSelf(ctx, v.opts, v.own, v.faults, log)
 	if (err != nil || !result.OK()) && log.used() {
 		err = errors.Join(err, copyFile(log.name, fmt.Sprintf("dq-verify-%d-brokers.log", os.Getpid())))
 	}
