@@ -55,7 +55,7 @@ func (e *HiddenError) Error() string { return fmt.Sprintf("Topic:%s does not exi
 type ForbiddenError struct {
 	Principal string
 	Scopes    []Scope // one of them is needed
-	Topic     string  // "" for a call on the whole broker
+	Topic     string
 }
 
 func (e *ForbiddenError) Error() string {
@@ -63,12 +63,8 @@ func (e *ForbiddenError) Error() string {
 	for i, scope := range e.Scopes {
 		scopes[i] = string(scope)
 	}
-	on := "topic " + e.Topic
-	if e.Topic == "" {
-		on = `every topic, granted as "*"`
-	}
-
-	return fmt.Sprintf("%s may not do this: it needs the scope %s on %s", e.Principal, strings.Join(scopes, " or "), on)
+	return fmt.Sprintf("%s may not do this: it needs the scope %s on topic %s",
+		e.Principal, strings.Join(scopes, " or "), e.Topic)
 }
 
 // RateError reports a request above a rate of its token: HTTP 429, code

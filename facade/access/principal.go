@@ -21,12 +21,9 @@ type Principal struct {
 // everything.
 var Anyone = &Principal{
 	name:    "anyone",
-	grants:  []Grant{{Topics: everything, Scopes: scopes}},
+	grants:  []Grant{{Topics: "*", Scopes: scopes}},
 	account: newAccount(Limits{}),
 }
-
-// everything is the pattern of all topics.
-const everything = "*"
 
 // Name returns the name of the principal's entry, for logs. It is no secret.
 func (p *Principal) Name() string { return p.name }
@@ -43,17 +40,6 @@ func (p *Principal) Allows(scope Scope, topic string) bool {
 // leave out all other topics.
 func (p *Principal) Sees(topic string) bool {
 	return p.hasGrant(func(g Grant) bool { return Match(g.Topics, topic) })
-}
-
-// AllowsAny reports whether p has the scope on at least one pattern of topics.
-func (p *Principal) AllowsAny(scope Scope) bool {
-	return p.hasGrant(func(g Grant) bool { return slices.Contains(g.Scopes, scope) })
-}
-
-// AllowsAll reports whether p has the scope on every topic, by a grant on "*".
-// Calls about the whole broker, such as its metrics, need that.
-func (p *Principal) AllowsAll(scope Scope) bool {
-	return p.hasGrant(func(g Grant) bool { return g.Topics == everything && slices.Contains(g.Scopes, scope) })
 }
 
 func (p *Principal) hasGrant(matches func(Grant) bool) bool {
@@ -99,14 +85,6 @@ func (p *Principal) RequireToCreate(topic string, scopes ...Scope) error {
 		return nil
 	}
 	return &ForbiddenError{p.name, slices.Clone(scopes), topic}
-}
-
-// RequireAll checks that p has the scope on every topic. Errors: [*ForbiddenError].
-func (p *Principal) RequireAll(scope Scope) error {
-	if p.AllowsAll(scope) {
-		return nil
-	}
-	return &ForbiddenError{Principal: p.name, Scopes: []Scope{scope}}
 }
 
 // Take counts a request with a body of that many bytes. Errors: [*RateError] if p

@@ -50,10 +50,6 @@ func TestPrincipal_HasTheScopesOfItsGrantsOnly(t *testing.T) {
 		assert.Equal(t, test.produce || test.consume || test.admin, p.Sees(test.topic), test.topic)
 	}
 
-	assert.True(t, p.AllowsAny(access.Admin))
-	assert.False(t, p.AllowsAll(access.Admin))
-	assert.False(t, principal(t, "*=consume").AllowsAny(access.Admin))
-	assert.True(t, principal(t, "*=consume").AllowsAll(access.Consume))
 	assert.False(t, p.Allows("", "log"))
 }
 
@@ -74,10 +70,6 @@ func TestPrincipal_RequireAnswersByGrantsAlone(t *testing.T) {
 	require.ErrorAs(t, p.Require("log", access.Produce, access.Admin), &forbidden)
 	assert.EqualError(t, forbidden, "somebody may not do this: it needs the scope produce or admin on topic log")
 	require.ErrorAs(t, p.RequireToCreate("secret", access.Admin), &forbidden)
-	require.ErrorAs(t, p.RequireAll(access.Consume), &forbidden)
-	assert.EqualError(t, forbidden,
-		`somebody may not do this: it needs the scope consume on every topic, granted as "*"`)
-	require.NoError(t, principal(t, "*=admin").RequireAll(access.Admin))
 	require.NoError(t, principal(t, "n*=admin").RequireToCreate("new", access.Admin))
 }
 
@@ -85,7 +77,6 @@ func TestPrincipal_AnyoneMayDoEverything(t *testing.T) {
 	t.Parallel()
 	for _, scope := range []access.Scope{access.Produce, access.Consume, access.Admin} {
 		require.NoError(t, access.Anyone.Require("x", scope))
-		require.NoError(t, access.Anyone.RequireAll(scope))
 	}
 	for range 10_000 {
 		require.NoError(t, access.Anyone.Take(1<<20))
