@@ -1,7 +1,6 @@
 package jetstream
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -62,11 +61,6 @@ func TestJournal_PositionsOutliveTheProcess(t *testing.T) {
 		require.NoError(t, p.topics.Publish(ctx, "T", fmt.Append(nil, i+1)))
 	}
 
-	type state struct {
-		consumer Consumer
-		position uint64
-		gone     bool
-	}
 	var states []*state
 	for id := range int64(count) {
 		consumer := Consumer{ID: id, Topic: "T", Start: uint64(id)}
@@ -78,7 +72,7 @@ func TestJournal_PositionsOutliveTheProcess(t *testing.T) {
 		for _, s := range states {
 			all.Go(func() {
 				for range 20 {
-					step(ctx, t, p, s.consumer, &s.position, &s.gone, messages)
+					s.step(t, p, messages)
 				}
 			})
 		}
@@ -182,8 +176,15 @@ func TestJournal_EndsWhenOtherProcessesShareTheEngine(t *testing.T) {
 	assert.True(t, isMissing(err), "%v", err)
 }
 
-// step does one thing with consumer, which is at position.
-func step(ctx context.Context, t *testing.T, p process, consumer Consumer, position *uint64, gone *bool, messages uint64) {
+// state is what a consumer of the test should be like.
+type state struct {
+	consumer Consumer
+	position uint64
+	gone     bool
+}
+
+// step makes one random call for the consumer in a process, and checks its result. The topic has that many messages.
+func (s *state) step(t *testing.T, p process, messages uint64) {
 	var got []Delivery
 	var err error
 
@@ -191,32 +192,32 @@ func step(ctx context.Context, t *testing.T, p process, consumer Consumer, posit
 	switch rand.IntN(12) {
 	case 0:
 		to := rand.Uint64N(messages + 1)
-		if err = p.consumers.Seek(ctx, consumer, to); err == nil {
-			*position = to
+		if err = p.consumers.Seek(t.Context(), s.consumer, to); err == nil {
+			s.position = to
 		}
 	case 1:
-		var state State
-		if state, err = p.consumers.State(ctx, consumer); err == nil {
-			assert.Equal(t, *position, state.Position)
+		var is State
+		if is, err = p.consumers.State(t.Context(), s.consumer); err == nil {
+			assert.Equal(t, s.position, is.Position)
 		}
 	case 2:
-		err = p.consumers.Pause(ctx, consumer, time.Time{})
+		err = p.consumers.Pause(t.Context(), s.consumer, time.Time{})
 	default:
-		got, err = p.consumers.Fetch(ctx, consumer, Limits{Messages: wanted, Bytes: 1000})
-		if err == nil && uint64(len(got)) != min(uint64(wanted), messages-*position) {
-			t.Errorf("%d of %d messages after %d", len(got), wanted, *position)
+		got, err = p.consumers.Fetch(t.Context(), s.consumer, Limits{Messages: wanted, Bytes: 1000})
+		if err == nil && uint64(len(got)) != min(uint64(wanted), messages-s.position) {
+			t.Errorf("%d of %d messages after %d", len(got), wanted, s.position)
 		}
 	}
 
-	if *gone {
+	if s.gone {
 		var want *ConsumerNotFoundError
 		assert.ErrorAs(t, err, &want)
 		return
 	}
 	assert.NoError(t, err)
 	for _, d := range got {
-		*position++
-		assert.Equal(t, *position, d.Sequence)
+		s.position++
+		assert.Equal(t, s.position, d.Sequence)
 	}
 }
 
