@@ -10,11 +10,11 @@ import (
 // of a topic, and the next ones get their sequences. Call it before anything is
 // stored, and only where no other process reaches the engine. Errors: [*UnavailableError].
 func (c *Consumers) Rewind(ctx context.Context, consumers []Consumer) (rewound int, err error) {
-	last := make(map[string]uint64)
 	topics, err := c.topics.List(ctx)
 	if err != nil {
 		return 0, err
 	}
+	last := make(map[string]uint64)
 	for _, topic := range topics {
 		last[topic.Name] = topic.LastSequence
 	}
@@ -22,6 +22,7 @@ func (c *Consumers) Rewind(ctx context.Context, consumers []Consumer) (rewound i
 	if err != nil {
 		return 0, err
 	}
+
 	for _, consumer := range consumers {
 		end, ok := last[consumer.Topic]
 		was, moved := stored[consumer.ID]
@@ -31,9 +32,11 @@ func (c *Consumers) Rewind(ctx context.Context, consumers []Consumer) (rewound i
 				c.cursors.journal.apply(consumer.ID, &was)
 			}
 		}
+
 		if !ok || was.Gone || was.Position <= end {
 			continue
 		}
+
 		next := was.clone()
 		next.Position = end
 		next.Leases = slices.DeleteFunc(next.Leases, func(l Lease) bool { return l.Sequence > end })
