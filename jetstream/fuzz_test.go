@@ -13,7 +13,8 @@ import (
 // FuzzCursor checks that a cursor that was read encodes to one that reads the same.
 func FuzzCursor(f *testing.F) {
 	for _, value := range []string{
-		"0", "42", `{"position":1,"leases":[{"s":1,"n":2,"u":3}],"epoch":4}`, `{"position":1,"gone":true}`, "{", "", "-1",
+		"0", "42", `{"position":1,"leases":[{"s":1,"n":2,"u":3}],"epoch":4}`,
+		`{"position":1,"gone":true}`, "{", "", "-1",
 	} {
 		f.Add([]byte(value), int64(0), "0-0-1-1")
 	}

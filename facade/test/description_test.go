@@ -39,7 +39,7 @@ var description = sync.OnceValues(func() (validator.Validator, error) {
 	}
 
 	if valid, errs := v.ValidateDocument(); !valid {
-		return nil, fmt.Errorf("the description is not valid: %v", errs[0])
+		return nil, fmt.Errorf("the description is not valid: %w", errs[0])
 	}
 	return v, nil
 })

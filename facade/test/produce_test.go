@@ -97,7 +97,10 @@ func TestProduce_JSONMessageComesBackUnchanged(t *testing.T) {
 
 	a.produce("T", []object{
 		{"data": ""},
-		{"data": "ünï\x00\n🎉", "key": "k.>*\n ", "content_type": "text/plain", "headers": object{"a": "1", "B-c": "ü"}},
+		{
+			"data": "ünï\x00\n🎉", "key": "k.>*\n ", "content_type": "text/plain",
+			"headers": object{"a": "1", "B-c": "ü"},
+		},
 		{"data_base64": []byte(everyByte), "key": long},
 		{"data": "dash", "key": "-"},
 		{"data_base64": []byte{}},
