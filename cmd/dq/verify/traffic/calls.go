@@ -174,10 +174,10 @@ func (w *worker) fetch(id int64, wait time.Duration) *history.Op {
 }
 
 // leaseCall acknowledges, gives back or extends leases; kind says which.
-func (w *worker) leaseCall(kind string, id int64, tokens []string) *history.Op {
+func (w *worker) leaseCall(kind string, id int64, tokens []string) {
 	op := w.newOp(kind)
 	op.ID, op.Tokens = id, tokens
-	return w.do(op, request{method: http.MethodPost, path: w.consumerPath(id, kind), body: fields{"tokens": tokens}})
+	w.do(op, request{method: http.MethodPost, path: w.consumerPath(id, kind), body: fields{"tokens": tokens}})
 }
 
 // browse reads up to limit messages from a sequence on. Final marks the calls of
