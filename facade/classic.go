@@ -3,11 +3,14 @@ package facade
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/gofiber/fiber/v2"
 
 	"dq/facade/decode"
 	"dq/facade/service"
+	"dq/jetstream"
 )
 
 func (f *Facade) createTopic(ctx context.Context, c *fiber.Ctx) (response, error) {
@@ -268,3 +271,17 @@ func decodeReader(c *fiber.Ctx) (out reader, err error) {
 type NoTopicsError struct{}
 
 func (*NoTopicsError) Error() string { return "No Topic found" } // clients compare the text
+
+// classicExists returns the text of a [*jetstream.ExistsError]. Clients compare it, so its grammar stays.
+func classicExists(err error) string {
+	var e *jetstream.ExistsError
+	errors.As(err, &e)
+	return fmt.Sprintf("Topic:%s already exist", e.Topic)
+}
+
+// classicEmpty returns the text of a [*jetstream.EmptyError]. Clients compare it, so its typo stays.
+func classicEmpty(err error) string {
+	var e *jetstream.EmptyError
+	errors.As(err, &e)
+	return fmt.Sprintf("Empty logs for Comsumer:%d for Topic:%s", e.Consumer, e.Topic)
+}

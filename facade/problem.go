@@ -51,9 +51,9 @@ var internalProblem = problem{
 // those the ones with a code of their own come first.
 var problems = []problem{
 	refused[*jetstream.NameError]("invalid_topic_name", fiber.StatusUnprocessableEntity),
-	refused[*jetstream.ExistsError]("topic_exists", fiber.StatusConflict),
+	refused[*jetstream.ExistsError]("topic_exists", fiber.StatusConflict).describe(classicExists),
 	refused[*jetstream.TopicNotFoundError]("topic_not_found", fiber.StatusNotFound),
-	refused[*jetstream.EmptyError]("empty", fiber.StatusNotFound),
+	refused[*jetstream.EmptyError]("empty", fiber.StatusNotFound).describe(classicEmpty),
 	refused[*jetstream.NoMessageError]("message_not_found", fiber.StatusNotFound),
 	refused[*jetstream.SettingError]("invalid_setting", fiber.StatusUnprocessableEntity),
 	refused[*jetstream.BatchError]("invalid_batch", fiber.StatusUnprocessableEntity),

@@ -28,11 +28,10 @@ type TopicNotFoundError struct{ Topic string }
 
 func (e *TopicNotFoundError) Error() string { return fmt.Sprintf("Topic:%s does not exist", e.Topic) }
 
-// ExistsError says that a topic that was to be created exists already. Its text is
-// part of the classic API, typos included.
+// ExistsError says that a topic that was to be created exists already.
 type ExistsError struct{ Topic string }
 
-func (e *ExistsError) Error() string { return fmt.Sprintf("Topic:%s already exist", e.Topic) }
+func (e *ExistsError) Error() string { return fmt.Sprintf("Topic:%s exists already", e.Topic) }
 
 // ConsumerNotFoundError says that a consumer does not exist.
 type ConsumerNotFoundError struct {
@@ -56,15 +55,14 @@ type SupersededError struct{}
 
 func (*SupersededError) Error() string { return "another stream of this consumer has taken over" }
 
-// EmptyError says that a consumer has consumed all messages of its topic. Its text is
-// part of the classic API, typos included.
+// EmptyError says that a consumer has consumed all messages of its topic.
 type EmptyError struct {
 	Consumer int64
 	Topic    string
 }
 
 func (e *EmptyError) Error() string {
-	return fmt.Sprintf("Empty logs for Comsumer:%d for Topic:%s", e.Consumer, e.Topic)
+	return fmt.Sprintf("Consumer:%d has consumed all messages of Topic:%s", e.Consumer, e.Topic)
 }
 
 // NoMessageError says that a topic has no message at a sequence.

@@ -16,10 +16,9 @@ func TestErrors_SayWhatIsWrongWithWhatAndWhatToDo(t *testing.T) {
 		err  error
 		want string
 	}{
-		// The classic API has these, typos included.
 		{err: &jetstream.TopicNotFoundError{Topic: "T"}, want: "Topic:T does not exist"},
-		{err: &jetstream.ExistsError{Topic: "T"}, want: "Topic:T already exist"},
-		{err: &jetstream.EmptyError{Consumer: 7, Topic: "T"}, want: "Empty logs for Comsumer:7 for Topic:T"},
+		{err: &jetstream.ExistsError{Topic: "T"}, want: "Topic:T exists already"},
+		{err: &jetstream.EmptyError{Consumer: 7, Topic: "T"}, want: "Consumer:7 has consumed all messages of Topic:T"},
 		{
 			err: &jetstream.StorageFullError{Free: 5 << 20, Reserve: 64 << 20},
 			want: "the broker's disk is full (5 MiB free, 64 MiB are kept): nothing was stored; " +
