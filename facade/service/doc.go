@@ -4,7 +4,7 @@
 // fields of [Service].
 //
 // The files: service.go has the Service, topics.go creates, changes and deletes
-// topics, produce.go produces, consumers.go registers, finds and deletes consumers,
-// consume.go has the calls of a registered consumer, start.go says where in a topic
-// to begin, id.go reads ids, errors.go has the errors.
+// topics, produce.go produces, consumers.go registers, finds, moves and deletes
+// consumers and consumes for one, start.go says where in a topic to begin, id.go
+// reads ids, errors.go has the errors.
 package service
