@@ -102,7 +102,7 @@ func (r *Registry) create(ctx context.Context, k kind, rec record) (int64, error
 		switch {
 		case err == nil:
 			rec.ID = id.number
-			r.known.Add(id, rec)
+			r.known.PeekOrAdd(id, rec) // it may have been deleted again since, which is known then
 			a.next++
 			return id.number, nil
 		case errors.Is(err, natsjs.ErrKeyExists):
@@ -198,11 +198,14 @@ func (r *Registry) read(ctx context.Context, id entryID) (rec record, revision u
 func (r *Registry) remove(ctx context.Context, id entryID) error {
 	for {
 		rec, revision, err := r.read(ctx, id)
-		if errors.Is(err, natsjs.ErrKeyNotFound) || err == nil && rec.Deleted {
+		switch {
+		case errors.Is(err, natsjs.ErrKeyNotFound):
 			return id.notFound()
-		}
-		if err != nil {
+		case err != nil:
 			return unavailable("remove an id", err)
+		case rec.Deleted:
+			r.known.Add(id, rec)
+			return id.notFound()
 		}
 
 		// The name goes first: it must not be kept by a consumer that is deleted.

@@ -287,3 +287,25 @@ func TestRegister_SaysWhenTheEngineDoesNotAnswer(t *testing.T) {
 	assert.ErrorAs(t, err, &unavailable)
 	assert.EqualError(t, err, "cannot register: the storage engine did not confirm it: context canceled")
 }
+
+func TestRemove_ConsumerThatIsStillBeingRegisteredIsGoneForGood(t *testing.T) {
+	t.Parallel()
+	r := open(t, connect(t))
+
+	for id := range int64(500) {
+		registered := make(chan error)
+		go func() {
+			_, _, err := r.RegisterConsumer(t.Context(), jetstream.Consumer{Topic: "T", Name: "c"})
+			registered <- err
+		}()
+		var err error
+		for err = r.RemoveConsumer(t.Context(), id); err != nil; { // as soon as it is stored
+			err = r.RemoveConsumer(t.Context(), id)
+		}
+		require.NoError(t, <-registered)
+
+		_, err = r.Consumer(t.Context(), id)
+		var gone *jetstream.ConsumerNotFoundError
+		require.ErrorAs(t, err, &gone, "consumer %d", id)
+	}
+}
