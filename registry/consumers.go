@@ -68,14 +68,13 @@ func (r *Registry) CountConsumers(ctx context.Context, include func(topic string
 	return r.index.countAll(consumer, include), nil
 }
 
-// EachConsumer calls f with the topic, the id and the start of every consumer.
-// Errors: [*jetstream.UnavailableError].
-func (r *Registry) EachConsumer(ctx context.Context, f func(topic string, id int64, start uint64)) error {
+// ConsumerStarts returns every consumer, in no order, with no more than its id,
+// topic and start: that much is in memory. Errors: [*jetstream.UnavailableError].
+func (r *Registry) ConsumerStarts(ctx context.Context) ([]jetstream.Consumer, error) {
 	if err := r.catchUp(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	r.index.each(consumer, f)
-	return nil
+	return r.index.consumers(), nil
 }
 
 // RemoveConsumer deletes the consumer with an id, and frees its name. The id is

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+
+	"dq/jetstream"
 )
 
 // index knows which ids each topic has, at some 50 bytes an id: the bucket itself
@@ -87,15 +89,16 @@ func (x *index) list(k kind, topic string) []int64 {
 	return slices.Sorted(maps.Keys(x.starts[k][topic]))
 }
 
-// each calls f with every id of a kind.
-func (x *index) each(k kind, f func(topic string, id int64, start uint64)) {
+// consumers returns every consumer with its id, topic and start.
+func (x *index) consumers() (all []jetstream.Consumer) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for topic, starts := range x.starts[k] {
+	for topic, starts := range x.starts[consumer] {
 		for id, start := range starts {
-			f(topic, id, start)
+			all = append(all, jetstream.Consumer{ID: id, Topic: topic, Start: start})
 		}
 	}
+	return all
 }
 
 // count returns how many ids of a kind topic has.

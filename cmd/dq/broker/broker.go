@@ -198,10 +198,7 @@ func (b *Broker) sync() func(context.Context) error {
 // rewind moves consumers back that are past the last message of their topic, because a power cut took the newest
 // messages: the next messages get the lost sequences, and would be skipped.
 func (b *Broker) rewind(ctx context.Context, consumers *jetstream.Consumers) error {
-	var all []jetstream.Consumer
-	err := b.registry.EachConsumer(ctx, func(topic string, id int64, start uint64) {
-		all = append(all, jetstream.Consumer{ID: id, Topic: topic, Start: start})
-	})
+	all, err := b.registry.ConsumerStarts(ctx)
 	if err != nil {
 		return err
 	}
