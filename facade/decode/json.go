@@ -15,15 +15,18 @@ import (
 // JSON reads the JSON object in body into the struct that into points to. A field
 // that body has not got stays as it is; one that the struct has not got is ignored.
 // Errors: [*SyntaxError], [*FieldError].
-func JSON(body []byte, into any) error { return unmarshal(body, into) }
+func JSON(body []byte, into any) error {
+	return asClientError(json.Unmarshal(body, into), reflect.TypeOf(into).Elem())
+}
 
 // StrictJSON reads JSON like [JSON], but refuses fields that the struct has not got.
 // Errors: [*SyntaxError], [*FieldError].
 func StrictJSON(body []byte, into any) error {
+	wanted := reflect.TypeOf(into).Elem()
 	if string(bytes.TrimSpace(body)) == "null" { // it would leave into as it is
-		return &SyntaxError{Problem: fmt.Sprintf("want %s, not null", typeName(reflect.TypeOf(into).Elem()))}
+		return &SyntaxError{Problem: fmt.Sprintf("want %s, not null", typeName(wanted))}
 	}
-	return unmarshal(body, into, json.RejectUnknownMembers(true))
+	return asClientError(json.Unmarshal(body, into, json.RejectUnknownMembers(true)), wanted)
 }
 
 // OptionalJSON reads JSON like [StrictJSON], but does nothing if body is empty.
@@ -44,8 +47,9 @@ func Required[T any](field string, value *T) (T, error) {
 	return *value, nil
 }
 
-func unmarshal(body []byte, into any, opts ...json.Options) error {
-	err := json.Unmarshal(body, into, opts...)
+// asClientError returns what a client is told of err, an error of reading a value of
+// type wanted from JSON.
+func asClientError(err error, wanted reflect.Type) error {
 	if err == nil {
 		return nil
 	}
@@ -57,8 +61,7 @@ func unmarshal(body []byte, into any, opts ...json.Options) error {
 	field := strings.TrimPrefix(string(semantic.JSONPointer), "/")
 	switch {
 	case field == "":
-		want, got := typeName(reflect.TypeOf(into).Elem()), kindName(semantic.JSONKind)
-		return &SyntaxError{Problem: fmt.Sprintf("want %s, not %s", want, got)}
+		return &SyntaxError{Problem: fmt.Sprintf("want %s, not %s", typeName(wanted), kindName(semantic.JSONKind))}
 	case errors.Is(err, json.ErrUnknownName):
 		return &FieldError{Field: field, Problem: "this call has no such field"}
 	case semantic.GoType != nil && semantic.Err != nil && readsItself(semantic.GoType, semantic.JSONKind):
