@@ -25,7 +25,7 @@
 //   - produce.go: how are messages produced under /v1?
 //   - quota.go: may the caller create one more topic or consumer?
 //   - respond.go: how is a response written?
-//   - routes.go: which calls are there, and what does each need?
+//   - routes.go: which calls does the API have, and what does each need?
 //   - session.go: what ends a stream, socket or long poll early?
 //   - socket.go: how does a WebSocket work?
 //   - topics.go: how are topics created, changed, described, purged and deleted under /v1?

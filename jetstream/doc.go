@@ -23,7 +23,7 @@
 //   - delete.go: what happens when a topic is deleted or purged?
 //   - directget.go: how is the engine asked for messages?
 //   - doc.go: what is this package?
-//   - errors.go: which errors are there?
+//   - errors.go: which errors do callers get?
 //   - fetch.go: how does a consumer get its next messages?
 //   - journal.go: how are positions stored when no other process shares the engine?
 //   - lease.go: how are messages acknowledged, and delivered again?

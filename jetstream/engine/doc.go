@@ -7,7 +7,7 @@
 //   - disk.go: what happens when the disk is full, or a write fails?
 //   - disk_linux.go, disk_other.go: what can the operating system do for a disk?
 //   - doc.go: what is this package?
-//   - errors.go: which errors are there?
+//   - errors.go: which errors do callers get?
 //   - lock.go: how is a data directory kept to one process?
 //   - log.go: where does the engine's log go?
 //   - recovery.go: what does a start repair, and what does it refuse?
