@@ -9,7 +9,8 @@ import (
 	"dq/jetstream/engine"
 )
 
-// Delete removes topic and all its messages. Errors: [*TopicNotFoundError],
+// Delete removes topic and all its messages. Its producers and consumers are the
+// caller's job: package service deletes them first. Errors: [*TopicNotFoundError],
 // [*UnavailableError].
 func (t *Topics) Delete(ctx context.Context, topic string) error {
 	if CheckName(topic) != nil {

@@ -20,7 +20,7 @@
 //   - cursor.go: how is a consumer's cursor stored?
 //   - deadletter.go: what happens to a message that was delivered too often?
 //   - delayed.go: how do messages wait for their time?
-//   - delete.go: what happens when a topic is deleted or purged?
+//   - delete.go: how are the messages of a topic deleted or purged?
 //   - directget.go: how is the engine asked for messages?
 //   - doc.go: what is this package?
 //   - errors.go: which errors do callers get?
