@@ -284,27 +284,22 @@ func TestEngine_FailedSyncFailsAllLaterOnes(t *testing.T) {
 	assert.Equal(t, first, second)
 }
 
-func TestEngine_SyncsOnlyIfTheOptionsAskForIt(t *testing.T) {
+func TestEngine_FlushReachesTheDiskOnlyWithFiles(t *testing.T) {
 	t.Parallel()
-	always := options(t.TempDir())
-	always.SyncAlways = true
 	for _, test := range []struct {
 		name string
-		opts Options
-		want bool // Sync reaches the disk
+		dir  string
+		want bool // Flush reaches the disk
 	}{
-		{name: "interval", opts: options(t.TempDir())},
-		{name: "memory", opts: options("")},
-		{name: "always", opts: always, want: canSyncFileSystem},
+		{name: "files", dir: t.TempDir(), want: canSyncFileSystem},
+		{name: "memory", dir: ""},
 	} {
-		s, err := Start(test.opts)
-		require.NoError(t, err)
-		defer s.Shutdown()
+		s := start(t, test.dir)
 		if s.syncer != nil {
 			s.syncer.failed = errors.New("a disk that fails")
 		}
 
-		err = s.Sync(t.Context())
+		err := s.Flush(t.Context())
 
 		assert.Equal(t, test.want, err != nil, test.name)
 	}
@@ -319,13 +314,13 @@ func TestEngine_ClientsNeedAnAddressAndTheLogin(t *testing.T) {
 	defer open.Shutdown()
 	closed := start(t, "")
 
-	_, refused := Connect(open.Addr().String())
-	nc, accepted := Connect(open.Addr().String(), nats.UserInfo("u", "p"))
+	_, refused := Connect(open.current().Addr().String())
+	nc, accepted := Connect(open.current().Addr().String(), nats.UserInfo("u", "p"))
 
 	assert.Error(t, refused)
 	require.NoError(t, accepted)
 	nc.Close()
-	assert.Nil(t, closed.Addr())
+	assert.Nil(t, closed.current().Addr())
 }
 
 func TestEngine_InvalidAddressIsRefused(t *testing.T) {

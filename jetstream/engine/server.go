@@ -39,7 +39,8 @@ type Options struct {
 	// Dir holds the store; it is created if it does not exist. Empty means memory
 	// storage: everything is gone when the server stops.
 	Dir string
-	// SyncAlways has [Server.Sync] sync to disk.
+	// SyncAlways has the engine sync each write by itself where the operating system
+	// cannot sync a file system, which is what [Server.Flush] does elsewhere.
 	SyncAlways bool
 	// SyncInterval is how often the engine syncs written data to disk by itself.
 	SyncInterval time.Duration
@@ -60,8 +61,7 @@ type Server struct {
 	lock    *flock.Flock // nil in memory mode
 	tempDir string       // "" in file mode
 
-	syncer     *syncer // nil in memory mode, and where the operating system cannot sync a file system
-	syncAlways bool    // Sync syncs
+	syncer *syncer // nil in memory mode, and where the operating system cannot sync a file system
 
 	disk      *diskWatch         // nil in memory mode
 	stopWatch context.CancelFunc // ends the watch of the disk
@@ -114,7 +114,6 @@ func (s *Server) openDir(opts Options) (dir string, err error) {
 	if s.lock, err = lockDir(opts.Dir); err != nil {
 		return "", err
 	}
-	s.syncAlways = opts.SyncAlways
 	s.syncer, err = openSyncer(opts.Dir)
 	return opts.Dir, err
 }
@@ -244,15 +243,6 @@ func (s *Server) CheckSpace(messages, bytes int) error {
 	return s.disk.checkSpace(messages, bytes)
 }
 
-// Sync returns when everything that was confirmed before is on disk. Without
-// [Options].SyncAlways it does nothing. Errors: [*UnavailableError].
-func (s *Server) Sync(ctx context.Context) error {
-	if !s.syncAlways {
-		return nil
-	}
-	return s.Flush(ctx)
-}
-
 // Flush returns when everything that was confirmed before is on disk. In memory mode
 // it does nothing, nor where the operating system cannot sync a file system.
 // Errors: [*UnavailableError].
@@ -262,9 +252,6 @@ func (s *Server) Flush(ctx context.Context) error {
 	}
 	return s.syncer.sync(ctx)
 }
-
-// Addr returns the address at which NATS clients may connect, or nil if none may.
-func (s *Server) Addr() net.Addr { return s.current().Addr() }
 
 // InProcessConn implements [nats.InProcessConnProvider] with the engine that runs
 // now.

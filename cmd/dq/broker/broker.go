@@ -192,7 +192,7 @@ func (b *Broker) sync() func(context.Context) error {
 	if b.engine == nil || b.cfg.Durability != SyncAlways {
 		return nil
 	}
-	return b.engine.Sync
+	return b.engine.Flush
 }
 
 // rewind moves consumers back that are past the last message of their topic, because a power cut took the newest
