@@ -15,7 +15,7 @@ COPY --from=build /out/dq /dq
 COPY --from=build --chown=65532:65532 /out/empty /data
 COPY --from=build --chown=65532:65532 /out/empty /tmp
 USER 65532:65532
-ENV DQ_ADDR=0.0.0.0:5000 DQ_OPEN=yes DQ_DATA_DIR=/data
+ENV DQ_ADDR=0.0.0.0:5000 DQ_DATA_DIR=/data
 VOLUME /data
 EXPOSE 5000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/dq", "health"]

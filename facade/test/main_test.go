@@ -81,7 +81,7 @@ func twoBrokers(t *testing.T) (first, second api) {
 	first = startAPI(t, cfg)
 
 	other := brokertest.Config("")
-	other.NATSURL, other.NATSUser, other.NATSPassword = "nats://"+cfg.NATSAddr, cfg.NATSUser, cfg.NATSPassword
+	other.NatsURL, other.NATSUser, other.NATSPassword = "nats://"+cfg.NATSAddr, cfg.NATSUser, cfg.NATSPassword
 	return first, startAPI(t, other)
 }
 

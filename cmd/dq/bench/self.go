@@ -57,7 +57,7 @@ func (s *Self) configure(persist bool, durability broker.Durability) (err error)
 		return err
 	}
 
-	s.cfg.Addr, s.cfg.NATSURL, s.cfg.NATSAddr, s.cfg.Replicas = "127.0.0.1:0", "", "", 1
+	s.cfg.Addr, s.cfg.NatsURL, s.cfg.NATSAddr, s.cfg.Replicas = "127.0.0.1:0", "", "", 1
 	s.cfg.Tokens, s.cfg.TLSCert, s.cfg.TLSKey, s.cfg.TLSClientCA, s.cfg.AuditLog = "", "", "", "", ""
 
 	s.cfg.Persist = broker.YesNo(persist)

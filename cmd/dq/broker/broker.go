@@ -103,8 +103,8 @@ func (b *Broker) openAccess() (err error) {
 // openEngine connects to the engine of DQ_NATS_URL or, without it, to one that it starts in this process. It returns
 // where the engine keeps its data, for the log.
 func (b *Broker) openEngine() (data string, err error) {
-	if b.cfg.NATSURL != "" {
-		b.conn, err = engine.Connect(b.cfg.NATSURL, nats.UserInfo(b.cfg.NATSUser, b.cfg.NATSPassword))
+	if b.cfg.NatsURL != "" {
+		b.conn, err = engine.Connect(b.cfg.NatsURL, nats.UserInfo(b.cfg.NATSUser, b.cfg.NATSPassword))
 		if err != nil {
 			return "", fmt.Errorf("DQ_NATS_URL: %w", err)
 		}

@@ -24,7 +24,8 @@ import (
 // envPrefix starts the name of every variable. PERSIST also works without it.
 const envPrefix = "DQ"
 
-// Config holds the settings of a broker. Each field but the last is an environment variable.
+// Config holds the settings of a broker. Each field but the last is an environment variable, named by its words. A tag
+// that names the variable would have it read without DQ_ too, which only PERSIST is.
 type Config struct {
 	Addr            string        `default:"127.0.0.1:5000" desc:"address to listen on, HOST:PORT; an empty HOST is every interface"`
 	Persist         YesNo         `envconfig:"PERSIST" default:"yes" desc:"yes: keep everything in files; no: in memory, until the broker stops"`
@@ -34,19 +35,19 @@ type Config struct {
 	MaxMessageBytes int           `split_words:"true" default:"1048576" desc:"largest message in bytes, at most 33554432"`
 	Tokens          string        `desc:"file of the tokens that may use the broker (dq token new); empty: everybody may"`
 	Open            YesNo         `default:"no" desc:"yes: listen beyond this machine although DQ_TOKENS is empty"`
-	TLSCert         string        `envconfig:"TLS_CERT" desc:"certificate file; turns on HTTPS"`
-	TLSKey          string        `envconfig:"TLS_KEY" desc:"file of the certificate's private key"`
-	TLSClientCA     string        `envconfig:"TLS_CLIENT_CA" desc:"file of the authorities of client certificates; clients may present one"`
+	TLSCert         string        `split_words:"true" desc:"certificate file; turns on HTTPS"`
+	TLSKey          string        `split_words:"true" desc:"file of the certificate's private key"`
+	TLSClientCA     string        `split_words:"true" desc:"file of the authorities of client certificates; clients may present one"`
 	AuditLog        string        `split_words:"true" desc:"file to append administrative calls to"`
-	CORSOrigins     Origins       `split_words:"true" default:"*" desc:"comma-separated origins allowed by CORS; *: all, none: none"`
+	CORSOrigins     Origins       `split_words:"true" default:"none" desc:"comma-separated origins whose pages may call the broker; *: all, none: none"`
 	RequestTimeout  time.Duration `split_words:"true" default:"5s" desc:"longest time that the broker works on one request"`
 	ShutdownTimeout time.Duration `split_words:"true" default:"8s" desc:"on SIGTERM: longest time that requests in progress may take to finish"`
 	DrainDelay      time.Duration `split_words:"true" default:"0s" desc:"on SIGTERM: time to keep serving while /readyz says no, for load balancers"`
 	Replicas        int           `default:"1" desc:"servers of a NATS cluster that store each topic, 1 to 5"`
-	NATSURL         string        `envconfig:"NATS_URL" desc:"URLs of NATS servers that run elsewhere, to use instead of the built-in one"`
-	NATSAddr        string        `envconfig:"NATS_ADDR" desc:"address to listen on for NATS clients, HOST:PORT; empty: no port is open"`
-	NATSUser        string        `envconfig:"NATS_USER" desc:"NATS user; required with DQ_NATS_ADDR"`
-	NATSPassword    string        `envconfig:"NATS_PASSWORD" desc:"password of the NATS user"`
+	NatsURL         string        `split_words:"true" desc:"URLs of NATS servers that run elsewhere, to use instead of the built-in one"`
+	NATSAddr        string        `split_words:"true" desc:"address to listen on for NATS clients, HOST:PORT; empty: no port is open"`
+	NATSUser        string        `split_words:"true" desc:"NATS user; required with DQ_NATS_ADDR"`
+	NATSPassword    string        `split_words:"true" desc:"password of the NATS user"`
 	LogLevel        slog.Level    `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 	LogFormat       LogFormat     `split_words:"true" default:"text" desc:"text or json"`
 
@@ -216,7 +217,7 @@ func (c *Config) checkNATS() error {
 		return refuse("NATS_ADDR", c.NATSAddr,
 			"DQ_NATS_USER and DQ_NATS_PASSWORD set too: the port is not opened to everybody")
 	}
-	if c.NATSURL != "" {
+	if c.NatsURL != "" {
 		return refuse("NATS_ADDR", c.NATSAddr,
 			"DQ_NATS_URL unset: NATS clients connect to the servers of DQ_NATS_URL themselves")
 	}
