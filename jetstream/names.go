@@ -3,6 +3,7 @@ package jetstream
 import (
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"dq/jetstream/engine"
@@ -36,6 +37,13 @@ func CheckName(name string) error {
 	}
 	if !utf8.ValidString(name) {
 		return refuse("a topic name must be valid UTF-8")
+	}
+
+	if name == "." || name == ".." {
+		return refuse("HTTP clients fold a path segment %q away", name)
+	}
+	if i := strings.IndexFunc(name, unicode.IsControl); i >= 0 {
+		return refuse("a topic name may have no control characters")
 	}
 
 	for _, word := range reserved {
