@@ -21,6 +21,7 @@
 //   - leases.go: how are messages acknowledged, given back and kept longer?
 //   - limits.go: which bounds does the API have?
 //   - messages.go: how are messages of a topic read without a consumer?
+//   - origin.go: what may a web page of another origin do?
 //   - problem.go: which status and code does an error get?
 //   - produce.go: how are messages produced under /v1?
 //   - quota.go: may the caller create one more topic or consumer?

@@ -19,6 +19,7 @@ const (
 // serveDescription serves the description of the API, and a page to browse it and to try it out. The page needs no
 // network.
 func (f *Facade) serveDescription() {
+	f.app.Use(descriptionPath, docsPath, notFramed)
 	f.app.Get(descriptionPath, func(c *fiber.Ctx) error {
 		c.Context().SetContentType("application/yaml")
 		return c.Send(openapi.YAML)
@@ -35,4 +36,11 @@ func (f *Facade) serveDescription() {
 		}
 		return adaptor.HTTPHandler(page)(c)
 	})
+}
+
+// notFramed keeps pages of other origins from showing a page of the broker within their own.
+func notFramed(c *fiber.Ctx) error {
+	c.Set(fiber.HeaderXFrameOptions, "DENY")
+	c.Set(fiber.HeaderContentSecurityPolicy, "frame-ancestors 'none'")
+	return c.Next()
 }

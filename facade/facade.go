@@ -48,6 +48,7 @@ type Facade struct {
 	opts     Options
 	app      *fiber.App
 	listener *transport.Listener
+	local    bool        // only this machine can reach the listener
 	leaving  atomic.Bool // /readyz says no
 	draining atomic.Bool // clients are told to leave
 
@@ -69,6 +70,7 @@ func New(svc *service.Service, l net.Listener, opts Options) *Facade {
 	f := &Facade{
 		service:  svc,
 		opts:     opts,
+		local:    isLoopback(l),
 		listener: transport.NewListener(l, transport.MaxConnections(transport.MaxOpenFiles())),
 		waiters:  transport.Budget{What: "calls that wait", Limit: transport.MaxWaitingCalls},
 		bodies:   transport.Budget{What: "bytes of bodies", Limit: bodiesLimit},
@@ -79,6 +81,8 @@ func New(svc *service.Service, l net.Listener, opts Options) *Facade {
 	cfg.BodyLimit, cfg.ErrorHandler = bodyLimit, f.failUnrouted
 	f.app = fiber.New(cfg)
 	f.app.Server().CloseOnShutdown = true
+	f.app.Server().ReduceMemoryUsage = true // it also sends each answer before it waits for the next request's body
+	f.app.Server().ExpectHandler = f.expect(bodyLimit)
 	f.app.Server().Handler = f.refuseUnknownMethods(f.app.Server().Handler)
 
 	f.route(transport.ReadBody(&f.bodies, bodyLimit))
@@ -88,21 +92,38 @@ func New(svc *service.Service, l net.Listener, opts Options) *Facade {
 // route gives the HTTP server its handlers, in the order in which a request passes them. A body is read only after
 // the caller is known: a client without a valid token cannot make the broker hold one in memory.
 func (f *Facade) route(readBody fiber.Handler) {
-	f.app.Use(recover.New())
+	f.app.Use(recover.New(), transport.RefuseAmbiguousFraming)
 	if f.opts.CORSOrigins != "" {
 		f.app.Use(cors.New(cors.Config{AllowOrigins: f.opts.CORSOrigins, ExposeHeaders: "*"}))
 	}
-	f.app.Use(f.closeWhenDraining)
+	f.app.Use(f.closeWhenDraining, f.refuseOtherOrigins)
 
-	// Add, not Get: a HEAD of consume must not consume.
 	for _, r := range append(f.classicRoutes(), f.v1Routes()...) {
-		f.app.Add(r.method, r.path, f.reportFailures(r.api), f.authenticate, readBody, f.serve(r))
+		f.addRoute(r, readBody)
 	}
 
 	f.app.Use(f.authenticate, readBody)
 	f.serveDescription()
 	f.app.Get(livePath, f.livez)
 	f.app.Get(readyPath, f.reportFailures(apiV1), f.readyz)
+}
+
+// addRoute serves a call, and HEAD beside GET unless the call changes something (consume does) or has no end.
+func (f *Facade) addRoute(r route, readBody fiber.Handler) {
+	paths := []string{r.path}
+	if r.api == apiClassic {
+		paths = append(paths, r.path+"/") // old clients may send it so
+	}
+	methods := []string{r.method}
+	if r.method == fiber.MethodGet && !r.mutates && !r.endless {
+		methods = append(methods, fiber.MethodHead)
+	}
+
+	for _, path := range paths {
+		for _, method := range methods {
+			f.app.Add(method, path, f.reportFailures(r.api), f.authenticate, readBody, f.serve(r))
+		}
+	}
 }
 
 // closeWhenDraining has clients leave their connection after this answer once the broker is shutting down.

@@ -3,7 +3,9 @@ package facade
 import (
 	"context"
 	"fmt"
+	"mime"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -113,7 +115,8 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (response, error) {
 	if err != nil {
 		return nil, err
 	}
-	stream := c.Accepts(fiber.MIMEApplicationJSON, mimeNDJSON, mimeEvents) == mimeEvents
+	stream := accepted(c, fiber.MIMEApplicationJSON, mimeNDJSON, mimeEvents) == mimeEvents &&
+		c.Method() != fiber.MethodHead // a stream has no end
 	q := decode.NewQuery(c)
 	from := decode.Parsed(q, "from", service.Start{New: stream}, service.ParseStart)
 	r := jetstream.Range{
@@ -142,10 +145,28 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (response, error) {
 		out.Messages = append(out.Messages, viewMessage(m))
 		out.Next = m.Sequence + 1
 	}
-	if c.Accepts(fiber.MIMEApplicationJSON, mimeNDJSON) == mimeNDJSON {
+	if accepted(c, fiber.MIMEApplicationJSON, mimeNDJSON) == mimeNDJSON {
 		return messageLines(out.Messages), nil
 	}
 	return reply(fiber.StatusOK, out), nil
+}
+
+// accepted returns which of the media types the client prefers. It compares them without regard to case and to
+// parameters such as charset.
+func accepted(c *fiber.Ctx, types ...string) string {
+	ranges := strings.Split(c.Get(fiber.HeaderAccept), ",")
+	for i, text := range ranges {
+		name, parameters, err := mime.ParseMediaType(text)
+		if err != nil {
+			continue
+		}
+		ranges[i] = name
+		if q, ok := parameters["q"]; ok {
+			ranges[i] += ";q=" + q
+		}
+	}
+	c.Request().Header.Set(fiber.HeaderAccept, strings.Join(ranges, ","))
+	return c.Accepts(types...)
 }
 
 // browseWaiting reads messages, and waits for the first as long as the client wants.

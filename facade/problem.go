@@ -99,8 +99,10 @@ var problems = []problem{
 	denied[*headersTooLargeError]("headers_too_large", fiber.StatusRequestHeaderFieldsTooLarge),
 	denied[*noUpgradeError]("upgrade_required", fiber.StatusUpgradeRequired).
 		header(fiber.HeaderUpgrade, "websocket").header(fiber.HeaderConnection, "Upgrade"),
-	denied[*originError]("bad_request", fiber.StatusForbidden),
+	denied[*originError]("origin_not_allowed", fiber.StatusForbidden),
+	denied[*hostError]("host_not_allowed", fiber.StatusMisdirectedRequest),
 	denied[*handshakeError]("bad_request", fiber.StatusBadRequest).header(fiber.HeaderSecWebSocketVersion, "13"),
+	denied[*transport.FramingError]("bad_request", fiber.StatusBadRequest),
 	denied[*fiber.Error]("request_timeout", fiber.StatusRequestTimeout).when(httpStatus(fiber.StatusRequestTimeout)),
 	denied[*fiber.Error]("bad_request", fiber.StatusRequestEntityTooLarge).
 		when(httpStatus(fiber.StatusRequestEntityTooLarge)),

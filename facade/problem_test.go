@@ -38,7 +38,8 @@ func TestProblem_EachErrorHasItsCodeAndStatuses(t *testing.T) {
 		{err: &methodError{}, code: "method_not_allowed", status: 405, classic: 405},
 		{err: &headersTooLargeError{}, code: "headers_too_large", status: 431, classic: 431},
 		{err: &noUpgradeError{}, code: "upgrade_required", status: 426, classic: 426},
-		{err: &originError{}, code: "bad_request", status: 403, classic: 403},
+		{err: &originError{}, code: "origin_not_allowed", status: 403, classic: 403},
+		{err: &hostError{}, code: "host_not_allowed", status: 421, classic: 421},
 		{err: fiber.ErrRequestTimeout, code: "request_timeout", status: 408, classic: 408},
 		{err: fiber.ErrRequestEntityTooLarge, code: "bad_request", status: 413, classic: 413},
 		{err: fiber.ErrBadGateway, code: "bad_request", status: 400, classic: 400}, // a broken connection

@@ -195,12 +195,14 @@ func draftsOf(c *fiber.Ctx, raw bool) ([]jetstream.Draft, error) {
 		return nil, err
 	}
 
-	body := c.BodyRaw()
 	kind, _, _ := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
-	switch {
-	case raw || kind != fiber.MIMEApplicationJSON && kind != mimeNDJSON:
+	if raw || kind != fiber.MIMEApplicationJSON && kind != mimeNDJSON {
 		draft, err := rawDraft(c, key)
 		return []jetstream.Draft{draft}, err
+	}
+
+	body := decode.WithoutBOM(c.BodyRaw())
+	switch {
 	case kind == mimeNDJSON:
 		drafts, err := decodeLines(body)
 		numberKeys(drafts, key)

@@ -84,6 +84,11 @@ func (m *rawMessage) write(c *fiber.Ctx) error {
 		header.Set(deliveriesHeader, strconv.Itoa(m.Deliveries))
 	}
 
+	// A message is data, whatever its producer says it is: it must not run as a page of this origin.
+	header.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	header.Set(fiber.HeaderContentSecurityPolicy, "sandbox; default-src 'none'; frame-ancestors 'none'")
+	header.Set(fiber.HeaderContentDisposition, "attachment")
+
 	c.Status(fiber.StatusOK).Response().SetBodyRaw(m.Data)
 	return nil
 }

@@ -30,6 +30,8 @@ type route struct {
 	// topicInPath has the caller's rights to the topic in the path checked before the handler runs. Other handlers
 	// check them, once they know the topic.
 	topicInPath bool
+	// endless is a stream or socket, which goes on until somebody hangs up.
+	endless bool
 	// mutates has everything that was stored flushed to disk before the answer leaves.
 	mutates bool
 	need    need
@@ -39,7 +41,7 @@ type route struct {
 }
 
 // checkQuery refuses a parameter that the call does not take: a misspelt up_to of a purge would remove everything.
-func (r *route) checkQuery(c *fiber.Ctx) (err error) {
+func (r *route) checkQuery(c *fiber.Ctx) error {
 	args := c.Context().QueryArgs()
 	if r.api == apiClassic || args.Len() == 0 {
 		return nil
@@ -49,13 +51,18 @@ func (r *route) checkQuery(c *fiber.Ctx) (err error) {
 	if len(r.query) > 0 {
 		problem = "this call takes no such parameter, only " + strings.Join(r.query, ", ")
 	}
-	args.VisitAll(func(name, _ []byte) {
-		if err == nil && !slices.Contains(r.query, string(name)) {
-			field := strings.ToValidUTF8(fmt.Sprintf("%.100s", name), "\ufffd")
-			err = &decode.FieldError{Field: field, Problem: problem}
+	seen := make(map[string]bool, args.Len())
+	for name := range args.All() {
+		field := strings.ToValidUTF8(fmt.Sprintf("%.100s", name), "\ufffd")
+		if !slices.Contains(r.query, string(name)) {
+			return &decode.FieldError{Field: field, Problem: problem}
 		}
-	})
-	return err
+		if seen[field] {
+			return &decode.FieldError{Field: field, Problem: "it is given more than once: give it once"}
+		}
+		seen[field] = true
+	}
+	return nil
 }
 
 // classicRoutes returns the classic API: seven calls whose paths, fields, texts and statuses existing clients rely on.
@@ -154,8 +161,8 @@ func (f *Facade) workRoutes() []route {
 
 	return []route{
 		{method: fiber.MethodPost, path: fetch, mutates: true, need: toConsume, query: query, handle: f.v1Fetch},
-		{method: fiber.MethodGet, path: one + "/stream", need: toConsume, handle: f.v1Stream},
-		{method: fiber.MethodGet, path: one + "/socket", need: toConsume, handle: f.v1Socket},
+		{method: fiber.MethodGet, path: one + "/stream", endless: true, need: toConsume, handle: f.v1Stream},
+		{method: fiber.MethodGet, path: one + "/socket", endless: true, need: toConsume, handle: f.v1Socket},
 		{method: fiber.MethodPost, path: one + "/ack", mutates: true, need: toConsume, handle: f.v1Ack},
 		{method: fiber.MethodPost, path: one + "/nack", mutates: true, need: toConsume, handle: f.v1Nack},
 		{method: fiber.MethodPost, path: one + "/extend", mutates: true, need: toConsume, handle: f.v1Extend},

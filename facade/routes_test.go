@@ -23,8 +23,8 @@ func TestRoutes_DescriptionHasEveryRouteAndNoOther(t *testing.T) {
 		if r.Path == descriptionPath || strings.HasPrefix(r.Path, docsPath) {
 			continue // the description itself
 		}
-		if r.Method == fiber.MethodHead {
-			continue // GET without a body
+		if r.Method == fiber.MethodHead || strings.HasSuffix(r.Path, "/") {
+			continue // GET without a body, and what old clients may write for the same path
 		}
 		routes = append(routes, r.Method+" "+asDescribed(r.Path))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,23 +28,7 @@ func (f *Facade) v1Socket(ctx context.Context, c *fiber.Ctx) (response, error) {
 	if !websocket.FastHTTPIsWebSocketUpgrade(c.Context()) {
 		return nil, &noUpgradeError{}
 	}
-	if !f.originAllowed(c.Get(fiber.HeaderOrigin)) {
-		return nil, &originError{}
-	}
 	return &socketUpgrade{facade: f, consumer: consumer}, nil
-}
-
-// originAllowed reports whether a page of that origin may open a WebSocket. Browsers leave that to the server: CORS is
-// not for WebSockets. "" is no page.
-func (f *Facade) originAllowed(origin string) bool {
-	allows := func(allowed string) bool {
-		allowed = strings.TrimSuffix(strings.TrimSpace(allowed), "/")
-		if scheme, domain, found := strings.Cut(allowed, "://*."); found {
-			return strings.HasPrefix(origin, scheme+"://") && strings.HasSuffix(origin, "."+domain)
-		}
-		return allowed == "*" || strings.EqualFold(allowed, origin)
-	}
-	return origin == "" || slices.ContainsFunc(strings.Split(f.opts.CORSOrigins, ","), allows)
 }
 
 // A socketUpgrade is the answer that turns the connection into a WebSocket on a consumer.
@@ -69,7 +52,7 @@ func (u *socketUpgrade) write(c *fiber.Ctx) error {
 	}
 
 	f.streams.Add(1)
-	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: func(*fasthttp.RequestCtx) bool { return true }} // see v1Socket
+	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: func(*fasthttp.RequestCtx) bool { return true }} // see refuseOtherOrigins
 	err = upgrader.Upgrade(c.Context(), func(ws *websocket.Conn) {
 		defer f.streams.Done()
 		defer leave()
@@ -292,13 +275,6 @@ type noUpgradeError struct{}
 
 func (*noUpgradeError) Error() string {
 	return "this is a WebSocket: ask for an upgrade, or use fetch or stream"
-}
-
-// originError is a WebSocket that a page of another origin asks for.
-type originError struct{}
-
-func (*originError) Error() string {
-	return "pages of this origin may not open a WebSocket here; DQ_CORS_ORIGINS has those that may"
 }
 
 // handshakeError is a request for a WebSocket that breaks the rules of the protocol.

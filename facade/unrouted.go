@@ -22,6 +22,10 @@ func (f *Facade) failUnrouted(c *fiber.Ctx, err error) error {
 
 	var http *fiber.Error
 	if errors.As(err, &http) {
+		if http.Code == fiber.StatusMethodNotAllowed && c.Method() == fiber.MethodOptions {
+			c.Append(fiber.HeaderAllow, fiber.MethodOptions) // the router has set the others
+			return c.SendStatus(fiber.StatusNoContent)
+		}
 		err = httpError(c, http)
 	}
 	return f.fail(c, form, err)
@@ -41,6 +45,20 @@ func httpError(c *fiber.Ctx, e *fiber.Error) error {
 		return &headersTooLargeError{}
 	}
 	return e
+}
+
+// expect decides whether a client that sent "Expect: 100-continue" may send its body: not if that is larger than limit.
+func (f *Facade) expect(limit int) func(*fasthttp.RequestCtx) int {
+	return func(request *fasthttp.RequestCtx) int {
+		if request.Request.Header.ContentLength() <= limit {
+			return fasthttp.StatusContinue
+		}
+
+		c := f.app.AcquireCtx(request)
+		defer f.app.ReleaseCtx(c)
+		_ = f.failUnrouted(c, &transport.BodyTooLargeError{Limit: limit})
+		return c.Response().StatusCode()
+	}
 }
 
 // refuseUnknownMethods answers requests with a method that fiber does not know. Fiber would answer with plain text.

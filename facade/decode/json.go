@@ -16,12 +16,16 @@ import (
 // that body has not got stays as it is; one that the struct has not got is ignored.
 // Errors: [*SyntaxError], [*FieldError].
 func JSON(body []byte, into any) error {
-	return asClientError(json.Unmarshal(body, into), reflect.TypeOf(into).Elem())
+	return asClientError(json.Unmarshal(WithoutBOM(body), into), reflect.TypeOf(into).Elem())
 }
+
+// WithoutBOM returns body without the byte order mark that some programs write before JSON.
+func WithoutBOM(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\ufeff")) }
 
 // StrictJSON reads JSON like [JSON], but refuses fields that the struct has not got.
 // Errors: [*SyntaxError], [*FieldError].
 func StrictJSON(body []byte, into any) error {
+	body = WithoutBOM(body)
 	wanted := reflect.TypeOf(into).Elem()
 	if string(bytes.TrimSpace(body)) == "null" { // it would leave into as it is
 		return &SyntaxError{Problem: fmt.Sprintf("want %s, not null", typeName(wanted))}

@@ -31,6 +31,7 @@
 //   - socket_test.go: WebSockets, with their client
 //   - access_test.go: tokens and scopes, with the client of a broker that asks for tokens
 //   - cors_test.go: cross-origin calls
+//   - origin_test.go: pages of other origins, sockets of other origins, raw messages in a browser
 //   - codes_test.go: the error codes of the broker, the description and the sdk
 //   - limits_test.go: sizes of bodies, batches and messages; slow clients
 //   - request_test.go: malformed HTTP, unknown paths, methods and parameters

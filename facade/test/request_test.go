@@ -3,13 +3,16 @@ package test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -88,6 +91,18 @@ func ambiguousRequests() map[string]string {
 		"a chunk of a negative size":   post + "Transfer-Encoding: chunked\r\n\r\n-1\r\n" + body + "\r\n0\r\n\r\n",
 		"a chunk beyond all":           post + "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n" + body + "\r\n0\r\n\r\n",
 		"a chunk longer than its size": post + "Transfer-Encoding: chunked\r\n\r\n1\r\n" + body + "\r\n0\r\n\r\n",
+		"encoding identity":            post + "Transfer-Encoding: identity\r\n\r\n" + body,
+		"identity beside a length":     post + "Transfer-Encoding: identity\r\n" + length + "\r\n" + body,
+		"chunks in HTTP/1.0":           "POST /topics HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
+		"encoding twice":               post + strings.Repeat("Transfer-Encoding: chunked\r\n", 2) + "\r\n" + chunks,
+		"LF in a chunk extension":      post + "Transfer-Encoding: chunked\r\n\r\n12;a\nb\r\n" + body + "\r\n0\r\n\r\n",
+		"CR in a chunk extension":      post + "Transfer-Encoding: chunked\r\n\r\n12;a\rb\r\n" + body + "\r\n0\r\n\r\n",
+		"chunks that end with LF":      post + "Transfer-Encoding: chunked\r\n\r\n12\n" + body + "\n0\n\n",
+		"a header after the chunks":    post + "Transfer-Encoding: chunked\r\n\r\n12\r\n" + body + "\r\n0\r\nX: y\r\n\r\n",
+		"a header that ends with LF":   post + "X: y\n" + length + "\r\n" + body,
+		"a header with a bare CR":      post + "X: y\rZ: z\r\n" + length + "\r\n" + body,
+		"a folded header":              post + "X: y\r\n z\r\n" + length + "\r\n" + body,
+		"a folded length":              post + "Content-Length:\r\n 18\r\n\r\n" + body,
 		"no version":                   "GET /topics\r\n\r\n",
 		"another protocol":             "GET /topics FTP/1.1\r\nHost: x\r\n\r\n",
 		"nonsense":                     "\x00\x01\x02\x03\r\n\r\n",
@@ -156,7 +171,7 @@ func TestRequest_UnknownPathsMethodsAndParametersAreRefused(t *testing.T) {
 				name: "unknown method", call: "POST /v1/topics", body: "{}",
 				status: 405, code: "method_not_allowed", detail: "GET",
 			},
-			{name: "head", call: "HEAD " + topicT, status: 405},
+			{name: "head of a call that changes something", call: "HEAD /consumer/consume", status: 405},
 			{
 				name: "fetch by GET", call: "GET " + autoT + "/fetch",
 				status: 405, code: "method_not_allowed", detail: "POST",
@@ -201,4 +216,161 @@ func TestRequest_UnknownPathsMethodsAndParametersAreRefused(t *testing.T) {
 			},
 		}
 	})
+}
+
+func TestRequest_UnreadBodyIsNeverTakenForARequest(t *testing.T) {
+	t.Parallel()
+	cfg := brokertest.Config("")
+	require.NoError(t, cfg.CORSOrigins.Decode("https://a.example"))
+	open := startClassic(t, cfg)
+	guarded := classic{t: t, url: startGuarded(t, map[string]string{"alice": "*=admin"}).url}
+	const hidden = "POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 25\r\n\r\n" + `{"topic_name":"smuggled"}`
+	inChunks := fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(hidden), hidden)
+	ofLength := fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(hidden), hidden)
+
+	for head, broker := range map[string]classic{
+		"OPTIONS /topics HTTP/1.1\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: POST\r\n": open,
+		"OPTIONS /topics HTTP/1.1\r\n":                              open,
+		"POST /nowhere HTTP/1.1\r\n":                                open,
+		"DELETE /topics HTTP/1.1\r\n":                               open,
+		"BREW /topics HTTP/1.1\r\n":                                 open,
+		"GET /livez HTTP/1.1\r\n":                                   open,
+		"GET /docs/ HTTP/1.1\r\n":                                   open,
+		"POST /topics HTTP/1.1\r\nOrigin: https://b.example\r\n":    open,
+		"POST /topics HTTP/1.1\r\nContent-Encoding: gzip\r\n":       open,
+		"POST /topics HTTP/1.1\r\n":                                 guarded,
+		"POST /topics HTTP/1.1\r\nAuthorization: Bearer nobody\r\n": guarded,
+	} {
+		for _, body := range []string{ofLength, inChunks} {
+			conn := dial(t, broker.url)
+			_, err := io.WriteString(conn, head+"Host: x\r\n"+body+"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+			require.NoError(t, err)
+
+			answers, err := io.ReadAll(conn)
+
+			require.NoError(t, err, head)
+			assert.LessOrEqual(t, bytes.Count(answers, []byte("HTTP/1.1 ")), 2, "%s: %s", head, answers)
+			assert.NotContains(t, string(answers), "created successfully", head)
+		}
+	}
+	assert.Equal(t, "no_topics", open.topics().Code)
+}
+
+func TestRequest_ExpectIsComparedWithoutCaseAndRefusedBeforeALargeBody(t *testing.T) {
+	t.Parallel()
+	c := startClassic(t, brokertest.Config(""))
+	const post = "POST /topics HTTP/1.1\r\nHost: x\r\nExpect: 100-Continue\r\n"
+	small, large := dial(t, c.url), dial(t, c.url)
+
+	_, err := io.WriteString(small, post+"Content-Length: 18\r\n\r\n")
+	require.NoError(t, err)
+	_, err = io.WriteString(large, post+"Content-Length: 999999999\r\n\r\n")
+	require.NoError(t, err)
+
+	goesOn, err := http.ReadResponse(bufio.NewReader(small), nil)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusContinue, goesOn.StatusCode)
+	tooLarge, err := http.ReadResponse(bufio.NewReader(large), nil)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusRequestEntityTooLarge, tooLarge.StatusCode)
+	assert.True(t, tooLarge.Close)
+}
+
+func TestRequest_AnswerDoesNotWaitForTheNextBody(t *testing.T) {
+	t.Parallel()
+	c := startClassic(t, brokertest.Config(""))
+	conn := dial(t, c.url)
+
+	_, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"+
+		"POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{")
+	require.NoError(t, err)
+
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, answer.StatusCode)
+}
+
+func TestRequest_HeadAndOptionsTellOfACallWithoutMakingIt(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	call := func(method, path string) *http.Response {
+		t.Helper()
+		request, err := http.NewRequest(method, a.url+path, nil)
+		require.NoError(t, err)
+		answer, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, answer.Body.Close())
+		return answer
+	}
+
+	for _, path := range []string{"/topics", "/v1/topics", "/v1/topics/T", "/v1/topics/T/messages", "/livez", "/openapi.yaml"} {
+		assert.Equal(t, http.StatusOK, call(http.MethodHead, path).StatusCode, path)
+		options := call(http.MethodOptions, path)
+		assert.Equal(t, http.StatusNoContent, options.StatusCode, path)
+		assert.Contains(t, options.Header.Get("Allow"), "GET", path)
+		assert.Contains(t, options.Header.Get("Allow"), "OPTIONS", path)
+	}
+	assert.Equal(t, http.StatusMethodNotAllowed, call(http.MethodHead, "/consumer/consume").StatusCode)
+	assert.Equal(t, http.StatusNotFound, call(http.MethodOptions, "/nowhere").StatusCode)
+}
+
+func TestRequest_TrailingSlashAndRepeatedParameterAreRefused(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	a.fill("T", 0, 3)
+	purge := func(path string) int {
+		t.Helper()
+		request, err := http.NewRequest(http.MethodDelete, a.url+path, nil)
+		require.NoError(t, err)
+		answer, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, answer.Body.Close())
+		return answer.StatusCode
+	}
+
+	assert.Equal(t, http.StatusNotFound, purge("/v1/topics/T/messages/"))
+	assert.Equal(t, http.StatusNotFound, purge("/v1/topics/T//messages"))
+	assert.Equal(t, http.StatusBadRequest, purge("/v1/topics/T/messages?up_to=1&up_to=3"))
+
+	assert.EqualValues(t, 3, a.topic("T").Messages)
+	assert.Equal(t, http.StatusOK, a.classic().get("/topics/", "T", 0).HTTP, "old clients may add a slash")
+}
+
+func TestRequest_MediaTypesAndByteOrderMarksMakeNoDifference(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	bom := "\ufeff"
+
+	a.do(http.MethodPost, path("T", "messages"), bom+`[{"data":"1"}]`, "Content-Type", "Application/JSON; charset=utf-8").
+		is(http.StatusCreated)
+	a.do(http.MethodPost, path("T", "messages"), bom+"{\"data\":\"2\"}\n", "Content-Type", "application/x-ndjson").
+		is(http.StatusCreated)
+	a.classic().do(http.MethodPost, "/consumer/register", bom+`{"topic":"T"}`)
+	request := a.request(t.Context(), http.MethodGet, path("T", "messages")+"?from=first", "",
+		"Accept", "Text/Event-Stream; charset=utf-8")
+	stream, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer stream.Body.Close()
+
+	assert.Equal(t, []string{"1", "2"}, textsOf(a.browse("T", "from=first")))
+	assert.Equal(t, "text/event-stream", stream.Header.Get("Content-Type"))
+}
+
+func TestRequest_HalfARequestDoesNotDelayAStop(t *testing.T) {
+	t.Parallel()
+	b := brokertest.Start(t, brokertest.Config(""))
+	for _, half := range []string{
+		"POST /topics HTTP/1.1\r\nHo",
+		"POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\n{",
+	} {
+		_, err := io.WriteString(dial(t, b.URL()), half)
+		require.NoError(t, err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	assert.NoError(t, b.Stop(ctx), "half a request is not under way")
 }

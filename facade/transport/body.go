@@ -38,11 +38,6 @@ func (r bodyReader) handle(c *fiber.Ctx) error {
 
 	length := c.Request().Header.ContentLength()
 	chunked := length < 0
-	if chunked && hasContentLength(c.Request().Header.RawHeaders()) {
-		c.Context().SetConnectionClose() // a proxy may see the end of this request elsewhere
-		return fiber.NewError(fiber.StatusBadRequest,
-			"the request has both a Content-Length and a Transfer-Encoding: send one of them")
-	}
 
 	// Only the end of a body in chunks tells how long it is: until then it may take
 	// all that one body may have.
@@ -74,8 +69,8 @@ func (r bodyReader) handle(c *fiber.Ctx) error {
 // connection is going to be closed.
 func (r bodyReader) read(c *fiber.Ctx, stream io.Reader, length int) ([]byte, error) {
 	body, err := readAtMost(stream, length, r.limit)
-	if client, ok := c.Context().Conn().(*Conn); ok && err == nil && length < 0 && client.ended {
-		err = errors.New("it ended before its last chunk") // the stream takes this for the end of the body
+	if err == nil && len(c.Request().Header.PeekTrailerKeys()) > 0 {
+		err = errors.New("headers follow its last chunk: send them before the body")
 	}
 
 	var tooLarge *BodyTooLargeError
@@ -120,17 +115,6 @@ func drain(c *fiber.Ctx, stream io.Reader) {
 	if _, err := io.CopyN(io.Discard, stream, drainLimit); !errors.Is(err, io.EOF) {
 		c.Context().SetConnectionClose()
 	}
-}
-
-// hasContentLength reports whether one of the lines of headers is Content-Length.
-func hasContentLength(headers []byte) bool {
-	for line := range bytes.Lines(headers) {
-		name, _, found := bytes.Cut(line, []byte(":"))
-		if found && bytes.EqualFold(name, []byte(fiber.HeaderContentLength)) {
-			return true
-		}
-	}
-	return false
 }
 
 // BodyTooLargeError is a request body above the broker's limit.

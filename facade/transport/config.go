@@ -24,6 +24,7 @@ func ServerConfig() fiber.Config {
 	return fiber.Config{
 		DisableStartupMessage: true,
 		CaseSensitive:         true,
+		StrictRouting:         true,
 		StreamRequestBody:     true, // ReadBody decides how much of it is read
 		// A form is a message like any other: nothing may read it before ReadBody.
 		DisablePreParseMultipartForm: true,

@@ -1,8 +1,9 @@
 package transport
 
 import (
+	"crypto/tls"
 	"errors"
-	"io"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -20,11 +21,13 @@ type Conn struct {
 
 	// Only the goroutine that reads uses these.
 	received bool   // a byte was read
-	ended    bool   // the client sends nothing any more
 	unread   []byte // what OnHangUp read; the server reads it first
 
 	// Only the goroutine that writes uses this.
 	extended time.Time // when the write deadline was last extended
+
+	readDeadline sync.Mutex // held while the read deadline is set
+	readsNoMore  bool       // the read deadline has passed for good
 
 	writeDeadline sync.Mutex // held while the write deadline is set
 	final         bool       // the write deadline may not be set any more
@@ -43,14 +46,23 @@ func (c *Conn) Read(p []byte) (int, error) {
 		c.received = true
 		c.listener.setReceived(c)
 	}
-	switch {
-	case !errors.Is(err, io.EOF):
-		return n, err
-	case n > 0: // TLS returns both; the next read returns the end again
-		return n, nil
-	}
-	c.ended = true
+	answerPlainHTTP(err)
 	return n, err
+}
+
+// answerPlainHTTP tells a client that sent plain HTTP to the TLS port what to do instead.
+func answerPlainHTTP(err error) {
+	var record tls.RecordHeaderError
+	if !errors.As(err, &record) || record.Conn == nil {
+		return
+	}
+
+	switch string(record.RecordHeader[:]) { // the beginning of a request line
+	case "GET /", "HEAD ", "POST ", "PUT /", "PATCH", "DELET", "OPTIO":
+		const answer = "this port speaks https: use https:// in the address"
+		_, _ = fmt.Fprintf(record.Conn, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"+
+			"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s\n", len(answer)+1, answer)
+	}
 }
 
 // Write implements [net.Conn]. It gives the client a time for each piece of an
@@ -64,6 +76,24 @@ func (c *Conn) Write(p []byte) (int, error) {
 		}
 	}
 	return c.Conn.Write(p)
+}
+
+// SetReadDeadline implements [net.Conn]. After the broker has stopped reading it does nothing.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.readDeadline.Lock()
+	defer c.readDeadline.Unlock()
+	if c.readsNoMore {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// stopReading has every read of this connection fail, the one under way too.
+func (c *Conn) stopReading() {
+	c.readDeadline.Lock()
+	defer c.readDeadline.Unlock()
+	c.readsNoMore = true
+	_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
 }
 
 // SetWriteDeadline implements [net.Conn]. After SetFinalWriteDeadline it does

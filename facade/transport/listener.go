@@ -102,6 +102,16 @@ func (l *Listener) Drain(ctx context.Context, wait time.Duration) {
 	select {
 	case <-l.empty:
 	case <-ctx.Done():
+		l.stopReading()
+	}
+}
+
+// stopReading ends what the server still reads: who has sent half a request is not waited for.
+func (l *Listener) stopReading() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		c.stopReading()
 	}
 }
 

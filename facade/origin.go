@@ -1,0 +1,107 @@
+package facade
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// refuseOtherOrigins refuses what a page of another origin asks for: whoever opens such a page would lend it the reach
+// of their own machine. Browsers say in Origin and Sec-Fetch-Site where a request comes from; other clients send neither
+// and are let through. What everybody may read is served to all.
+//
+// Errors: [*originError], [*hostError].
+func (f *Facade) refuseOtherOrigins(c *fiber.Ctx) error {
+	if public(c.Path()) {
+		return c.Next()
+	}
+
+	if !f.knownHost(c) {
+		return &hostError{host: strings.Clone(c.Get(fiber.HeaderHost))}
+	}
+	origin := c.Get(fiber.HeaderOrigin)
+	switch site := c.Get("Sec-Fetch-Site"); {
+	case origin != "":
+		if !sameOrigin(origin, c.Get(fiber.HeaderHost)) && !f.originAllowed(origin) {
+			return &originError{origin: strings.Clone(origin)}
+		}
+	case site == "cross-site" || site == "same-site":
+		// A link, an image or a form of another page: browsers send no Origin with those.
+		if f.opts.CORSOrigins != "*" {
+			return &originError{origin: site}
+		}
+	}
+	return c.Next()
+}
+
+// originAllowed reports whether the settings let pages of that origin in.
+func (f *Facade) originAllowed(origin string) bool {
+	allows := func(allowed string) bool {
+		allowed = strings.TrimSuffix(strings.TrimSpace(allowed), "/")
+		if scheme, domain, found := strings.Cut(allowed, "://*."); found {
+			return strings.HasPrefix(origin, scheme+"://") && strings.HasSuffix(origin, "."+domain)
+		}
+		return allowed == "*" || strings.EqualFold(allowed, origin)
+	}
+	return slices.ContainsFunc(strings.Split(f.opts.CORSOrigins, ","), allows)
+}
+
+// sameOrigin reports whether a page of that origin was served under the host that the request names. A proxy may have
+// ended TLS in between, so the scheme only decides which port is meant when none is named.
+func sameOrigin(origin, host string) bool {
+	page, err := url.Parse(origin)
+	if err != nil || page.Host == "" {
+		return false
+	}
+	port := map[string]string{"http": ":80", "https": ":443"}[page.Scheme]
+	return strings.EqualFold(strings.TrimSuffix(page.Host, port), strings.TrimSuffix(host, port))
+}
+
+// knownHost reports whether the host that a request names can be meant for this broker. On a loopback address that is
+// a name of this machine: a page whose own name suddenly leads to 127.0.0.1 (DNS rebinding) would be of the same origin
+// otherwise. Where tokens are needed such a page has none, and a proxy may use any name.
+func (f *Facade) knownHost(c *fiber.Ctx) bool {
+	if f.opts.Tokens != nil || f.opts.CORSOrigins == "*" || !f.local {
+		return true
+	}
+
+	host := c.Get(fiber.HeaderHost)
+	name := host
+	if before, _, err := net.SplitHostPort(host); err == nil {
+		name = before
+	}
+	name = strings.ToLower(strings.Trim(name, "[]"))
+	if name == "" || name == "localhost" || strings.HasSuffix(name, ".localhost") || net.ParseIP(name).IsLoopback() {
+		return true
+	}
+	return f.originAllowed("http://"+host) || f.originAllowed("https://"+host)
+}
+
+// isLoopback reports whether only this machine can reach a listener.
+func isLoopback(l net.Listener) bool {
+	if l == nil {
+		return false
+	}
+	addr, ok := l.Addr().(*net.TCPAddr)
+	return ok && addr.IP.IsLoopback()
+}
+
+// originError is a request of a page of another origin.
+type originError struct{ origin string }
+
+func (e *originError) Error() string {
+	return fmt.Sprintf("pages of another origin (%.200q) may not call this broker: "+
+		"name the origin in DQ_CORS_ORIGINS to let them in", e.origin)
+}
+
+// hostError is a request for a host that a broker on a loopback address does not have.
+type hostError struct{ host string }
+
+func (e *hostError) Error() string {
+	return fmt.Sprintf("the broker listens on this machine only and is not called %.200q: "+
+		"use localhost, or name the origin in DQ_CORS_ORIGINS", e.host)
+}

@@ -1,0 +1,67 @@
+package transport
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// RefuseAmbiguousFraming refuses a request whose head a proxy might read differently than this server: the two could
+// disagree on where the request ends, and what a client sends as a body could become somebody else's request. The
+// connection is closed after the answer. Much is refused by fasthttp already; this is what it lets through.
+//
+// The error is a [*FramingError].
+func RefuseAmbiguousFraming(c *fiber.Ctx) error {
+	if problem := framingProblem(c.Request().Header.RawHeaders()); problem != "" {
+		c.Context().SetConnectionClose()
+		return &FramingError{Problem: problem}
+	}
+	return c.Next()
+}
+
+// framingProblem says what is ambiguous in the raw headers of a request; "" is nothing.
+func framingProblem(headers []byte) string {
+	var hasLength, hasEncoding bool
+	for len(headers) > 0 {
+		end := bytes.IndexByte(headers, '\n')
+		if end < 1 || headers[end-1] != '\r' {
+			return "a header line does not end with CR LF"
+		}
+		line := headers[:end-1]
+		headers = headers[end+1:]
+		if len(line) == 0 {
+			continue
+		}
+
+		switch {
+		case line[0] == ' ' || line[0] == '\t':
+			return "a header is folded over several lines"
+		case isHeader(line, fiber.HeaderContentLength):
+			hasLength = true
+		case isHeader(line, fiber.HeaderTransferEncoding):
+			hasEncoding = true
+			value := line[len(fiber.HeaderTransferEncoding)+1:]
+			if !bytes.EqualFold(bytes.Trim(value, " \t"), []byte("chunked")) {
+				return "its Transfer-Encoding is not chunked"
+			}
+		}
+	}
+
+	if hasLength && hasEncoding {
+		return "it has both a Content-Length and a Transfer-Encoding"
+	}
+	return ""
+}
+
+// isHeader reports whether a line is of the header with that name.
+func isHeader(line []byte, name string) bool {
+	return len(line) > len(name) && line[len(name)] == ':' && bytes.EqualFold(line[:len(name)], []byte(name))
+}
+
+// FramingError is a request that servers might read in different ways.
+type FramingError struct{ Problem string }
+
+func (e *FramingError) Error() string {
+	return fmt.Sprintf("the request can be read in more than one way: %s; send it as RFC 9112 says", e.Problem)
+}
