@@ -40,10 +40,14 @@ producer=$(id)
 post "register a producer, making the topic" 200 '"producer_id":' /producer/register "{\"topic\":\"$t2\"}"
 
 post "produce" 200 '"success"' /producer/produce "{\"topic\":\"$t1\",\"producer_id\":$producer,\"message\":\"INFO\"}"
-post "produce, the id as a string" 200 '"success"' /producer/produce "{\"topic\":\"$t1\",\"producer_id\":\"$producer\",\"message\":\"WARN\"}"
-post "produce as nobody" 400 '"Producer:-1 does not exist"' /producer/produce "{\"topic\":\"$t1\",\"producer_id\":-1,\"message\":\"x\"}"
-post "produce to no topic" 400 "\"Topic:$none does not exist\"" /producer/produce "{\"topic\":\"$none\",\"producer_id\":$producer,\"message\":\"x\"}"
-post "produce to another topic" 400 "\"Producer:$producer is not registered with Topic:$t2\"" /producer/produce "{\"topic\":\"$t2\",\"producer_id\":$producer,\"message\":\"x\"}"
+post "produce, the id as a string" 200 '"success"' \
+  /producer/produce "{\"topic\":\"$t1\",\"producer_id\":\"$producer\",\"message\":\"WARN\"}"
+post "produce as nobody" 400 '"Producer:-1 does not exist"' \
+  /producer/produce "{\"topic\":\"$t1\",\"producer_id\":-1,\"message\":\"x\"}"
+post "produce to no topic" 400 "\"Topic:$none does not exist\"" \
+  /producer/produce "{\"topic\":\"$none\",\"producer_id\":$producer,\"message\":\"x\"}"
+post "produce to another topic" 400 "\"Producer:$producer is not registered with Topic:$t2\"" \
+  /producer/produce "{\"topic\":\"$t2\",\"producer_id\":$producer,\"message\":\"x\"}"
 
 at="topic=$t1&consumer_id=$consumer"
 get "size" 200 '"size":2' "/size?$at"
@@ -55,10 +59,12 @@ expect "the parameters as a body" 200 '"INFO"' -X GET -H 'Content-Type: applicat
   -d "{\"topic\":\"$t1\",\"consumer_id\":$((consumer + 1))}" "$url/consumer/consume"
 get "consume as nobody" 400 '"Consumer:-1 does not exist"' "/consumer/consume?topic=$t1&consumer_id=-1"
 get "consume from no topic" 400 "\"Topic:$none does not exist\"" "/consumer/consume?topic=$none&consumer_id=$consumer"
-get "consume from another topic" 400 "\"Consumer:$consumer is not registered with Topic:$t2\"" "/consumer/consume?topic=$t2&consumer_id=$consumer"
+get "consume from another topic" 400 "\"Consumer:$consumer is not registered with Topic:$t2\"" \
+  "/consumer/consume?topic=$t2&consumer_id=$consumer"
 get "size as nobody" 400 '"Consumer:-1 does not exist"' "/size?topic=$t1&consumer_id=-1"
 get "size of no topic" 400 "\"Topic:$none does not exist\"" "/size?topic=$none&consumer_id=$consumer"
-get "size of another topic" 400 "\"Consumer:$consumer is not registered with Topic:$t2\"" "/size?topic=$t2&consumer_id=$consumer"
+get "size of another topic" 400 "\"Consumer:$consumer is not registered with Topic:$t2\"" \
+  "/size?topic=$t2&consumer_id=$consumer"
 
 echo "$passed passed, $failed failed"
 ((failed == 0))
