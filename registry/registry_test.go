@@ -246,7 +246,8 @@ func TestList_HasTheIDsOfOneTopicInOrder(t *testing.T) {
 
 		countC, countP, err := r.Count(t.Context(), "A")
 		require.NoError(t, err)
-		assert.Equal(t, []int{2, 2}, []int{countC, countP})
+		assert.Equal(t, 2, countC)
+		assert.Equal(t, 2, countP)
 
 		all, err := r.CountConsumers(t.Context(), func(string) bool { return true })
 		require.NoError(t, err)

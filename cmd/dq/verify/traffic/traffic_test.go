@@ -195,7 +195,9 @@ func TestCalls_SendTheRequestsOfTheAPI(t *testing.T) {
 	w.describeConsumer("n")
 	w.topicCall(history.OpDeleteTopic, "t")
 
-	assert.Equal(t, []int64{8, 9, 7}, []int64{producer.ID, classic.ID, consumer.ID})
+	assert.EqualValues(t, 8, producer.ID)
+	assert.EqualValues(t, 9, classic.ID)
+	assert.EqualValues(t, 7, consumer.ID)
 	assert.Equal(t, uint64(3), consumer.From)
 	assert.Equal(t, []history.Message{{Data: `"hi" of 2 bytes`}}, consumed.Got)
 	assert.Equal(t, []string{
@@ -315,7 +317,8 @@ func TestRound_GivesUpWithoutABroker(t *testing.T) {
 	topics := client.RunRound(t.Context(), "t", "1")
 
 	assert.Equal(t, []string{"t", "t-x"}, topics)
-	assert.Equal(t, []bool{false, true}, []bool{IsChurnTopic(topics[0]), IsChurnTopic(topics[1])})
+	assert.False(t, IsChurnTopic(topics[0]))
+	assert.True(t, IsChurnTopic(topics[1]))
 	for _, topic := range topics {
 		ops := rec.Take(topic)
 		require.NotEmpty(t, ops)
