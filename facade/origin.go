@@ -10,9 +10,9 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// refuseOtherOrigins refuses what a page of another origin asks for: whoever opens such a page would lend it the reach
-// of their own machine. Browsers say in Origin and Sec-Fetch-Site where a request comes from; other clients send neither
-// and are let through. What everybody may read is served to all.
+// refuseOtherOrigins refuses requests of pages of another origin: a browser would make them from inside the user's
+// network. Browsers say in Origin and Sec-Fetch-Site where a request comes from; other clients send neither, and are
+// let through. Public paths are served to all.
 //
 // Errors: [*originError], [*hostError].
 func (f *Facade) refuseOtherOrigins(c *fiber.Ctx) error {

@@ -243,7 +243,8 @@ func TestRequest_UnreadBodyIsNeverTakenForARequest(t *testing.T) {
 	} {
 		for _, body := range []string{ofLength, inChunks} {
 			conn := dial(t, broker.url)
-			_, err := io.WriteString(conn, head+"Host: x\r\n"+body+"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+			const next = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+			_, err := io.WriteString(conn, head+"Host: x\r\n"+body+next)
 			require.NoError(t, err)
 
 			answers, err := io.ReadAll(conn)
@@ -304,7 +305,9 @@ func TestRequest_HeadAndOptionsTellOfACallWithoutMakingIt(t *testing.T) {
 		return answer
 	}
 
-	for _, path := range []string{"/topics", "/v1/topics", "/v1/topics/T", "/v1/topics/T/messages", "/livez", "/openapi.yaml"} {
+	for _, path := range []string{
+		"/topics", "/v1/topics", "/v1/topics/T", "/v1/topics/T/messages", "/livez", "/openapi.yaml",
+	} {
 		assert.Equal(t, http.StatusOK, call(http.MethodHead, path).StatusCode, path)
 		options := call(http.MethodOptions, path)
 		assert.Equal(t, http.StatusNoContent, options.StatusCode, path)
@@ -344,7 +347,8 @@ func TestRequest_MediaTypesAndByteOrderMarksMakeNoDifference(t *testing.T) {
 	a.createTopic("T")
 	bom := "\ufeff"
 
-	a.do(http.MethodPost, path("T", "messages"), bom+`[{"data":"1"}]`, "Content-Type", "Application/JSON; charset=utf-8").
+	const mixedCase = "Application/JSON; charset=utf-8"
+	a.do(http.MethodPost, path("T", "messages"), bom+`[{"data":"1"}]`, "Content-Type", mixedCase).
 		is(http.StatusCreated)
 	a.do(http.MethodPost, path("T", "messages"), bom+"{\"data\":\"2\"}\n", "Content-Type", "application/x-ndjson").
 		is(http.StatusCreated)
