@@ -357,14 +357,14 @@ func parseHeader(c *fiber.Ctx, name string, into encoding.TextUnmarshaler) error
 // rawHeaders returns the headers of a raw message: those of the request that start with Dq-Header-, without that.
 func rawHeaders(c *fiber.Ctx) map[string]string {
 	var headers map[string]string
-	c.Request().Header.VisitAll(func(name, value []byte) {
+	for name, value := range c.Request().Header.All() {
 		if rest, found := bytes.CutPrefix(name, []byte(headerPrefix)); found {
 			if headers == nil {
 				headers = make(map[string]string)
 			}
 			headers[string(rest)] = string(value)
 		}
-	})
+	}
 	return headers
 }
 

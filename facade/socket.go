@@ -52,7 +52,8 @@ func (u *socketUpgrade) write(c *fiber.Ctx) error {
 	}
 
 	f.streams.Add(1)
-	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: func(*fasthttp.RequestCtx) bool { return true }} // see refuseOtherOrigins
+	anyOrigin := func(*fasthttp.RequestCtx) bool { return true } // refuseOtherOrigins has checked it
+	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: anyOrigin}
 	err = upgrader.Upgrade(c.Context(), func(ws *websocket.Conn) {
 		defer f.streams.Done()
 		defer leave()
