@@ -15,7 +15,7 @@ import (
 	"dq/registry"
 )
 
-// A caller is the client that makes a request. It is kept in the request's locals under callerKey.
+// A caller is the client that makes a request. The request's locals hold it under callerKey.
 type caller struct {
 	principal *access.Principal
 	topic     string // the topic of the call, for the audit log
@@ -42,7 +42,7 @@ var (
 	toCreate    = need{scopes: toAdmin.scopes, audited: true, creates: true}
 )
 
-// authenticate finds out whose request it is and counts it, before its body is read.
+// authenticate finds the caller of a request and counts the request, before its body is read.
 func (f *Facade) authenticate(c *fiber.Ctx) error {
 	if f.opts.Tokens == nil && f.opts.Audit == nil {
 		return c.Next()
@@ -115,7 +115,7 @@ func authorize(c *fiber.Ctx, r *route) error {
 	return permit(c, topic, r.need)
 }
 
-// permit checks that the caller may do with topic what n says, and notes the topic for the audit log.
+// permit checks that the caller has the rights n on topic, and notes the topic for the audit log.
 func permit(c *fiber.Ctx, topic string, n need) error {
 	client, ok := c.Locals(callerKey).(*caller)
 	if !ok { // no access control
@@ -158,7 +158,7 @@ func (f *Facade) audit(c *fiber.Ctx, r *route, err error) {
 	})
 }
 
-// hide removes from err what its text tells of topics that p may not see.
+// hide removes from err the names of topics that p may not see.
 func hide(p *access.Principal, err error) error {
 	var otherConsumer *service.ConsumerNotRegisteredError
 	if errors.As(err, &otherConsumer) && !p.Sees(otherConsumer.OtherTopic) {

@@ -145,14 +145,14 @@ func (f *Facade) produce(ctx context.Context, c *fiber.Ctx) (response, error) {
 	return classicSuccess{}, nil
 }
 
-// produceRequest is what a client of produce asks for.
+// produceRequest is the decoded body of produce.
 type produceRequest struct {
 	topic    string
 	producer service.ID
 	message  []byte
 }
 
-// decodeProduce decodes the body of produce. What it returns is not part of body.
+// decodeProduce decodes the body of produce. The result does not share memory with body.
 func decodeProduce(body []byte) (out produceRequest, err error) {
 	fields := [3]decode.FastField{{Name: "topic"}, {Name: "producer_id", Integer: true}, {Name: "message"}}
 	if decode.FastJSON(body, fields[:]) {
@@ -226,7 +226,7 @@ type reader struct {
 	consumer service.ID
 }
 
-// decodeReader decodes the two parameters of consume and size from the query, and what the query lacks from a JSON
+// decodeReader decodes the two parameters of consume and size. It takes a parameter that the query lacks from a JSON
 // body.
 func decodeReader(c *fiber.Ctx) (out reader, err error) {
 	queryTopic, err := decode.QueryParameter(c, "topic")
@@ -267,7 +267,7 @@ func decodeReader(c *fiber.Ctx) (out reader, err error) {
 	return out, err
 }
 
-// NoTopicsError says that there is no topic to list.
+// NoTopicsError says that the list of topics is empty.
 type NoTopicsError struct{}
 
 func (*NoTopicsError) Error() string { return "No Topic found" } // clients compare the text

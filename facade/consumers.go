@@ -32,7 +32,7 @@ type newConsumer struct {
 	DeadLetterTopic string              `json:"dead_letter_topic"`
 }
 
-// spec checks n and returns the consumer that it asks for, with the defaults of what it leaves out.
+// spec checks n and returns the consumer that it describes, with defaults for missing fields.
 func (n *newConsumer) spec(topic string) (jetstream.Consumer, error) {
 	c := jetstream.Consumer{
 		Topic:           topic,
@@ -70,7 +70,7 @@ func (n *newConsumer) start() service.Start {
 	return *n.Start
 }
 
-// setLease checks what belongs to the mode "lease" and sets it in c.
+// setLease checks the fields of mode "lease" and sets them in c.
 func (n *newConsumer) setLease(c *jetstream.Consumer) error {
 	c.Lease, c.MaxInFlight = defaultLease, defaultInFlight
 	if n.Lease != nil {
@@ -100,7 +100,7 @@ func (n *newConsumer) setLease(c *jetstream.Consumer) error {
 	return nil
 }
 
-// checkConsumerName refuses names that look like an id or cannot be part of a path. "" is no name.
+// checkConsumerName refuses names that look like an id or cannot be part of a path. It accepts "", which means no name.
 func checkConsumerName(name string) error {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 	refuse := func(problem string) error { return &decode.FieldError{Field: "name", Problem: problem} }
@@ -212,7 +212,7 @@ func (f *Facade) v1CreateConsumer(ctx context.Context, c *fiber.Ctx) (response, 
 }
 
 // ensureDeadLetterTopic creates the dead-letter topic of a new consumer if it does not exist. The caller must be
-// allowed to produce to it: otherwise a consumer would be a way to write anywhere.
+// allowed to produce to it: otherwise a client could write to any topic through the dead letters of a consumer.
 func (f *Facade) ensureDeadLetterTopic(ctx context.Context, c *fiber.Ctx, spec jetstream.Consumer) error {
 	topic := spec.DeadLetterTopic
 	if topic == "" {
@@ -236,7 +236,8 @@ func (f *Facade) ensureDeadLetterTopic(ctx context.Context, c *fiber.Ctx, spec j
 	return f.service.CreateTopicIfMissing(ctx, topic)
 }
 
-// consumerPage is one page of the list of consumers. Next is the id to go on after, nil on the last page.
+// consumerPage is one page of the list of consumers. Next is the id after which the next page starts, nil on the last
+// page.
 type consumerPage struct {
 	Consumers []consumerView `json:"consumers"`
 	Next      *int64         `json:"next,omitzero"`

@@ -1,10 +1,10 @@
 // Package facade serves dq over HTTP. It decodes requests, checks them, calls the operations of package service and
-// writes what they return. It keeps nothing that it could not forget, so any number of facades may serve the same
+// writes what they return. It keeps in memory only what it can forget, so any number of facades may serve the same
 // topics. No NATS type appears here.
 //
-// A request passes the connection and the body (package transport), the token (auth.go), its route (routes.go) and the
-// frame of all calls (handler.go), which calls one handler. The handler returns a response, or an error that problem.go
-// reports.
+// A request passes five steps: package transport accepts the connection and reads the body, auth.go checks the token,
+// routes.go finds the route, and handler.go calls one handler. The handler returns a response, or an error that
+// problem.go reports.
 //
 // The files, by the question that each answers:
 //
@@ -30,5 +30,5 @@
 //   - session.go: what ends a stream, socket or long poll early?
 //   - socket.go: how does a WebSocket work?
 //   - topics.go: how are topics created, changed, described, purged and deleted under /v1?
-//   - unrouted.go: what becomes of a request that no route takes?
+//   - unrouted.go: how is a request answered that matches no route?
 package facade

@@ -16,8 +16,8 @@ const (
 	docsPath        = "/docs/"
 )
 
-// serveDescription serves the description of the API, and a page to browse it and to try it out. The page needs no
-// network.
+// serveDescription serves the description of the API, and a page to browse it and to try it out. All parts of the page
+// are in the binary, so it works without the internet.
 func (f *Facade) serveDescription() {
 	f.app.Use(descriptionPath, docsPath, notFramed)
 	f.app.Get(descriptionPath, func(c *fiber.Ctx) error {

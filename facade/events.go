@@ -50,7 +50,7 @@ type topicFollower struct {
 	rest   jetstream.Range // not read yet
 }
 
-// next returns the messages after those of the call before. It waits for one until ctx ends.
+// next returns the messages after those that the previous call returned. It waits for one until ctx ends.
 func (t *topicFollower) next(ctx context.Context) ([]messageView, error) {
 	msgs, err := t.topics.ReadWait(ctx, t.topic, t.rest)
 	views := make([]messageView, len(msgs))
@@ -101,8 +101,8 @@ func lastEvent(c *fiber.Ctx) (*uint64, error) {
 	return &sequence, nil
 }
 
-// An eventStream is the answer that goes on with Server-Sent Events until the client hangs up or the broker stops. It
-// takes no messages before the connection has taken those before: a slow reader costs no memory and blocks nobody.
+// An eventStream is the answer that sends Server-Sent Events until the client hangs up or the broker stops. It fetches
+// messages only after the connection has taken the earlier ones, so a slow reader costs no memory and blocks nobody.
 type eventStream struct {
 	facade *Facade
 	topic  string
@@ -131,7 +131,8 @@ func (s *eventStream) write(c *fiber.Ctx) error {
 	return nil
 }
 
-// serve writes events until the client hangs up or the broker stops. Client is nil in tests without a connection.
+// serve writes events until the client hangs up or the broker stops. The parameter client is nil in tests without a
+// connection.
 func (s *eventStream) serve(client *transport.Conn, w *bufio.Writer) {
 	ctx, cancel := context.WithCancel(s.facade.running)
 	defer cancel()
@@ -150,7 +151,7 @@ func (s *eventStream) serve(client *transport.Conn, w *bufio.Writer) {
 	}
 }
 
-// writeNext writes the next messages or, if none come within a heartbeat, a comment.
+// writeNext writes the next messages. If none come within a heartbeat, it writes a comment.
 func (s *eventStream) writeNext(ctx context.Context, w *bufio.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, s.facade.opts.Heartbeat)
 	defer cancel()

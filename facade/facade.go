@@ -19,16 +19,17 @@ import (
 	"dq/facade/transport"
 )
 
-// Options say how a facade serves.
+// Options configure a facade.
 type Options struct {
 	// CORSOrigins are the origins that browsers may call from, separated by commas; "*" is any, "" none.
 	CORSOrigins string
 	// RequestTimeout bounds how long the broker works on one request.
 	RequestTimeout time.Duration
-	// Sync, if it is not nil, flushes what was stored to disk. It is called before an answer that promises something.
+	// Sync, if it is not nil, flushes what was stored to disk. The facade calls it before it answers a call that changed
+	// something.
 	Sync func(context.Context) error
-	// DrainDelay is how long a shutdown goes on serving while /readyz says that the broker is not ready, so that load
-	// balancers notice.
+	// DrainDelay is how long the facade keeps serving after a shutdown began, while /readyz says that the broker is not
+	// ready. Load balancers need that time to notice.
 	DrainDelay time.Duration
 	// Tokens say who may do what; nil lets everybody do everything.
 	Tokens *access.Tokens
@@ -38,7 +39,7 @@ type Options struct {
 	Ready func(context.Context) error
 	// Heartbeat is how long a stream or socket stays silent before it sends a sign of life; 0 is 15 s.
 	Heartbeat time.Duration
-	// Logger gets the failures of the broker.
+	// Logger logs the failures of the broker.
 	Logger *slog.Logger
 }
 
@@ -57,7 +58,7 @@ type Facade struct {
 
 	running context.Context // ends when the broker stops
 	stop    context.CancelFunc
-	streams sync.WaitGroup // that outlive their handlers
+	streams sync.WaitGroup // streams and sockets, which outlive their handlers
 }
 
 // New returns a facade that serves the operations of svc on l.
@@ -126,7 +127,7 @@ func (f *Facade) addRoute(r route, readBody fiber.Handler) {
 	}
 }
 
-// closeWhenDraining has clients leave their connection after this answer once the broker is shutting down.
+// closeWhenDraining tells clients to close their connection after this answer once the broker is shutting down.
 func (f *Facade) closeWhenDraining(c *fiber.Ctx) error {
 	if f.draining.Load() {
 		c.Context().SetConnectionClose()
@@ -139,8 +140,8 @@ func (f *Facade) Serve() error {
 	return f.app.Listener(f.listener)
 }
 
-// Shutdown takes no more connections, tells the clients to leave those that are open, and returns when all requests
-// under way are answered, or with the error of ctx when that ends first.
+// Shutdown accepts no more connections and tells the clients to close those that are open. It returns when all requests
+// under way are answered, or with the error of ctx if ctx ends first.
 func (f *Facade) Shutdown(ctx context.Context) error {
 	f.leaving.Store(true)
 	select {

@@ -10,7 +10,7 @@ import (
 	"dq/jetstream"
 )
 
-// fetchRequest is what a client of fetch asks for.
+// fetchRequest is the decoded query of fetch.
 type fetchRequest struct {
 	limits jetstream.Limits
 	wait   time.Duration // for the first message
@@ -34,7 +34,7 @@ func decodeFetch(c *fiber.Ctx) (fetchRequest, error) {
 	return in, q.Err()
 }
 
-// fetched is the answer to fetch, if it is not raw.
+// fetched is the answer to a fetch that is not raw.
 type fetched struct {
 	Messages []messageView `json:"messages"`
 }

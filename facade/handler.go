@@ -29,7 +29,7 @@ func (f *Facade) serve(r route) fiber.Handler {
 	}
 }
 
-// call authorizes a call and does its work. What it changed is on disk when it returns without an error.
+// call authorizes a call and runs its handler. If it returns without an error, all changes are on disk.
 func (f *Facade) call(ctx context.Context, c *fiber.Ctx, r *route) (response, error) {
 	if err := authorize(c, r); err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (f *Facade) call(ctx context.Context, c *fiber.Ctx, r *route) (response, er
 	return answer, nil
 }
 
-// sync flushes everything that was stored so far to disk, if the broker is set up so.
+// sync flushes everything that was stored so far to disk, if the broker is configured to.
 func (f *Facade) sync(ctx context.Context) error {
 	if f.opts.Sync == nil {
 		return nil
@@ -60,7 +60,7 @@ func (f *Facade) sync(ctx context.Context) error {
 	return f.opts.Sync(ctx)
 }
 
-// reportFailures answers for the handlers after it when they return an error, in the form of an API.
+// reportFailures returns a handler that answers when a later handler returns an error, in the form of an API.
 func (f *Facade) reportFailures(form api) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		if err := c.Next(); err != nil {

@@ -11,7 +11,7 @@ import (
 	"dq/jetstream"
 )
 
-// A leaseRequest is the body of ack, nack and extend, and part of the messages of those types on a WebSocket.
+// A leaseRequest is the body of ack, nack and extend. WebSocket messages of these types have the same fields.
 type leaseRequest struct {
 	Tokens []string            `json:"tokens,omitzero"`
 	UpTo   string              `json:"up_to,omitzero"` // ack only
@@ -19,7 +19,7 @@ type leaseRequest struct {
 	Lease  *jetstream.Duration `json:"lease,omitzero"` // extend only
 }
 
-// What a client can do with leases.
+// The operations on leases.
 const (
 	opAck    = "ack"
 	opNack   = "nack"
@@ -38,7 +38,7 @@ func (f *Facade) v1Extend(ctx context.Context, c *fiber.Ctx) (response, error) {
 	return f.onLeases(ctx, c, opExtend)
 }
 
-// onLeases does the operation op with the leases that the body names.
+// onLeases decodes the body and does the operation op on the leases that it names.
 func (f *Facade) onLeases(ctx context.Context, c *fiber.Ctx, op string) (response, error) {
 	consumer, err := f.consumerOf(ctx, c)
 	if err != nil {
@@ -54,7 +54,7 @@ func (f *Facade) onLeases(ctx context.Context, c *fiber.Ctx, op string) (respons
 	return noContent{}, nil
 }
 
-// changeLeases checks a request and does the operation op with the leases that it names.
+// changeLeases checks a request and does the operation op on the leases that it names.
 func (f *Facade) changeLeases(ctx context.Context, consumer jetstream.Consumer, op string, in *leaseRequest) error {
 	if err := in.check(op); err != nil {
 		return err

@@ -2,8 +2,8 @@ package facade
 
 import "time"
 
-// Every bound of the API is here. Those without a source are our choice. What bounds bodies, connections and their
-// times is in package transport, what bounds topics and keys in package jetstream.
+// Every bound of the API is here. Those without a source are our choice. The bounds of bodies, connections and their
+// times are in package transport, those of topics and keys in package jetstream.
 
 // Consumers.
 const (
@@ -18,14 +18,14 @@ const (
 
 // Messages to produce.
 const (
-	// maxIdempotencyKey is in bytes. The engine keeps each key in memory for the dedup window.
+	// maxIdempotencyKey is the most bytes of an idempotency key. The engine keeps each key in memory for the dedup window.
 	maxIdempotencyKey = 256
 
-	// maxHeaders is in bytes of names and values, with headerCost for each header. A raw answer with all of them fits
-	// into what HTTP clients accept.
+	// maxHeaders bounds the bytes of all names and values, plus headerCost for each header. HTTP clients accept a raw
+	// answer with that many.
 	maxHeaders = 16 << 10
 
-	// headerCost is in bytes, as HTTP/2 counts (RFC 9113, section 6.5.2).
+	// headerCost is the number of bytes that a header counts in addition, as in HTTP/2 (RFC 9113, section 6.5.2).
 	headerCost = 32
 
 	// maxDelay is the longest time from now for which a message can be delayed.
@@ -49,8 +49,8 @@ const (
 
 // Streams and sockets.
 const (
-	// streamMessages and streamBytes are taken for a stream or socket at once. A slow reader holds that much, and what
-	// the connection buffers.
+	// streamMessages and streamBytes bound what is fetched for a stream or socket at once. A slow reader holds that
+	// much in memory, and what the connection buffers.
 	streamMessages = 64
 	streamBytes    = 64 << 10
 
@@ -66,5 +66,5 @@ const (
 )
 
 // drainTime is how long a shutdown waits for clients to send one more request on each open connection. The answer tells
-// them to leave it. A connection that is idle for longer is closed without one.
+// them to close it. A connection that is idle for longer is closed without such an answer.
 const drainTime = 300 * time.Millisecond

@@ -16,7 +16,7 @@ import (
 	"dq/jetstream"
 )
 
-// The headers that carry what belongs to a raw message.
+// The headers that carry the fields of a raw message.
 const (
 	idempotencyHeader = "Idempotency-Key"
 	keyHeader         = "Dq-Key"
@@ -103,13 +103,13 @@ func (f *Facade) v1GetMessage(ctx context.Context, c *fiber.Ctx) (response, erro
 	return reply(fiber.StatusOK, viewMessage(m)), nil
 }
 
-// browsed is the answer to browse, if it is not a stream. Next is the sequence to go on from.
+// browsed is the answer to a browse that is not a stream. Next is the sequence from which the next call reads.
 type browsed struct {
 	Messages []messageView `json:"messages"`
 	Next     uint64        `json:"next"`
 }
 
-// v1Browse reads messages of a topic without a consumer: as JSON, one a line, or as a stream, as the client accepts.
+// v1Browse reads messages of a topic without a consumer. The Accept header chooses JSON, NDJSON or a stream.
 func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := decode.PathParameter(c, "topic")
 	if err != nil {
@@ -169,7 +169,7 @@ func accepted(c *fiber.Ctx, types ...string) string {
 	return c.Accepts(types...)
 }
 
-// browseWaiting reads messages, and waits for the first as long as the client wants.
+// browseWaiting reads messages, and waits for the first one as long as the client asked.
 func (f *Facade) browseWaiting(
 	c *fiber.Ctx, topic string, r jetstream.Range, wait time.Duration,
 ) ([]jetstream.Message, error) {
@@ -186,8 +186,8 @@ func (f *Facade) browseWaiting(
 	return msgs, f.session(c, topic).check() // the token may have ended meanwhile
 }
 
-// browse reads all that r asks for, as one read may bring less. It waits for the first message until ctx ends, and ends
-// ctx with stop once it has one, as nobody waits for the rest.
+// browse reads all messages of r, in several reads if one returns fewer. It waits for the first message until ctx ends.
+// Once it has one, it calls stop to end ctx, because it does not wait for the rest.
 func (f *Facade) browse(
 	ctx context.Context, stop func(), topic string, r jetstream.Range,
 ) (out []jetstream.Message, err error) {

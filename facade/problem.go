@@ -24,9 +24,9 @@ type problem struct {
 	status int
 	// classic is the HTTP status on the seven classic calls, whose clients take anything but 400 and 500 for a success.
 	classic int
-	// headers go with the answer.
+	// headers are added to the answer.
 	headers []problemHeader
-	// quiet keeps a failure of the broker out of the log, as it was logged before or is expected.
+	// quiet keeps a failure of the broker out of the log: it was logged before, or is expected.
 	quiet bool
 
 	matches func(error) bool
@@ -47,8 +47,8 @@ var internalProblem = problem{
 	detail:  func(error) string { return "the broker failed on this request; its log says more" },
 }
 
-// problems is the table: the first row that matches an error reports it. An error of HTTP itself comes last, and of
-// those the ones with a code of their own come first.
+// problems is the table: the first row that matches an error reports it. The errors of HTTP itself come last, and among
+// them those with a code of their own come first.
 var problems = []problem{
 	refused[*jetstream.NameError]("invalid_topic_name", fiber.StatusUnprocessableEntity),
 	refused[*jetstream.ExistsError]("topic_exists", fiber.StatusConflict).describe(classicExists),
@@ -135,13 +135,13 @@ func refused[E error](code string, status int) problem {
 	return problem{code: code, status: status, classic: fiber.StatusBadRequest, matches: is[E], detail: error.Error}
 }
 
-// denied returns the row of an error that has the same status in both APIs. The client may not make the call, or it is
-// not a call at all: clients of the classic calls must stop then rather than take the answer for that of a call.
+// denied returns the row of an error that has the same status in both APIs: the caller lacks a right, or the request is
+// not a call of the API. Clients of the classic API must not take the answer for that of a call.
 func denied[E error](code string, status int) problem {
 	return problem{code: code, status: status, classic: status, matches: is[E], detail: error.Error}
 }
 
-// failed returns the row of an error that is the broker's fault and may pass: clients try again.
+// failed returns the row of an error that is the broker's fault and may go away: clients try again.
 func failed[E error](code string) problem {
 	p := problem{
 		code:    code,
@@ -201,14 +201,14 @@ func httpStatus(status int) func(error) bool {
 	}
 }
 
-// challenge returns what a client without a valid token is asked for.
+// challenge returns the value of WWW-Authenticate for a client without a valid token.
 func challenge(err error) string {
 	var e *access.UnauthenticatedError
 	errors.As(err, &e)
 	return e.Challenge()
 }
 
-// secondsUntilRate returns after how many whole seconds a client is below its rate again.
+// secondsUntilRate returns the number of whole seconds until a client is below its rate again.
 func secondsUntilRate(err error) string {
 	var e *access.RateError
 	errors.As(err, &e)
@@ -231,7 +231,7 @@ type problemDetails struct {
 	Code   string `json:"code"`
 	// Tokens are those that no longer hold a lease.
 	Tokens []string `json:"tokens,omitempty"`
-	// Messages tells of each message of a batch whether it was stored.
+	// Messages says of each message of a batch whether it was stored.
 	Messages []receipt `json:"messages,omitempty"`
 	// LastSequence is the topic's last sequence, which was not the expected one.
 	LastSequence *uint64 `json:"last_sequence,omitzero"`
@@ -264,8 +264,8 @@ func (f *Facade) fail(c *fiber.Ctx, form api, err error) error {
 	return nil
 }
 
-// failLater returns what a stream or socket tells its client of err, and logs a failure of the broker: the status of
-// the answer was sent long ago.
+// failLater returns the problem that a stream or socket sends to its client for err, and logs a failure of the broker.
+// It is for errors after the status of the answer was sent.
 func (f *Facade) failLater(err error) problemDetails {
 	p := problemOf(err)
 	if p.status >= fiber.StatusInternalServerError && !p.quiet {
@@ -274,7 +274,7 @@ func (f *Facade) failLater(err error) problemDetails {
 	return p.details(err)
 }
 
-// details returns what a client under /v1 is told of err.
+// details returns the problem that a client under /v1 gets for err.
 func (p *problem) details(err error) problemDetails {
 	details := problemDetails{
 		Type:   "urn:dq:problem:" + p.code,

@@ -74,8 +74,8 @@ func (m *newMessage) draft() (d jetstream.Draft, err error) {
 	return d, checkDraft(&d)
 }
 
-// deliveryTime returns when a message is to be stored, of which a client gives a delay or a time; the zero time if it
-// gives neither.
+// deliveryTime returns when a message is to be stored, from the delay or the time that the client gave. It returns the
+// zero time if the client gave neither.
 func deliveryTime(delay jetstream.Duration, at timestamp) (time.Time, error) {
 	due := time.Time(at)
 	if delay < 0 || delay != 0 && !due.IsZero() {
@@ -92,7 +92,7 @@ func deliveryTime(delay jetstream.Duration, at timestamp) (time.Time, error) {
 	return due, nil
 }
 
-// checkDraft refuses what no message can have. It leaves the size of the data to the service.
+// checkDraft refuses a message with an invalid field. The service checks the size of the data.
 func checkDraft(d *jetstream.Draft) error {
 	if err := jetstream.CheckKey(d.Key); err != nil {
 		return &decode.FieldError{Field: "key", Problem: err.Error()}
@@ -188,7 +188,7 @@ func (f *Facade) v1Produce(ctx context.Context, c *fiber.Ctx) (response, error) 
 	return answerReceipts(batch.Drafts, receipts)
 }
 
-// draftsOf decodes the messages in a body. The content type, or raw, tells whether they are JSON.
+// draftsOf decodes the messages in a body. They are JSON if the content type says so and raw is false.
 func draftsOf(c *fiber.Ctx, raw bool) ([]jetstream.Draft, error) {
 	key := string(c.Request().Header.Peek(idempotencyHeader))
 	if err := checkIdempotencyKey(idempotencyHeader, key); err != nil {
@@ -224,7 +224,8 @@ func draftsOf(c *fiber.Ctx, raw bool) ([]jetstream.Draft, error) {
 	return []jetstream.Draft{draft}, err
 }
 
-// numberKeys gives each draft that has no idempotency key one that is made of that of the request. "" is none.
+// numberKeys gives each draft without an idempotency key one that is made from key, the key of the request. It does
+// nothing if key is "".
 func numberKeys(drafts []jetstream.Draft, key string) {
 	if key == "" {
 		return
@@ -256,8 +257,8 @@ func decodeArray(body []byte) ([]jetstream.Draft, error) {
 	return drafts, nil
 }
 
-// withMessageNumber turns the index in the path of a field, such as 0/ttl, into the number of the message that other
-// errors have.
+// withMessageNumber replaces the index in the path of a field, such as 0/ttl, with the number of the message, as in
+// other errors.
 func withMessageNumber(err error) error {
 	var field *decode.FieldError
 	if !errors.As(err, &field) {
@@ -308,8 +309,8 @@ func decodeLine(line []byte) (jetstream.Draft, error) {
 	return m.draft()
 }
 
-// rawDraft returns the message whose data is the body of a request, and all else in its headers. Key is the request's
-// idempotency key.
+// rawDraft returns the message whose data is the body of a request; its other fields are in the headers. The parameter
+// key is the request's idempotency key.
 func rawDraft(c *fiber.Ctx, key string) (d jetstream.Draft, err error) {
 	header := &c.Request().Header
 	d = jetstream.Draft{
@@ -341,8 +342,7 @@ func rawDraft(c *fiber.Ctx, key string) (d jetstream.Draft, err error) {
 	return d, checkDraft(&d)
 }
 
-// parseHeader parses the header of that name. It leaves into as it is if the request has no such
-// header.
+// parseHeader parses a header into into. It leaves into unchanged if the request does not have the header.
 func parseHeader(c *fiber.Ctx, name string, into encoding.TextUnmarshaler) error {
 	text := c.Request().Header.Peek(name)
 	if len(text) == 0 {
@@ -354,7 +354,8 @@ func parseHeader(c *fiber.Ctx, name string, into encoding.TextUnmarshaler) error
 	return nil
 }
 
-// rawHeaders returns the headers of a raw message: those of the request that start with Dq-Header-, without that.
+// rawHeaders returns the headers of a raw message: those of the request that start with Dq-Header-, without that
+// prefix.
 func rawHeaders(c *fiber.Ctx) map[string]string {
 	var headers map[string]string
 	for name, value := range c.Request().Header.All() {
@@ -368,7 +369,7 @@ func rawHeaders(c *fiber.Ctx) map[string]string {
 	return headers
 }
 
-// A receipt is the JSON that tells whether a message was stored, and where.
+// A receipt is the JSON that says whether a message was stored, and where.
 type receipt struct {
 	Sequence  uint64    `json:"sequence,omitzero"`
 	Time      time.Time `json:"time,omitzero"`
@@ -383,8 +384,8 @@ type produced struct {
 	Messages []receipt `json:"messages"`
 }
 
-// answerReceipts returns the answer that tells a client which of its messages were stored, or the error if some were
-// not.
+// answerReceipts returns the answer that tells a client where its messages were stored, or an error if some were not
+// stored.
 func answerReceipts(drafts []jetstream.Draft, receipts []jetstream.Receipt) (response, error) {
 	out := make([]receipt, len(receipts))
 	var failed error // of the first message that was not stored

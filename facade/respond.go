@@ -13,15 +13,15 @@ import (
 	"dq/jetstream"
 )
 
-// A response is what a handler answers with. The frame around the handlers has it write itself when the call has
-// succeeded and its changes are on disk. An error is reported in its place.
+// A response is what a handler answers with. [Facade.serve] calls its write once the call has succeeded and its changes
+// are on disk; after an error it is not written.
 //
 // Besides the types below there are [eventStream] and [socketUpgrade].
 type response interface {
 	write(c *fiber.Ctx) error
 }
 
-// classicSuccess is the answer of a classic call that tells nothing but its success.
+// classicSuccess is the answer of a classic call that has nothing to report but its success.
 type classicSuccess struct{}
 
 var classicSuccessBody = []byte(`{"status":"success"}`)
@@ -31,8 +31,8 @@ func (classicSuccess) write(c *fiber.Ctx) error {
 	return nil
 }
 
-// classicText is the answer of a classic call whose message is a text. It is written without reflection, as consume is
-// called for each message.
+// classicText is the answer of a classic call whose message is a text. It is written without reflection, because a
+// client calls consume once for each message.
 type classicText struct{ message []byte }
 
 func (s *classicText) write(c *fiber.Ctx) error {
@@ -53,12 +53,12 @@ func reply[T any](status int, body T) response { return &jsonReply[T]{status, bo
 
 func (r *jsonReply[T]) write(c *fiber.Ctx) error { return writeJSON(c, r.status, &r.body) }
 
-// noContent is the answer of a call that succeeded and has nothing to tell.
+// noContent is the answer of a call that succeeded and has nothing to report.
 type noContent struct{}
 
 func (noContent) write(c *fiber.Ctx) error { return c.SendStatus(fiber.StatusNoContent) }
 
-// rawMessage is the answer that is a message as it is: its data is the body, all else is in headers.
+// rawMessage is the answer that is a message as it is: its data is the body, its other fields are in headers.
 type rawMessage struct{ jetstream.Delivery }
 
 func (m *rawMessage) write(c *fiber.Ctx) error {
@@ -118,7 +118,7 @@ func (m messageLines) write(c *fiber.Ctx) error {
 	return nil
 }
 
-// jsonOptions has text that is not valid UTF-8, as NATS clients can store it, written with replacement characters.
+// jsonOptions replaces bytes that are not valid UTF-8, which NATS clients can store, with replacement characters.
 var jsonOptions = jsontext.AllowInvalidUTF8(true)
 
 // writeJSON answers with an HTTP status and the JSON of value.
@@ -132,7 +132,7 @@ func writeJSON(c *fiber.Ctx, status int, value any) error {
 	return nil
 }
 
-// writeBody sets the body of an answer. It must not be changed any more.
+// writeBody sets the body of an answer. The caller must not change body any more.
 func writeBody(c *fiber.Ctx, contentType string, body []byte) {
 	c.Context().SetContentType(contentType)
 	c.Response().SetBodyRaw(body)

@@ -27,12 +27,12 @@ type handler func(context.Context, *fiber.Ctx) (response, error)
 type route struct {
 	method, path string
 	api          api
-	// topicInPath has the caller's rights to the topic in the path checked before the handler runs. Other handlers
-	// check them, once they know the topic.
+	// topicInPath says that the caller's rights to the topic in the path are checked before the handler runs. Without
+	// it, the handler checks them itself, once it knows the topic.
 	topicInPath bool
 	// endless is a stream or socket, which goes on until somebody hangs up.
 	endless bool
-	// mutates has everything that was stored flushed to disk before the answer leaves.
+	// mutates says that the call changes something: everything stored is flushed to disk before the answer is sent.
 	mutates bool
 	need    need
 	// query lists the parameters that the call takes. The classic calls ignore all others, /v1 refuses them.
@@ -154,7 +154,7 @@ func (f *Facade) consumerRoutes() []route {
 	}
 }
 
-// workRoutes returns the calls of workers: they take messages of a consumer and acknowledge them.
+// workRoutes returns the calls of workers, which fetch messages of a consumer and acknowledge them.
 func (f *Facade) workRoutes() []route {
 	const one, fetch = consumerPath, consumerPath + "/fetch"
 	query := []string{"raw", "limit", "max_bytes", "wait"}

@@ -24,7 +24,7 @@ func (f *Facade) session(c *fiber.Ctx, topic string) *session {
 	return &session{f.opts.Tokens, callerOf(c).principal, topic}
 }
 
-// onChange calls wake as soon as the caller's rights may have changed. Stop ends that.
+// onChange calls wake as soon as the caller's rights may have changed, until stop is called.
 func (s *session) onChange(wake func()) (stop func() bool) {
 	if s.tokens == nil {
 		return func() bool { return true }
@@ -32,7 +32,8 @@ func (s *session) onChange(wake func()) (stop func() bool) {
 	return s.tokens.OnChange(s.principal, wake)
 }
 
-// check returns an error if the caller may not go on. It charges the caller's account for the messages that were sent.
+// check returns an error if the caller has lost its rights. It charges the caller's account for the messages that were
+// sent.
 func (s *session) check(sent ...messageView) error {
 	if s.tokens == nil {
 		return nil
@@ -48,8 +49,8 @@ func (s *session) check(sent ...messageView) error {
 	return asNotFound(p.Require(s.topic, toConsume.scopes...))
 }
 
-// nextBatch returns the messages that next returns, if the caller may have them. It returns messages even together with
-// an error, such as that the token ended meanwhile: they have been handed out and would be lost otherwise.
+// nextBatch calls next and returns its messages, if the caller may have them. It can return messages together with an
+// error, such as that the token expired meanwhile: they were handed out, and would be lost otherwise.
 func (s *session) nextBatch(
 	ctx context.Context, next func(context.Context) ([]messageView, error),
 ) ([]messageView, error) {
@@ -61,8 +62,8 @@ func (s *session) nextBatch(
 }
 
 // waiting returns a context for a long poll. It ends after wait, when the client hangs up, when the broker stops, and
-// when tokens change. Stop ends it before the handler returns; it may be
-// called more than once. The error is a [*transport.OverloadedError].
+// when tokens change. The handler must call stop before it returns, and may call it more than once.
+// Errors: [*transport.OverloadedError].
 func (f *Facade) waiting(c *fiber.Ctx, wait time.Duration) (_ context.Context, stop func(), err error) {
 	ctx, cancel := context.WithTimeout(f.running, wait)
 	client, ok := c.Context().Conn().(*transport.Conn)

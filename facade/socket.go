@@ -101,7 +101,7 @@ type socketEvent struct {
 	Problem *problemDetails `json:"problem,omitzero"`
 }
 
-// serve works until the client hangs up or the broker stops.
+// serve sends messages and answers requests until the client hangs up or the broker stops.
 func (s *socket) serve() {
 	ctx, cancel := context.WithCancel(s.facade.running)
 	var sending sync.WaitGroup
@@ -140,7 +140,7 @@ func (s *socket) receive(ctx context.Context) {
 	}
 }
 
-// answer does what one message of the client asks for. An error says that the answer could not be sent.
+// answer does what one message of the client asks for. It returns an error only if it could not send its answer.
 func (s *socket) answer(ctx context.Context, text []byte) error {
 	var in socketRequest
 	err := decode.StrictJSON(text, &in)
@@ -200,7 +200,7 @@ func (s *socket) send(ctx context.Context) {
 	}
 }
 
-// sendNext sends the next messages or, if none come within a heartbeat, a ping.
+// sendNext sends the next messages. If none come within a heartbeat, it sends a ping.
 func (s *socket) sendNext(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.facade.opts.Heartbeat)
 	defer cancel()
@@ -223,7 +223,7 @@ func (s *socket) sendNext(ctx context.Context) error {
 	return s.sendMessages(ctx, wanted)
 }
 
-// sendMessages waits for messages, and sends at most wanted of them or, if none come until ctx ends, a ping.
+// sendMessages waits for messages and sends at most wanted of them. If none come until ctx ends, it sends a ping.
 func (s *socket) sendMessages(ctx context.Context, wanted int) error {
 	limits := jetstream.Limits{Messages: min(wanted, streamMessages), Bytes: streamBytes}
 	views, failed := s.session.nextBatch(ctx, func(ctx context.Context) ([]messageView, error) {
@@ -247,7 +247,7 @@ func (s *socket) sendMessages(ctx context.Context, wanted int) error {
 	return nil
 }
 
-// fail sends an error, with the id of the request that it is about; nil if it is about none.
+// fail sends an error. The parameter id is that of the request which failed, nil if no request did.
 func (s *socket) fail(id jsontext.Value, err error) error {
 	details := s.facade.failLater(err)
 	return s.event(socketEvent{Type: "error", ID: id, Problem: &details})
@@ -271,7 +271,7 @@ func (s *socket) write(kind int, data []byte) error {
 	return s.ws.WriteMessage(kind, data)
 }
 
-// noUpgradeError is a request for a WebSocket that does not ask for an upgrade.
+// noUpgradeError is a request to a WebSocket's path that does not ask for an upgrade.
 type noUpgradeError struct{}
 
 func (*noUpgradeError) Error() string {

@@ -29,7 +29,7 @@ type topicView struct {
 	Producers     *int               `json:"producers,omitzero"`
 }
 
-// viewTopic returns the JSON of t. An empty topic starts at the sequence that its next message is going to have.
+// viewTopic returns the JSON of t. The first sequence of an empty topic is the one that its next message will have.
 func viewTopic(t jetstream.Topic) topicView {
 	view := topicView{
 		Name:          t.Name,
@@ -54,7 +54,8 @@ func viewTopic(t jetstream.Topic) topicView {
 	return view
 }
 
-// topicPage is one page of the list of topics. Next is the name to go on after, "" on the last page.
+// topicPage is one page of the list of topics. Next is the name after which the next page starts, "" on the last
+// page.
 type topicPage struct {
 	Topics []topicView `json:"topics"`
 	Next   string      `json:"next,omitzero"`
@@ -119,7 +120,7 @@ func (f *Facade) v1ChangeTopic(ctx context.Context, c *fiber.Ctx) (response, err
 	return f.describeTopic(ctx, fiber.StatusOK, topic)
 }
 
-// settingsIn returns a function that changes the settings that the body of a request has, and leaves all others.
+// settingsIn returns a function that changes the settings in the body of a request and leaves all others.
 func settingsIn(c *fiber.Ctx) func(*jetstream.Settings) error {
 	return func(s *jetstream.Settings) error {
 		if err := decode.OptionalJSON(c.BodyRaw(), s); err != nil {

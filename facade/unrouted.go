@@ -12,8 +12,8 @@ import (
 	"dq/facade/transport"
 )
 
-// failUnrouted answers a request that reached no route of an API: it is not HTTP that the broker takes, or no route has
-// its path and method. The path alone decides the form of the answer.
+// failUnrouted answers a request that reached no route: the broker cannot read it as HTTP, or no route has its path and
+// method. The path alone decides the form of the answer.
 func (f *Facade) failUnrouted(c *fiber.Ctx, err error) error {
 	form := apiNone
 	if isV1(c.Path()) {
@@ -34,7 +34,7 @@ func (f *Facade) failUnrouted(c *fiber.Ctx, err error) error {
 // isV1 reports whether path belongs to the API under /v1.
 func isV1(path string) bool { return path == "/v1" || strings.HasPrefix(path, "/v1/") }
 
-// httpError returns the error that says what e means for a client, or e itself if its text says enough.
+// httpError returns an error that explains e to a client, or e itself if its text is clear enough.
 func httpError(c *fiber.Ctx, e *fiber.Error) error {
 	switch e.Code {
 	case fiber.StatusNotFound:
@@ -82,14 +82,14 @@ type pathError struct{ path string }
 
 func (e *pathError) Error() string { return fmt.Sprintf("there is no path %s", e.path) }
 
-// methodError is a request for a path that routes have with other methods.
+// methodError is a request for a path that exists only with other methods.
 type methodError struct{ method, path, allowed string }
 
 func (e *methodError) Error() string {
 	return fmt.Sprintf("%s is not allowed on %s, only %s", e.method, e.path, e.allowed)
 }
 
-// unknownMethodError is a request with a method that no HTTP server knows.
+// unknownMethodError is a request with a method that HTTP does not have.
 type unknownMethodError struct{ method string }
 
 func (e *unknownMethodError) Error() string {

@@ -1,4 +1,4 @@
-// Package access decides who may do what. It knows the bearer tokens and client
+// Package access decides what each client may do. It knows the bearer tokens and client
 // certificates that a broker accepts, what each may do with which topics, and how
 // much of it. It also holds the certificate that the broker itself shows, and
 // writes the log of administrative calls.

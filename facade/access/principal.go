@@ -25,7 +25,7 @@ var Anyone = &Principal{
 	account: newAccount(Limits{}),
 }
 
-// Name returns the name of the principal's entry, for logs. It is no secret.
+// Name returns the name of the principal's entry, for logs. The name is not secret.
 func (p *Principal) Name() string { return p.name }
 
 // String returns the name, so that nothing else gets into a log.
@@ -47,7 +47,7 @@ func (p *Principal) hasGrant(matches func(Grant) bool) bool {
 }
 
 // Match reports whether pattern names topic. A "*" stands for any number of any
-// characters; every other character stands for itself. There is no escape: a topic
+// characters; every other character stands for itself. Escaping is not possible: a topic
 // with a "*" in its name can only be named by a pattern that names others as well.
 func Match(pattern, topic string) bool {
 	head, rest, wild := strings.Cut(pattern, "*")

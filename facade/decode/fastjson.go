@@ -13,10 +13,10 @@ type FastField struct {
 }
 
 // FastJSON reads a JSON object that has exactly the given fields, in any order,
-// each a string without escapes or an integer: so are nearly all bodies of produce.
-// It takes a fifth of the time of the strict decoder. It returns false for all other
-// bodies, right or wrong: the strict decoder must decide about those. What it finds
-// is part of body.
+// each a string without escapes or an integer. Nearly all bodies of produce have that
+// form. It takes a fifth of the time of the strict decoder. It returns false for all
+// other bodies, valid or not; the caller passes those to the strict decoder. The texts
+// that it finds share memory with body.
 func FastJSON(body []byte, fields []FastField) bool {
 	rest, ok := skip(body, '{')
 	for n := 0; ok && n < len(fields); n++ {
@@ -54,8 +54,8 @@ func readField(text []byte, fields []FastField) (rest []byte, ok bool) {
 	return rest, ok && assign(fields, name, value, integer)
 }
 
-// assign sets the field with that name, if there is one that has no value yet and
-// takes a value of that kind.
+// assign sets the field with that name. It returns false if no field has the name, or
+// the field already has a value or does not take an integer.
 func assign(fields []FastField, name, value []byte, integer bool) bool {
 	for i := range fields {
 		if string(name) == fields[i].Name && fields[i].Text == nil && (fields[i].Integer || !integer) {
@@ -66,7 +66,7 @@ func assign(fields []FastField, name, value []byte, integer bool) bool {
 	return false
 }
 
-// trimSpace returns text without the white space that it starts with.
+// trimSpace returns text without leading white space.
 func trimSpace(text []byte) []byte {
 	for len(text) > 0 && (text[0] == ' ' || text[0] == '\n' || text[0] == '\t' || text[0] == '\r') {
 		text = text[1:]
@@ -74,7 +74,7 @@ func trimSpace(text []byte) []byte {
 	return text
 }
 
-// skip takes c, with white space around it, off the start of text.
+// skip removes c, and white space around it, from the start of text.
 func skip(text []byte, c byte) ([]byte, bool) {
 	text = trimSpace(text)
 	if len(text) == 0 || text[0] != c {
@@ -83,7 +83,7 @@ func skip(text []byte, c byte) ([]byte, bool) {
 	return trimSpace(text[1:]), true
 }
 
-// plainInteger takes an integer that is not negative off the start of text.
+// plainInteger splits an integer that is not negative from the start of text.
 func plainInteger(text []byte) (value, rest []byte, ok bool) {
 	n := 0
 	for n < len(text) && '0' <= text[n] && text[n] <= '9' {
@@ -95,7 +95,7 @@ func plainInteger(text []byte) (value, rest []byte, ok bool) {
 	return text[:n], text[n:], true
 }
 
-// plainString takes a string without escapes off the start of text.
+// plainString splits a string without escapes from the start of text.
 func plainString(text []byte) (value, rest []byte, ok bool) {
 	if len(text) == 0 || text[0] != '"' {
 		return nil, nil, false

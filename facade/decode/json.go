@@ -13,7 +13,7 @@ import (
 )
 
 // JSON reads the JSON object in body into the struct that into points to. A field
-// that body has not got stays as it is; one that the struct has not got is ignored.
+// that body lacks stays as it is; one that the struct lacks is ignored.
 // Errors: [*SyntaxError], [*FieldError].
 func JSON(body []byte, into any) error {
 	return asClientError(json.Unmarshal(WithoutBOM(body), into), reflect.TypeOf(into).Elem())
@@ -22,7 +22,7 @@ func JSON(body []byte, into any) error {
 // WithoutBOM returns body without the byte order mark that some programs write before JSON.
 func WithoutBOM(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\ufeff")) }
 
-// StrictJSON reads JSON like [JSON], but refuses fields that the struct has not got.
+// StrictJSON reads JSON like [JSON], but refuses fields that the struct lacks.
 // Errors: [*SyntaxError], [*FieldError].
 func StrictJSON(body []byte, into any) error {
 	body = WithoutBOM(body)
@@ -41,8 +41,8 @@ func OptionalJSON(body []byte, into any) error {
 	return StrictJSON(body, into)
 }
 
-// Required returns the value of a field that must be given; nil is one that was
-// not. Errors: [*MissingFieldError].
+// Required returns the value of a field that clients must give. It fails if value is
+// nil. Errors: [*MissingFieldError].
 func Required[T any](field string, value *T) (T, error) {
 	if value == nil {
 		var none T
@@ -79,7 +79,7 @@ func asClientError(err error, wanted reflect.Type) error {
 	return &FieldError{Field: field, Problem: fmt.Sprintf("want %s, not %s", typeName(semantic.GoType), got)}
 }
 
-// readsItself reports whether type t reads a JSON value of that kind with a method
+// readsItself reports whether type t decodes a JSON value of that kind with a method
 // of its own. The errors of such methods are written for clients.
 func readsItself(t reflect.Type, kind jsontext.Kind) bool {
 	pointer := reflect.PointerTo(t)
@@ -87,7 +87,7 @@ func readsItself(t reflect.Type, kind jsontext.Kind) bool {
 		kind == '"' && pointer.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// typeName returns in words what JSON a value of type t is read from.
+// typeName describes in words the JSON that a value of type t is decoded from.
 func typeName(t reflect.Type) string {
 	if t == nil {
 		return "another value"
@@ -111,7 +111,7 @@ func typeName(t reflect.Type) string {
 	return "an integer that fits in " + t.Kind().String()
 }
 
-// kindName returns in words what kind of JSON value was read.
+// kindName describes in words a kind of JSON value.
 func kindName(kind jsontext.Kind) string {
 	switch kind {
 	case '{':

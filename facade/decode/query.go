@@ -9,7 +9,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// QueryParameter returns a parameter of the query, or nil if the query has not got
+// QueryParameter returns a parameter of the query, or nil if the query lacks
 // it. It may be used after the request has ended. Errors: [*FieldError].
 func QueryParameter(c *fiber.Ctx, name string) (*string, error) {
 	args := c.Context().QueryArgs()
@@ -24,7 +24,7 @@ func QueryParameter(c *fiber.Ctx, name string) (*string, error) {
 }
 
 // A Query reads the parameters of a query, each with the type and the bounds that
-// it must have. It remembers the first that is wrong: call Err after the last.
+// it must have. It remembers the first wrong one: call Err after reading the last.
 type Query struct {
 	c   *fiber.Ctx
 	err error
@@ -33,23 +33,23 @@ type Query struct {
 // NewQuery returns a Query that reads the query of c.
 func NewQuery(c *fiber.Ctx) *Query { return &Query{c: c} }
 
-// Err returns what is wrong with the first parameter that is wrong, or nil.
-// Errors: [*FieldError], and those that Fail got.
+// Err returns the error of the first wrong parameter, or nil.
+// Errors: [*FieldError], and those that were passed to Fail.
 func (q *Query) Err() error { return q.err }
 
-// Fail makes Err return err, unless something was wrong before.
+// Fail makes Err return err, unless an earlier parameter was wrong.
 func (q *Query) Fail(err error) {
 	if q.err == nil {
 		q.err = err
 	}
 }
 
-// invalid reports that a parameter has a value that is not what it should be.
+// invalid records that a parameter has a wrong value.
 func (q *Query) invalid(name, want, value string) {
 	q.Fail(&FieldError{Field: name, Problem: fmt.Sprintf("want %s, not %.100q", want, value)})
 }
 
-// value returns the text of a parameter; ok is false if the query has not got it.
+// value returns the text of a parameter; ok is false if the query lacks it.
 func (q *Query) value(name string) (text string, ok bool) {
 	value, err := QueryParameter(q.c, name)
 	if err != nil {
@@ -61,14 +61,14 @@ func (q *Query) value(name string) (text string, ok bool) {
 	return *value, true
 }
 
-// Text returns a text, or "" if the query has not got the parameter.
+// Text returns a parameter as text, or "" if the query lacks it.
 func (q *Query) Text(name string) string {
 	text, _ := q.value(name)
 	return text
 }
 
-// Number returns an integer from low to high, or byDefault if the query has not got
-// the parameter.
+// Number returns a parameter that is an integer from low to high, or byDefault if the
+// query lacks it.
 func (q *Query) Number(name string, low, high, byDefault int) int {
 	text, ok := q.value(name)
 	if !ok {
@@ -81,8 +81,8 @@ func (q *Query) Number(name string, low, high, byDefault int) int {
 	return n
 }
 
-// Sequence returns a sequence of at least low, or nil if the query has not got the
-// parameter.
+// Sequence returns a parameter that is a sequence of at least low, or nil if the query
+// lacks it.
 func (q *Query) Sequence(name string, low uint64) *uint64 {
 	text, ok := q.value(name)
 	if !ok {
@@ -95,7 +95,7 @@ func (q *Query) Sequence(name string, low uint64) *uint64 {
 	return &n
 }
 
-// Flag returns true or false, or false if the query has not got the parameter.
+// Flag returns a parameter that is true or false, or false if the query lacks it.
 func (q *Query) Flag(name string) bool {
 	text, ok := q.value(name)
 	if !ok {
@@ -108,8 +108,8 @@ func (q *Query) Flag(name string) bool {
 	return value
 }
 
-// Duration returns a duration from 0 to longest, or 0 if the query has not got the
-// parameter.
+// Duration returns a parameter that is a duration from 0 to longest, or 0 if the query
+// lacks it.
 func (q *Query) Duration(name string, longest time.Duration) time.Duration {
 	text, ok := q.value(name)
 	if !ok {
@@ -122,8 +122,7 @@ func (q *Query) Duration(name string, longest time.Duration) time.Duration {
 	return d
 }
 
-// Parsed returns what parse makes of a parameter, or byDefault if the query has not
-// got it.
+// Parsed returns a parameter as parse reads it, or byDefault if the query lacks it.
 func Parsed[T any](q *Query, name string, byDefault T, parse func(string) (T, error)) T {
 	text, ok := q.value(name)
 	if !ok {

@@ -17,10 +17,10 @@ func (s *Service) RegisterConsumer(ctx context.Context, topic string) (int64, er
 	return c.ID, err
 }
 
-// CreateConsumer registers a consumer as spec describes it, from start on, and
-// returns it with its id. If spec has a name that a consumer of the topic has
-// already, it returns that one, and created is false.
-// Errors: [*OtherSettingsError] if the existing one is not as spec describes,
+// CreateConsumer registers a consumer as spec describes it, which begins at start,
+// and returns it with its id. If a consumer of the topic already has the name in spec,
+// it returns that consumer, and created is false.
+// Errors: [*OtherSettingsError] if the existing consumer differs from spec,
 // [*jetstream.TopicNotFoundError], [*jetstream.UnavailableError].
 func (s *Service) CreateConsumer(
 	ctx context.Context, spec jetstream.Consumer, start Start,
@@ -39,10 +39,10 @@ func (s *Service) CreateConsumer(
 	return c, created, nil
 }
 
-// register registers c from start on, but not from after the end of the topic,
-// unless the topic has a consumer of its name. If the topic is deleted meanwhile,
-// it takes the registration back, and repeats it for the topic that has the name
-// then.
+// register registers c, unless the topic has a consumer of its name. The consumer
+// begins at start, or at the end of the topic if start is after that. If the topic is
+// deleted meanwhile, register removes the registration and repeats it for the topic
+// that has the name then.
 func (s *Service) register(
 	ctx context.Context, c jetstream.Consumer, start Start,
 ) (_ jetstream.Consumer, created bool, err error) {
@@ -90,7 +90,7 @@ func (s *Service) topicIsThatOf(ctx context.Context, c jetstream.Consumer) (bool
 	return c.TopicCreated == 0 || c.TopicCreated == topic.Created.UnixNano(), nil
 }
 
-// FindConsumer returns the consumer of topic that has a label: its name or its id.
+// FindConsumer returns the consumer of topic whose name or id is label.
 // Errors: [*jetstream.TopicNotFoundError], [*jetstream.ConsumerNotFoundError],
 // [*jetstream.UnavailableError].
 func (s *Service) FindConsumer(ctx context.Context, topic, label string) (c jetstream.Consumer, err error) {
@@ -104,8 +104,8 @@ func (s *Service) FindConsumer(ctx context.Context, topic, label string) (c jets
 		return c, nil
 	}
 
-	// That the topic does not exist says more. It is looked up only now, as a
-	// consumer that exists has a topic.
+	// If the topic does not exist, that error says more. The topic is looked up only
+	// now, because a consumer that exists has a topic.
 	if _, err := s.Topics.LastSequence(ctx, topic); err != nil {
 		return jetstream.Consumer{}, err
 	}

@@ -1,5 +1,5 @@
-// Package service has the operations that clients may ask for, without HTTP: the
-// classic API and the API under /v1 are two mappings of them. Where an operation
+// Package service implements the operations that clients may ask for, without HTTP.
+// The classic API and the API under /v1 offer them in two forms. Where an operation
 // is one call of package jetstream, a handler makes that call itself, through the
 // fields of [Service].
 //

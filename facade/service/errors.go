@@ -24,8 +24,8 @@ func (e *ProducerNotRegisteredError) Error() string {
 	return fmt.Sprintf("Producer:%s is not registered with Topic:%s", e.Producer, e.Topic)
 }
 
-// OtherSettingsError is a topic or consumer that exists with other settings than
-// those it was to be created with.
+// OtherSettingsError is a request to create a topic or consumer that exists with
+// other settings.
 type OtherSettingsError struct {
 	What   string // such as "Topic:T"
 	Remedy string // what the client can do

@@ -19,8 +19,8 @@ type ID struct {
 // Possible reports whether an id could have been given out at all.
 func (id ID) Possible() bool { return id.Number >= 0 }
 
-// ParseID reads an id. A number that is negative or too large for 64 bits is no
-// mistake but an id that does not exist.
+// ParseID reads an id. It accepts a number that is negative or too large for 64 bits,
+// as an id that does not exist.
 func ParseID(text string) (ID, error) {
 	number, err := strconv.ParseInt(text, 10, 64)
 	if errors.Is(err, strconv.ErrRange) {

@@ -9,7 +9,7 @@ import (
 )
 
 // RegisterProducer registers a producer of topic and returns its id. It creates
-// the topic, with the default settings, if that does not exist.
+// the topic, with the default settings, if the topic does not exist.
 // Errors: [*jetstream.NameError], [*jetstream.UnavailableError].
 func (s *Service) RegisterProducer(ctx context.Context, topic string) (int64, error) {
 	if err := s.CreateTopicIfMissing(ctx, topic); err != nil {
@@ -53,14 +53,14 @@ type Batch struct {
 	Drafts []jetstream.Draft
 	// Atomic stores all of them or none.
 	Atomic bool
-	// ExpectedLast is what the topic's last sequence has to be; nil is any.
+	// ExpectedLast is what the topic's last sequence must be; nil allows any.
 	ExpectedLast *uint64
 }
 
 // ProduceBatch appends messages to topic and returns a receipt for each. A message
 // is stored if its receipt has no error. If ProduceBatch returns an error, no
-// message is stored, unless it is a [*jetstream.UnavailableError], which says what
-// is known. Other errors: [*jetstream.BatchError], [*jetstream.MessageTooLargeError]
+// message is stored, except that a [*jetstream.UnavailableError] can mean that this is
+// unknown. Other errors: [*jetstream.BatchError], [*jetstream.MessageTooLargeError]
 // in an [*ItemError] if there are several messages, and those of
 // [jetstream.Topics.PublishAtomically] and [jetstream.Delayer.Delay].
 func (s *Service) ProduceBatch(ctx context.Context, topic string, batch Batch) ([]jetstream.Receipt, error) {

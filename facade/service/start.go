@@ -38,8 +38,8 @@ func ParseStart(text string) (Start, error) {
 	return Start{}, fmt.Errorf("want first, new, a sequence, or a time such as 2026-01-31T12:00:00Z, not %.100q", text)
 }
 
-// startAt returns the start at a time. The engine counts nanoseconds of Unix time
-// in 64 bits, which do not reach all times.
+// startAt returns the start at a time. The engine counts nanoseconds of Unix time in
+// 64 bits; a time out of their range becomes the first or the next message.
 func startAt(t time.Time) Start {
 	switch {
 	case t.Before(time.Unix(0, 0)):
@@ -63,8 +63,8 @@ func (s *Start) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return err
 }
 
-// FirstSequence returns the sequence of the first message of topic from start on,
-// or the one that it is going to have.
+// FirstSequence returns the sequence of the first message of topic at or after start,
+// or the sequence that this message will have if it is not stored yet.
 // Errors: [*jetstream.TopicNotFoundError], [*jetstream.UnavailableError].
 func (s *Service) FirstSequence(ctx context.Context, topic string, start Start) (uint64, error) {
 	t, err := s.Topics.Describe(ctx, topic)
@@ -75,8 +75,8 @@ func (s *Service) FirstSequence(ctx context.Context, topic string, start Start) 
 	return before + 1, err
 }
 
-// sequenceBefore returns the sequence before that of the first message from start
-// on.
+// sequenceBefore returns the sequence before that of the first message at or after
+// start.
 func (s *Service) sequenceBefore(ctx context.Context, topic jetstream.Topic, start Start) (uint64, error) {
 	switch {
 	case start.New:

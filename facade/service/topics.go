@@ -26,9 +26,9 @@ func (s *Service) CreateTopicIfMissing(ctx context.Context, topic string) error 
 	return nil
 }
 
-// EnsureTopic creates a topic with the default settings as change changes them, if
-// it does not exist. If it exists, change must have nothing to change in its
-// settings. Errors: [*OtherSettingsError], those of change, and those of
+// EnsureTopic creates a topic if it does not exist; change turns the default settings
+// into those of the topic. If the topic exists, its settings must already be as change
+// would make them. Errors: [*OtherSettingsError], those of change, and those of
 // [jetstream.Topics.Create].
 func (s *Service) EnsureTopic(
 	ctx context.Context, topic string, change func(*jetstream.Settings) error,
@@ -85,7 +85,7 @@ type TopicDescription struct {
 	Consumers, Producers int
 }
 
-// DescribeTopic returns all that is known of a topic.
+// DescribeTopic returns the settings and the state of a topic, with its counts.
 // Errors: [*jetstream.TopicNotFoundError], [*jetstream.UnavailableError].
 func (s *Service) DescribeTopic(ctx context.Context, topic string) (d TopicDescription, err error) {
 	if d.Topic, err = s.Topics.Describe(ctx, topic); err != nil {
@@ -153,9 +153,9 @@ func (s *Service) removeConsumers(ctx context.Context, consumers []jetstream.Con
 	return nil
 }
 
-// Page returns the first of the topics whose names start with prefix and come after
-// the name after, in the order of their names; limit is how many it returns at
-// most, and more says whether there are others. It changes the slice that it gets.
+// Page returns at most limit of the topics whose names start with prefix and come
+// after the name after, in the order of their names. The result more says whether the
+// list has further ones. Page changes the slice topics.
 func Page(topics []jetstream.Topic, prefix, after string, limit int) (_ []jetstream.Topic, more bool) {
 	slices.SortFunc(topics, func(a, b jetstream.Topic) int { return strings.Compare(a.Name, b.Name) })
 	topics = slices.DeleteFunc(topics, func(t jetstream.Topic) bool {

@@ -13,10 +13,10 @@ import (
 // client can read the answer instead of finding its connection reset.
 const drainLimit = 64 << 20
 
-// ReadBody returns a handler that reads the body of a request before any other
-// looks at it: what is left unread would be taken for the next request on the
+// ReadBody returns a handler that reads the body of a request before any other handler
+// looks at it: bytes left unread would be taken for the next request on the
 // connection. A body may have limit bytes; budget bounds the bytes of all bodies
-// that are under way.
+// that are being handled.
 //
 // Errors: [*BodyTooLargeError], [*UnsupportedEncodingError], [*OverloadedError],
 // and a [*fiber.Error] if the body breaks a rule of HTTP or ends early.
@@ -39,8 +39,8 @@ func (r bodyReader) handle(c *fiber.Ctx) error {
 	length := c.Request().Header.ContentLength()
 	chunked := length < 0
 
-	// Only the end of a body in chunks tells how long it is: until then it may take
-	// all that one body may have.
+	// The length of a body in chunks is known only at its end. Until then, as much as
+	// the largest body is reserved for it.
 	held := r.limit
 	if !chunked {
 		held = min(length, r.limit)

@@ -18,8 +18,8 @@ const (
 	idleTimeout = 2 * time.Minute
 )
 
-// ServerConfig returns how the HTTP server is set up, apart from what depends on
-// the settings of the broker. Benchmarks compare with a server that is set up so.
+// ServerConfig returns the configuration of the HTTP server, without the parts that
+// depend on the settings of the broker. Benchmarks measure an empty server with it.
 func ServerConfig() fiber.Config {
 	return fiber.Config{
 		DisableStartupMessage: true,
@@ -34,8 +34,8 @@ func ServerConfig() fiber.Config {
 	}
 }
 
-// MaxBody returns how many bytes a request body may have if a message may have
-// maxMessage.
+// MaxBody returns the most bytes of a request body if a message may have maxMessage
+// bytes.
 func MaxBody(maxMessage int) int {
 	const (
 		escaped  = 6        // bytes that JSON may need for one of a message, as in "\u0000"

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// finalWriteTime is how long the broker waits, when it stops, for a client to take
-// the rest of a stream.
+// finalWriteTime is how long a broker that stops waits for a client to read the rest
+// of a stream.
 const finalWriteTime = time.Second
 
 // A Conn is a connection of a client.
@@ -65,9 +65,9 @@ func answerPlainHTTP(err error) {
 	}
 }
 
-// Write implements [net.Conn]. It gives the client a time for each piece of an
-// answer instead of one for the whole, as a stream has no end. It extends the
-// deadline only now and then, which is cheaper than each time.
+// Write implements [net.Conn]. Its deadline is for each piece of an answer instead of
+// for the whole answer, because a stream has no end. It extends the deadline only now
+// and then, which is cheaper than each time.
 func (c *Conn) Write(p []byte) (int, error) {
 	if now := time.Now(); now.Sub(c.extended) > TransferTimeout/10 {
 		c.extended = now
@@ -107,9 +107,8 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// SetFinalWriteDeadline gives the client one second to take what is being written,
-// and no more after that: a broker that stops does not wait for a client that has
-// stopped reading.
+// SetFinalWriteDeadline gives the client one last second to read what is being
+// written: a broker that stops does not wait for a client that has stopped reading.
 func (c *Conn) SetFinalWriteDeadline() {
 	c.writeDeadline.Lock()
 	defer c.writeDeadline.Unlock()
@@ -117,9 +116,9 @@ func (c *Conn) SetFinalWriteDeadline() {
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(finalWriteTime))
 }
 
-// OnHangUp calls f when the client hangs up while its request is being worked on,
-// when the server does not read. Stop ends the watch and must be called before the
-// server reads again; f is not called after it has returned.
+// OnHangUp calls f when the client hangs up while its request is being handled; at
+// that time the server does not read from the connection. The caller must call stop
+// before the server reads again; f is not called after stop has returned.
 func (c *Conn) OnHangUp(f func()) (stop func()) {
 	if err := c.SetReadDeadline(time.Time{}); err != nil {
 		f()

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// A Deadline is a context that ends at a time, as those of [context.WithDeadline]
-// do, but it starts no timer until Done is called. Most requests are answered
-// without a call of Done; for those it costs a tenth.
+// A Deadline is a context that ends at a time, like those of [context.WithDeadline],
+// but it starts no timer until Done is called. Most requests are answered without a
+// call of Done; for those it costs a tenth.
 //
 // It has no parent and no values. Contexts that are derived from it call Done.
 type Deadline struct {
@@ -19,8 +19,8 @@ type Deadline struct {
 	stop  context.CancelFunc
 }
 
-// WithTimeout returns a context that ends after timeout. Free must be called when
-// the context is no longer used.
+// WithTimeout returns a context that ends after timeout. The caller must call Free
+// when it no longer uses the context.
 func WithTimeout(timeout time.Duration) *Deadline {
 	return &Deadline{at: time.Now().Add(timeout)}
 }

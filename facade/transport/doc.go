@@ -1,4 +1,4 @@
-// Package transport has what any HTTP server needs and no single call knows of:
+// Package transport has the parts of an HTTP server that do not depend on its calls:
 // connections, request bodies, limits against overload and deadlines. It knows no
 // path and no operation of dq.
 //

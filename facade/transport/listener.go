@@ -9,14 +9,13 @@ import (
 	"time"
 )
 
-// acceptPause is how long the listener waits after a connection could not be
-// accepted.
+// acceptPause is how long the listener waits after it failed to accept a connection.
 const acceptPause = 20 * time.Millisecond
 
-// A Listener accepts connections and knows those that are open. Without it the
-// HTTP server, when it shuts down, would at once close the connections that wait
-// for a request, though a client may be sending one just then, and would wait for
-// the first request of connections on which nothing has come yet.
+// A Listener accepts connections and tracks those that are open. The shutdown of the
+// HTTP server alone has two faults that a Listener mends: it closes connections that
+// wait for a request at once, although a client may be sending one at that moment, and
+// it waits for the first request of connections on which nothing has come yet.
 type Listener struct {
 	net.Listener
 	limit int // of open connections
@@ -55,7 +54,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// add takes a connection in, or returns nil if too many are open.
+// add tracks a connection, or returns nil if too many are open.
 func (l *Listener) add(nc net.Conn) *Conn {
 	c := &Conn{Conn: nc, listener: l}
 	l.mu.Lock()
@@ -85,7 +84,7 @@ func temporary(err error) bool {
 	return false
 }
 
-// Close implements [net.Listener]. A further call returns what the first returned.
+// Close implements [net.Listener]. Later calls return what the first one returned.
 func (l *Listener) Close() error {
 	l.closeOnce.Do(func() { l.closeErr = l.Listener.Close() })
 	return l.closeErr
@@ -115,8 +114,8 @@ func (l *Listener) stopReading() {
 	}
 }
 
-// closeUnused closes the connections on which nothing has come, and those that are
-// still accepted.
+// closeUnused closes the connections on which nothing has come, and any that is still
+// accepted from now on.
 func (l *Listener) closeUnused() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -132,7 +131,7 @@ func (l *Listener) closeUnused() {
 	}
 }
 
-// setReceived says that a byte has come on c.
+// setReceived records that a byte has come on c.
 func (l *Listener) setReceived(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,7 +140,7 @@ func (l *Listener) setReceived(c *Conn) {
 	}
 }
 
-// remove says that c is closed.
+// remove records that c is closed.
 func (l *Listener) remove(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -5,8 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// What a broker takes at once. It refuses more early, so that what is under way is
-// finished: a client that is refused tries again, one that waits gives up.
+// The limits of what a broker handles at once. It refuses more early, so that it can
+// finish what it has begun: a refused client tries again, one that waits too long
+// gives up.
 const (
 	// maxConnections is how many connections are served, if the process may open as
 	// many files and still leave some of them to the engine.
@@ -24,20 +25,20 @@ const (
 	// is allowed always fits.
 	maxBodies = 256 << 20
 
-	// bodyCost is how many bytes of memory one byte of a body takes while it is
-	// worked on: as it came, decoded, and on its way to the engine.
+	// bodyCost is how many bytes of memory one byte of a body takes while its request is
+	// handled: as it came, decoded, and on its way to the engine.
 	bodyCost = 8
 )
 
 // MaxBodyBytes returns how many bytes of bodies may be under way at once in a
-// process that may use so many bytes of memory (GOMEMLIMIT). The largest body that
+// process that may use that many bytes of memory (GOMEMLIMIT). The largest body that
 // is allowed always fits.
 func MaxBodyBytes(memory int64, largestBody int) int64 {
 	return max(int64(largestBody), min(maxBodies, memory/bodyCost))
 }
 
-// MaxConnections returns how many connections a process serves that may have so
-// many files open; 0 files is unknown.
+// MaxConnections returns how many connections a process serves that may have that
+// many files open; 0 means that the number is unknown.
 func MaxConnections(files int) int {
 	if files <= 0 {
 		return maxConnections
@@ -45,7 +46,7 @@ func MaxConnections(files int) int {
 	return max(1, min(maxConnections, files-min(files/2, engineFiles)))
 }
 
-// OverloadedError is a call that is refused as too many are under way.
+// OverloadedError is a call that is refused because too many are under way.
 type OverloadedError struct {
 	What  string
 	Limit int64
@@ -56,8 +57,8 @@ func (e *OverloadedError) Error() string {
 		"the broker has all it can take: more than %d %s; nothing was done, try again later", e.Limit, e.What)
 }
 
-// A Budget counts something of which only so much may be in use. Its methods are
-// safe for concurrent use. It must not be copied.
+// A Budget limits how much of something is in use at once. Its methods are safe for
+// concurrent use. It must not be copied.
 type Budget struct {
 	What  string // what is counted, in the plural
 	Limit int64
@@ -65,7 +66,7 @@ type Budget struct {
 	used atomic.Int64
 }
 
-// Acquire takes n of the budget until release is called, which must be called once.
+// Acquire takes n of the budget. The caller must call release once, to return them.
 // Errors: [*OverloadedError] if less than n is left.
 func (b *Budget) Acquire(n int64) (release func(), err error) {
 	if err := b.take(n); err != nil {
@@ -74,7 +75,7 @@ func (b *Budget) Acquire(n int64) (release func(), err error) {
 	return func() { b.give(n) }, nil
 }
 
-// take takes n of the budget, if so much is left.
+// take takes n of the budget, if that much is left.
 func (b *Budget) take(n int64) error {
 	if b.used.Add(n) > b.Limit {
 		b.give(n)
@@ -83,5 +84,5 @@ func (b *Budget) take(n int64) error {
 	return nil
 }
 
-// give returns n that were taken.
+// give returns n to the budget.
 func (b *Budget) give(n int64) { b.used.Add(-n) }
