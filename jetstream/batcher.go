@@ -18,10 +18,9 @@ const (
 	topicBatches = 3
 )
 
-// A batcher gathers what is published to one stream at the same time. While the
-// engine works on earlier batches, new items wait and are then published
-// together: many cost little more than one. An item that comes alone is
-// published at once.
+// A batcher publishes items of concurrent calls to one stream together. While the
+// engine works on earlier batches, new items wait for the next batch: many items cost
+// little more than one. An item that comes alone is published at once.
 type batcher[T any] struct {
 	publish    func(ctx context.Context, items ...T) []publishAnswer // one answer for each item
 	timeout    time.Duration                                         // of one batch
@@ -40,10 +39,10 @@ type waiter[T any] struct {
 	answer publishAnswer
 }
 
-// submit publishes item, which must not change any more, and returns the
-// engine's answer. The caller publishes a batch itself if few enough are under
-// way; otherwise it waits until another caller has published its item, or has
-// left the next batch to it.
+// submit publishes item, which must not change any more, and returns the engine's
+// answer. If few enough batches are under way, the calling goroutine publishes a batch
+// itself. Otherwise it waits until another one has published its item, or lets it
+// publish the next batch.
 func (b *batcher[T]) submit(ctx context.Context, item T) publishAnswer {
 	w := &waiter[T]{item: item, woken: make(chan struct{}, 1)}
 

@@ -63,8 +63,8 @@ func newPublisher(nc *nats.Conn) (*publisher, error) {
 	return p, sub.SetPendingLimits(-1, -1)
 }
 
-// publish sends msgs, in order, and returns an answer for each. One that has not
-// come when ctx ends has the error of ctx.
+// publish sends msgs, in order, and returns an answer for each. An answer that has not
+// come when ctx ends is the error of ctx.
 func (p *publisher) publish(ctx context.Context, msgs ...*nats.Msg) []publishAnswer {
 	call := &publishCall{answers: make([]publishAnswer, len(msgs)), left: len(msgs), done: make(chan struct{})}
 	p.reserve(call, msgs)
@@ -111,7 +111,7 @@ func (p *publisher) reserve(call *publishCall, msgs []*nats.Msg) {
 	}
 }
 
-// record stores the answer to message i unless it has one already. The caller
+// record stores the answer to message i, unless the message already has one. The caller
 // holds the publisher's lock.
 func (c *publishCall) record(i int, a publishAnswer) {
 	if c.answers[i].received {
@@ -124,7 +124,7 @@ func (c *publishCall) record(i int, a publishAnswer) {
 	}
 }
 
-// receive records an answer of the engine. The NATS connection calls it with each.
+// receive records an answer of the engine. The NATS connection calls it for each one.
 func (p *publisher) receive(m *nats.Msg) {
 	n, err := strconv.Atoi(m.Subject[len(p.inbox):])
 	if err != nil {

@@ -9,10 +9,9 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// activeConsumers is how many consumers' state a process remembers. The one that
-// was used longest ago is forgotten first, and read again when it is used again.
-// At most activeConsumers times readAheadBytes, and one message each, are held in
-// memory.
+// activeConsumers is the number of consumers whose state a process remembers. It
+// forgets the one that was used longest ago, and reads it again when it is needed. For
+// each consumer it holds at most readAheadBytes and one message in memory.
 const activeConsumers = 4096
 
 // A Consumer is one independent subscriber of one topic. Any number of workers
@@ -21,7 +20,7 @@ const activeConsumers = 4096
 // The registry stores it as JSON: the names of the fields stay, as older versions
 // of dq wrote them.
 type Consumer struct {
-	ID    int64  `json:"-"` // the registry gives it out, and stores the consumer under it
+	ID    int64  `json:"-"` // given out by the registry, which stores the consumer under it
 	Topic string `json:"topic"`
 	// Start is the sequence before the consumer's first message.
 	Start uint64 `json:"start,omitempty"`
@@ -38,7 +37,7 @@ type Consumer struct {
 	// MaxInFlight bounds how many messages may be delivered and not yet
 	// acknowledged.
 	MaxInFlight int `json:"max_in_flight,omitempty"`
-	// MaxDeliveries is how often a message is delivered at most; 0 is no limit.
+	// MaxDeliveries is how often a message is delivered at most; 0 means no limit.
 	MaxDeliveries int `json:"max_deliveries,omitempty"`
 	// DeadLetterTopic gets the messages that were delivered MaxDeliveries times
 	// and never acknowledged.
@@ -53,10 +52,10 @@ func (c Consumer) Label() string {
 	return strconv.FormatInt(c.ID, 10)
 }
 
-// Consumers delivers messages to consumers, in order. The stored [Cursor] of a
-// consumer is the truth. A process remembers what it last read of it, and each
-// write is refused if the cursor has changed since, so that any number of
-// processes may serve one consumer. All methods are safe for concurrent use.
+// Consumers delivers messages to consumers, in order. What counts is the stored
+// [Cursor] of a consumer. A process remembers the cursor that it read last; a write is
+// refused if the cursor has changed since, so any number of processes may serve one
+// consumer. All methods are safe for concurrent use.
 type Consumers struct {
 	topics  *Topics
 	cursors *cursors
@@ -82,7 +81,7 @@ func NewConsumers(ctx context.Context, topics *Topics) (*Consumers, error) {
 	return &Consumers{topics: topics, cursors: stored, reads: reads, active: active}, nil
 }
 
-// A State says how far a consumer is.
+// A State is the progress of a consumer.
 type State struct {
 	Position    uint64    // the sequence delivered last
 	Lag         uint64    // messages that were never delivered
@@ -90,7 +89,7 @@ type State struct {
 	PausedUntil time.Time // zero if it is not paused
 }
 
-// State returns how far consumer is, as stored now. Errors: [*TopicNotFoundError] if
+// State returns the progress of consumer, as stored now. Errors: [*TopicNotFoundError] if
 // the topic does not exist any more, [*ConsumerNotFoundError], [*UnavailableError].
 func (c *Consumers) State(ctx context.Context, consumer Consumer) (State, error) {
 	cursor, err := c.cursors.load(ctx, consumer.ID, consumer.Start)
@@ -109,7 +108,7 @@ func (c *Consumers) State(ctx context.Context, consumer Consumer) (State, error)
 	return state, nil
 }
 
-// Remove deletes consumer for good. Calls of it that are waiting fail with
+// Remove deletes consumer for good. Calls for it that are waiting fail with
 // [*ConsumerNotFoundError]. Errors: [*UnavailableError].
 func (c *Consumers) Remove(ctx context.Context, consumer Consumer) error {
 	err := c.update(ctx, consumer, func(next *Cursor) (bool, error) {

@@ -54,8 +54,8 @@ func (c Cursor) clone() Cursor {
 	return c
 }
 
-// moved reports whether c differs from was in nothing but the position, and neither
-// has leases: only such a change goes into the journal.
+// moved reports whether c differs from was only in its position, and neither has
+// leases. Only such a change goes into the journal.
 func (c Cursor) moved(was Cursor) bool {
 	return len(c.Leases) == 0 && len(was.Leases) == 0 && c.Epoch == was.Epoch && c.Stream == was.Stream &&
 		c.PausedUntil.Equal(was.PausedUntil) && c.Gone == was.Gone
@@ -106,7 +106,7 @@ func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
 	return c, c.fold(ctx, topics)
 }
 
-// load reads a consumer's cursor. Without a stored one its position is start.
+// load reads a consumer's cursor. If none is stored, it returns one at position start.
 func (c *cursors) load(ctx context.Context, consumer int64, start uint64) (Cursor, error) {
 	cursor := Cursor{Position: start}
 	entry, err := c.kv.Get(ctx, cursorKey(consumer))
@@ -129,7 +129,7 @@ func (c *cursors) load(ctx context.Context, consumer int64, start uint64) (Curso
 	return cursor, nil
 }
 
-// all reads the stored cursors of all consumers, by their ids.
+// all returns the stored cursors of all consumers, by id.
 func (c *cursors) all(ctx context.Context, topics *Topics) (map[int64]Cursor, error) {
 	all := make(map[int64]Cursor)
 	err := readAll(ctx, topics, "KV_"+cursorBucket, func(m Message) error {
@@ -148,8 +148,8 @@ func (c *cursors) all(ctx context.Context, topics *Topics) (map[int64]Cursor, er
 	return all, err
 }
 
-// store replaces the consumer's cursor was by next, and reports whether it did: if
-// not, the cursor was changed meanwhile. It returns next with its new revision.
+// store replaces the consumer's cursor was with next. If the cursor was changed
+// meanwhile, it stores nothing and returns false. It returns next with its new revision.
 func (c *cursors) store(ctx context.Context, consumer int64, was, next Cursor) (_ Cursor, stored bool, err error) {
 	if c.journal != nil && next.moved(was) {
 		r := record{consumer: consumer, revision: was.revision, from: was.Position, to: next.Position}
@@ -186,12 +186,12 @@ func (c *cursors) replace(ctx context.Context, consumer int64, next Cursor) (_ C
 }
 
 // fold writes the positions of the journal into the entries of their consumers, and
-// deletes the journal. An earlier process, which had the engine to itself, has left
-// it; now other processes may read and change the entries, and know of no journal.
+// deletes the journal. An earlier process, which had the engine to itself, left the
+// journal; now other processes may read and change the entries, and do not read it.
 func (c *cursors) fold(ctx context.Context, topics *Topics) error {
 	last, err := readJournal(ctx, topics)
 	if errors.Is(err, nats.ErrNoResponders) {
-		return nil // there is no journal
+		return nil // no journal exists
 	}
 	if err != nil {
 		return err

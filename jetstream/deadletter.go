@@ -17,9 +17,9 @@ const (
 	deadDeliveriesHeader = "Dq-Dead-Deliveries"
 )
 
-// deadLetter copies a message that was delivered too often to the dead-letter
-// topic, which it creates if need be; without a dead-letter topic it does nothing,
-// and the message is dropped. A second copy of the same message is stored only if
+// deadLetter copies a message that was delivered too often to the dead-letter topic,
+// and creates that topic if it does not exist. If the consumer has no dead-letter
+// topic, it does nothing, and the message is dropped. A second copy of the same message is stored only if
 // the dead-letter topic's dedup window has passed.
 func (c *Consumers) deadLetter(
 	ctx context.Context, consumer Consumer, epoch uint64, m Message, deliveries int,

@@ -16,11 +16,11 @@ import (
 	"dq/jetstream/engine"
 )
 
-// Delayed messages wait in a stream of their own, as the engine's scheduled
-// messages, so that no reader of a topic has to step over them, and a topic may
-// refuse new messages when it is full (the engine allows no schedules in such a
-// stream). At its time, the engine moves a message to the subject of the due messages
-// of its topic, from where one of the processes moves it to the topic itself.
+// Delayed messages wait in a stream of their own, as scheduled messages of the engine.
+// In the stream of their topic, readers would have to skip them, and the topic could
+// not refuse new messages when it is full: the engine allows no schedules in such a
+// stream. At its time, the engine moves a message to the subject of the due messages
+// of its topic, and one of the processes moves it from there to the topic itself.
 const (
 	delayStream  = "dq-delayed"       // not the stream of a topic: those start with engine.TopicPrefix
 	waitSubject  = "dq-delayed.wait." // and a random id: messages that wait
@@ -30,8 +30,8 @@ const (
 	takeAckAfter = 30 * time.Second   // an unconfirmed move is tried again
 )
 
-// The headers of a message while it waits. Its own headers get a prefix, so that
-// neither the engine nor nats.go takes one of them for its own.
+// The headers of a message while it waits. Its own headers get a prefix, so that the
+// engine and nats.go do not interpret them.
 const (
 	delayTopic  = "Dq-Delay-Topic"  // when the topic was created, in nanoseconds of Unix time
 	delayUntil  = "Dq-Delay-Until"  // when it is due, in microseconds of Unix time
@@ -48,7 +48,7 @@ type Delayer struct {
 	topics *Topics
 	log    *slog.Logger
 	taking jetstream.ConsumeContext
-	before uint64 // the last sequence when this process began
+	before uint64 // the last sequence when this process started
 }
 
 // StartDelayer opens the stream of the delayed messages and starts to move
@@ -151,8 +151,8 @@ func (draft *Draft) wait(topic, created string) *nats.Msg {
 }
 
 // take moves a message that is due to its topic. If the process dies before it has
-// confirmed the move, the message comes again, and take looks whether the topic has
-// it already: the topic's dedup window may have passed.
+// confirmed the move, the engine delivers the message again; take then checks whether
+// the topic already has it, because the topic's dedup window may have passed.
 func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 	ctx, cancel := context.WithTimeout(context.Background(), d.topics.opts.CallTimeout)
 	defer cancel()
@@ -169,7 +169,7 @@ func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 	topic, _ := DecodeName(strings.TrimPrefix(m.Subject(), dueSubject))
 	draft := due(m, meta.Sequence.Stream)
 	if meta.NumDelivered > 1 || meta.Sequence.Stream <= d.before {
-		draft.At = time.UnixMicro(until) // the topic may have it, stored at that time or later
+		draft.At = time.UnixMicro(until) // the topic may already have it, stored at that time or later
 	}
 	err = d.produce(ctx, topic, m.Headers().Get(delayTopic), draft)
 	var gone *TopicNotFoundError
@@ -186,7 +186,7 @@ func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 		return
 	}
 	if err := m.DoubleAck(ctx); err != nil {
-		return // it comes again
+		return // the engine delivers it again
 	}
 	if err := stream.DeleteMsg(ctx, meta.Sequence.Stream); err != nil {
 		d.log.Warn("a delayed message was moved, but could not be removed from those that wait",
@@ -194,7 +194,7 @@ func (d *Delayer) take(stream jetstream.Stream, m jetstream.Msg) {
 	}
 }
 
-// due returns the draft that m, with that sequence, was made from.
+// due returns the draft from which the waiting message m was made.
 func due(m jetstream.Msg, sequence uint64) Draft {
 	draft := Draft{ContentType: m.Headers().Get(delayType), Data: m.Data()}
 	draft.Key, _ = DecodeName(m.Headers().Get(delayKey))
@@ -222,7 +222,7 @@ func (d *Delayer) produce(ctx context.Context, topic, created string, draft Draf
 		return err
 	}
 	if creation(stream) != created {
-		return &TopicNotFoundError{Topic: topic} // another of the same name
+		return &TopicNotFoundError{Topic: topic} // another topic has its name
 	}
 	if !draft.At.IsZero() {
 		if moved, err := d.moved(ctx, topic, draft); moved || err != nil {

@@ -31,8 +31,8 @@ func (t *Topics) Delete(ctx context.Context, topic string) error {
 	return nil
 }
 
-// deleteStream deletes a stream, one at a time: RemoveDeletedFiles must not remove
-// what another deletion is still moving away.
+// deleteStream deletes a stream. Only one call runs at a time, because
+// RemoveDeletedFiles must not remove files that another deletion is still moving.
 func (t *Topics) deleteStream(ctx context.Context, stream string) error {
 	if t.opts.RemoveDeletedFiles != nil {
 		if err := t.deleting.Acquire(ctx, 1); err != nil {
@@ -47,8 +47,8 @@ func (t *Topics) deleteStream(ctx context.Context, stream string) error {
 }
 
 // Purge removes the messages of topic up to and including the sequence upTo, or
-// all if upTo is 0, and returns how many it removed. Sequences go on where they
-// were. Errors: [*TopicNotFoundError], [*UnavailableError].
+// all if upTo is 0, and returns how many it removed. The sequences of new messages
+// continue after the removed ones. Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, error) {
 	stream, err := t.stream(ctx, topic)
 	if err != nil {
@@ -57,7 +57,7 @@ func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, 
 	before := stream.CachedInfo().State.Msgs
 
 	var opts []jetstream.StreamPurgeOpt
-	// Beyond its last sequence the engine would skip sequences.
+	// With a sequence after the last one, the engine would skip sequences.
 	upTo = min(upTo, stream.CachedInfo().State.LastSeq)
 	if upTo > 0 {
 		opts = append(opts, jetstream.WithPurgeSequence(upTo+1))

@@ -35,8 +35,8 @@ const (
 	statusNoResponders = "503"
 )
 
-// readAll reads a stream in batches of so many messages, and of about that many
-// bytes.
+// The size of the batches in which readAll reads a stream: messages, and about that
+// many bytes.
 const (
 	readAllMessages = 1000
 	readAllBytes    = 1 << 20
@@ -69,10 +69,10 @@ func newReader(nc *nats.Conn) (*reader, error) {
 	return r, sub.SetPendingLimits(-1, -1) // the requests bound the replies
 }
 
-// ask sends requests about a stream and returns the replies: one for each request
-// for a single message; for one request for a batch its messages, and last a status
-// that says how the batch ended.
-// Errors: [nats.ErrNoResponders] if there is no such stream, [*UnavailableError].
+// ask sends requests about a stream and returns the replies. Requests for single
+// messages get one reply each. One request for a batch gets its messages, and last a
+// status that says how the batch ended.
+// Errors: [nats.ErrNoResponders] if the stream does not exist, [*UnavailableError].
 func (r *reader) ask(ctx context.Context, stream string, requests ...getRequest) ([]*nats.Msg, error) {
 	call := &readCall{done: make(chan struct{})}
 	if requests[0].Batch == 0 {
@@ -104,7 +104,7 @@ func (r *reader) ask(ctx context.Context, stream string, requests ...getRequest)
 	}
 }
 
-// register gives call an id under which its replies come.
+// register gives call an id, which is part of the subject of its replies.
 func (r *reader) register(call *readCall) (id uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -119,7 +119,7 @@ func (r *reader) forget(id uint64) {
 	delete(r.calls, id)
 }
 
-// receive adds a reply to its call. The NATS connection calls it with each.
+// receive adds a reply to its call. The NATS connection calls it for each one.
 func (r *reader) receive(m *nats.Msg) {
 	id, err := strconv.ParseUint(m.Subject[len(r.inbox):], 10, 64)
 	if err != nil {
@@ -158,11 +158,11 @@ func kindOf(m *nats.Msg) replyKind {
 	return brokenReply
 }
 
-// batch is what a request for a batch brought.
+// batch is the result of a request for a batch.
 type batch struct {
 	messages []Message // those before the first broken one
-	broken   bool      // there is a broken one
-	pending  uint64    // messages from the first one on, those of the batch included
+	broken   bool      // a broken message follows them
+	pending  uint64    // messages of the stream from the first one on, the batch included
 }
 
 // decodeBatch reads the replies to a request for a batch.
@@ -205,7 +205,7 @@ func decodeAll(replies []*nats.Msg) ([]Message, error) {
 }
 
 // readAll calls each with every message of a stream, in order.
-// Errors: [nats.ErrNoResponders] if there is no such stream, [*UnavailableError].
+// Errors: [nats.ErrNoResponders] if the stream does not exist, [*UnavailableError].
 func readAll(ctx context.Context, topics *Topics, stream string, each func(Message) error) error {
 	for next := uint64(1); ; {
 		request := getRequest{Seq: next, Batch: readAllMessages, MaxBytes: readAllBytes}

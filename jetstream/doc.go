@@ -1,16 +1,16 @@
 // Package jetstream keeps dq's topics, messages, consumers' positions and delayed
-// messages in NATS JetStream. Here and in its engine is all code that knows NATS,
-// but for the registry's bucket; no HTTP type appears here.
+// messages in NATS JetStream. All code that knows NATS is here, in the folder engine
+// and in the package registry; no HTTP type appears here.
 //
 // A topic is one stream, named by [StreamName] and fed by the subjects of [Subject].
-// A consumer is no consumer of the engine: it is a [Cursor], stored in an entry of a
+// A consumer is not a consumer of the engine but a [Cursor], stored in an entry of a
 // key-value bucket. A write of an entry is refused if another process has changed it.
 // A process that has the engine to itself ([StoreOptions].Alone) stores positions in
 // a journal instead, many in one message. A sleeping consumer costs nothing but its
 // entry.
 //
 // Everything that a process holds in memory can be forgotten at any time. DESIGN.md
-// in this folder describes what is stored, and why so.
+// in this folder describes what is stored, and why.
 //
 // The files, by the question that each answers:
 //

@@ -90,8 +90,8 @@ func (e *FullError) Error() string {
 		"purge it, or raise max_messages or max_bytes", e.Topic)
 }
 
-// DeadLetterError says that the dead-letter topic does not take a message that was
-// delivered as often as it may be. The consumer keeps the message.
+// DeadLetterError says that the dead-letter topic refused a message that was delivered
+// as often as it may be. The consumer keeps the message.
 type DeadLetterError struct {
 	Topic    string // the dead-letter topic
 	Sequence uint64 // of the message, in its own topic
@@ -149,8 +149,8 @@ type BatchError struct{ Problem string }
 
 func (e *BatchError) Error() string { return e.Problem }
 
-// DuplicateError says that an atomic batch has an idempotency key twice, or one that
-// was used before. Nothing was stored.
+// DuplicateError says that an atomic batch has the same idempotency key twice, or a key
+// that was used before. Nothing was stored.
 type DuplicateError struct{}
 
 func (*DuplicateError) Error() string {
@@ -180,7 +180,7 @@ func isMissing(err error) bool {
 		errors.Is(err, jetstream.ErrNoStreamResponse)
 }
 
-// The engine's error codes that get an error of their own here.
+// The engine's error codes for which this package has errors of its own.
 const (
 	codeMessageTooLarge   = 10054
 	codeWrongLastSequence = 10071

@@ -25,8 +25,8 @@ type nextCall struct {
 
 // Next returns the next message of a consumer in mode auto and advances past it:
 // the new position is stored when Next returns, so the message is never returned
-// again. Calls that arrive while one is under way share a turn, and so a write.
-// Errors: [*EmptyError] if there is no message, [*ModeError], [*TopicNotFoundError] if
+// again. Calls that arrive while another is under way are served together, with one write.
+// Errors: [*EmptyError] if no message is left, [*ModeError], [*TopicNotFoundError] if
 // the topic does not exist any more, [*ConsumerNotFoundError], [*UnavailableError].
 func (c *Consumers) Next(ctx context.Context, consumer Consumer) (Message, error) {
 	if consumer.Lease > 0 {
@@ -75,9 +75,9 @@ func (c *Consumers) nextForAll(ctx context.Context, consumer Consumer, s *consum
 	}
 }
 
-// Fetch delivers the consumer's next messages, none if there are none now. What
-// it returns is stored before: in mode auto it is never delivered again, in mode
-// lease not before the lease has run out. Errors: [*TopicNotFoundError] if the topic
+// Fetch delivers the consumer's next messages; it returns none if the topic has none
+// now. The delivery is stored before Fetch returns: in mode auto the messages are never
+// delivered again, in mode lease not before the lease has run out. Errors: [*TopicNotFoundError] if the topic
 // does not exist any more, [*ConsumerNotFoundError], [*SupersededError],
 // [*DeadLetterError], [*UnavailableError].
 func (c *Consumers) Fetch(ctx context.Context, consumer Consumer, limits Limits) ([]Delivery, error) {
@@ -131,7 +131,7 @@ func (c *Consumers) fetch(
 	}
 }
 
-// nextBatch returns the messages to deliver now, and changes next accordingly.
+// nextBatch returns the messages to deliver now, and records in next that they are delivered.
 func (c *Consumers) nextBatch(
 	ctx context.Context, consumer Consumer, s *consumerState, next *Cursor, limits Limits,
 ) ([]Delivery, error) {
@@ -160,8 +160,9 @@ func (c *Consumers) nextBatch(
 	return out, nil
 }
 
-// message returns the message after position, and reports whether there is one. It
-// takes it from those that were read ahead, or else reads at least wanted messages.
+// message returns the first message after position; it returns false if none exists. It
+// takes the message from those that were read ahead, or else reads at least wanted
+// messages.
 func (c *Consumers) message(
 	ctx context.Context, consumer Consumer, s *consumerState, position uint64, wanted int,
 ) (m Message, ok bool, err error) {
@@ -175,8 +176,8 @@ func (c *Consumers) message(
 	return m, true, nil
 }
 
-// FetchWait is [Consumers.Fetch], and waits for a message until ctx ends, which is
-// no error. A message that was delivered too often and cannot be moved to the
+// FetchWait works like [Consumers.Fetch], but waits for a message until ctx ends. The
+// end of ctx is not an error. A message that was delivered too often and cannot be moved to the
 // dead-letter topic does not keep others back: its error is returned if nothing
 // else comes.
 func (c *Consumers) FetchWait(ctx context.Context, consumer Consumer, limits Limits) ([]Delivery, error) {
@@ -193,10 +194,10 @@ type fetchWait struct {
 	consumers  *Consumers
 	consumer   Consumer
 	limits     Limits
-	deadLetter *DeadLetterError // what the latest fetch met; nil if nothing
+	deadLetter *DeadLetterError // the one of the latest fetch, or nil
 }
 
-// look fetches once, for [waitFor].
+// look fetches once. [waitFor] calls it.
 func (w *fetchWait) look(ctx context.Context) ([]Delivery, time.Time, error) {
 	out, err := w.consumers.Fetch(ctx, w.consumer, w.limits)
 	switch {
@@ -209,8 +210,9 @@ func (w *fetchWait) look(ctx context.Context) ([]Delivery, time.Time, error) {
 	return nil, w.consumers.nextChange(w.consumer), nil
 }
 
-// nextChange returns when the consumer can get a message although no new one comes:
-// when its pause ends, or its next lease. It is zero if that is not known.
+// nextChange returns the time at which the consumer can get a message even if the topic
+// gets no new one: the end of its pause or of its next lease. It returns zero if that
+// is not known.
 func (c *Consumers) nextChange(consumer Consumer) time.Time {
 	s, ok := c.active.Get(consumer.ID)
 	if !ok || !s.turn.TryAcquire(1) {

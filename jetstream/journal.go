@@ -32,9 +32,9 @@ const (
 var snapshotAfter uint64 = 64 << 10
 
 // A journal stores the positions of consumers for a process that has the engine to
-// itself. As no other process can move consumers, one message holds the positions of
-// a whole group; an entry for each would have to be compared with the one that it
-// replaces. A message holds records, one after the other. From time to time the
+// itself. No other process can move consumers then, so one message can hold the
+// positions of many consumers; with an entry for each, each write would have to be
+// compared with the entry that it replaces. A message holds records, one after the other. From time to time the
 // journal writes a snapshot, the last record of each consumer, and removes all
 // messages before it.
 type journal struct {
@@ -133,10 +133,10 @@ func (j *journal) apply(consumer int64, c *Cursor) {
 	}
 }
 
-// errMoved says that a consumer does not stand where a record comes from.
+// errMoved says that a consumer is not at the position from which a record moves it.
 var errMoved = errors.New("the consumer was moved meanwhile")
 
-// move stores r, and reports whether it did: if not, another call has moved the
+// move stores r. It returns false, and stores nothing, if another call has moved the
 // consumer meanwhile. Errors: [*UnavailableError].
 func (j *journal) move(ctx context.Context, r record) (moved bool, err error) {
 	answer := j.batcher.submit(ctx, r)
@@ -149,8 +149,8 @@ func (j *journal) move(ctx context.Context, r record) (moved bool, err error) {
 	return true, nil
 }
 
-// write stores, as one message, those of moves that start where their consumer
-// stands; the others are answered with errMoved. It writes a snapshot when one is
+// write stores, as one message, those of moves that start at the position of their
+// consumer, and answers the others with errMoved. It writes a snapshot when one is
 // due.
 func (j *journal) write(ctx context.Context, moves ...record) []publishAnswer {
 	answers := make([]publishAnswer, len(moves))
@@ -206,9 +206,10 @@ func (j *journal) drop(consumer int64) {
 	delete(j.last, consumer)
 }
 
-// snapshot writes the last record of each consumer if the journal has grown long;
-// sequence is that of its last message. Nothing else is written meanwhile. If it
-// fails, the records that it has written do no harm, and the next call tries again.
+// snapshot writes the last record of each consumer if the journal has grown long. The
+// parameter sequence is that of the journal's last message. Nothing else is written
+// meanwhile. If it fails, the records that it has written do no harm, and the next call
+// tries again.
 func (j *journal) snapshot(ctx context.Context, sequence uint64) {
 	if sequence < j.first+snapshotAfter {
 		return

@@ -50,8 +50,8 @@ func (c *Cursor) wake() (first time.Time) {
 
 // redeliver returns the messages whose lease has run out, then new ones, as far as
 // limits allow, and changes position and leases of next accordingly. A message that
-// the dead-letter topic does not take keeps its lease and does not keep others back;
-// the error is returned if there is no other message.
+// the dead-letter topic refuses keeps its lease, and the others are delivered without
+// it; its error is returned only if no other message is.
 func (c *Consumers) redeliver(
 	ctx context.Context, consumer Consumer, p *consumerState, next *Cursor, limits Limits,
 ) ([]Delivery, error) {
@@ -103,7 +103,7 @@ func (b *leaseBatch) add(m Message, l Lease) {
 
 // addExpired adds the messages whose lease has run out, and moves those that were
 // delivered too often to the dead-letter topic. The result deadLetter is the error of
-// the last message that this topic did not take; nil if it took all.
+// the last message that the topic refused, or nil.
 func (c *Consumers) addExpired(ctx context.Context, b *leaseBatch) (deadLetter, err error) {
 	now := time.Now().UnixMilli()
 	for i := 0; i < len(b.next.Leases); {
@@ -160,13 +160,13 @@ func (c *Consumers) AckUpTo(ctx context.Context, consumer Consumer, token string
 	})
 }
 
-// Nack has the messages of tokens delivered again after delay. One that was
-// delivered as often as it may be goes to the dead-letter topic. Errors: as for [Consumers.Ack].
+// Nack gives the messages of tokens back, to be delivered again after delay. A message
+// that was delivered as often as it may be goes to the dead-letter topic. Errors: as for [Consumers.Ack].
 func (c *Consumers) Nack(ctx context.Context, consumer Consumer, tokens []string, delay time.Duration) error {
 	return c.endAfter(ctx, consumer, tokens, delay)
 }
 
-// Extend has the leases of tokens end a duration of lease from now.
+// Extend moves the end of the leases of tokens to the time lease from now.
 // Errors: as for [Consumers.Ack].
 func (c *Consumers) Extend(ctx context.Context, consumer Consumer, tokens []string, lease time.Duration) error {
 	return c.endAfter(ctx, consumer, tokens, lease)
@@ -179,7 +179,7 @@ func (c *Consumers) endAfter(ctx context.Context, consumer Consumer, tokens []st
 }
 
 // endAfter returns the end of a lease of length d, in milliseconds of Unix time,
-// rounded up so that no lease ends early. One of no length has ended already.
+// rounded up so that no lease ends early. A lease of length 0 has already ended.
 func endAfter(now time.Time, d time.Duration) int64 {
 	if d <= 0 {
 		return now.UnixMilli()

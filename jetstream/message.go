@@ -39,17 +39,17 @@ type Draft struct {
 	Headers     map[string]string
 	Data        []byte
 
-	// ID makes a retry safe: of several drafts with one ID the topic stores the
-	// first, if they come within its dedup window. "" is none.
+	// ID makes a retry safe: of several drafts with the same ID within its dedup
+	// window, the topic stores only the first. "" means no ID.
 	ID string
-	// TTL is how long the topic keeps the message, in whole seconds; 0 is as
-	// long as the topic keeps all messages.
+	// TTL is how long the topic keeps the message, in whole seconds; 0 means as
+	// long as it keeps all messages.
 	TTL time.Duration
-	// At is when a [Delayer] stores the message in its topic; the zero time is now.
+	// At is when a [Delayer] stores the message in its topic; the zero time means now.
 	At time.Time
 }
 
-// A Receipt says what became of a draft.
+// A Receipt says whether and where a draft was stored.
 type Receipt struct {
 	Sequence uint64 // 0 if it was not stored, or is delayed
 	// Time is when the draft was sent to the engine, which stored it within
@@ -131,8 +131,8 @@ func decode(m *nats.Msg) (Message, error) {
 	return out, nil
 }
 
-// lastValue returns the last value of a header, which is the engine's: a publisher
-// may have set the same header before.
+// lastValue returns the last value of a header. The engine adds its value last; a
+// publisher may have set the same header before.
 func lastValue(h nats.Header, name string) string {
 	values := h[name]
 	if len(values) == 0 {

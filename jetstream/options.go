@@ -20,12 +20,12 @@ const (
 // limit.
 const MaxReplicas = 5
 
-// StoreOptions say how new streams are stored, and what the engine in this process
-// can do for its topics; the functions are nil if the engine is another process.
+// StoreOptions configure how streams are stored. The functions are what only an engine
+// in this process can do; they are nil if the engine is another process.
 type StoreOptions struct {
-	// Storage is that of new topics, of positions, and of delayed messages.
+	// Storage says where new topics, positions and delayed messages are stored.
 	Storage Storage
-	// Replicas is how many servers hold them, 1 to [MaxReplicas].
+	// Replicas is how many servers store each of them, 1 to [MaxReplicas].
 	Replicas int
 	// CallTimeout bounds an engine call that is made for several clients at once,
 	// or for a client that waits for messages; 0 is 5s.
@@ -39,7 +39,7 @@ type StoreOptions struct {
 	// need it.
 	Sync func(context.Context) error
 	// Flush flushes everything stored so far to disk, whatever durability is
-	// configured. It is called before old data is removed that new data replaces.
+	// configured. It is called before old data is removed which new data replaces.
 	Flush func(context.Context) error
 	// RemoveDeletedFiles removes the files that an earlier deletion of the stream
 	// has left. It is called before the stream is deleted again.
@@ -49,8 +49,7 @@ type StoreOptions struct {
 	CheckSpace func(messages, bytes int) error
 }
 
-// checkSpace checks that the disk has room for data, or for a new topic if there
-// is none.
+// checkSpace checks that the disk has room for data or, without data, for a new topic.
 func (o *StoreOptions) checkSpace(data ...Draft) error {
 	if o.CheckSpace == nil {
 		return nil

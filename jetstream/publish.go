@@ -62,11 +62,11 @@ func (t *Topics) PublishAll(ctx context.Context, topic string, drafts []Draft) [
 }
 
 // PublishAtomically appends all of drafts to topic at once, or none of them. If
-// expected is not nil, the topic's last sequence has to be that. A retry of a batch
-// whose messages all have ids, and were all stored, gets receipts of duplicates.
+// expected is not nil, it must be the topic's last sequence. A retry of a batch whose
+// messages all have ids, and were all stored, gets receipts of duplicates.
 //
-// With an error nothing was stored, unless it is an [*UnavailableError] that is not
-// Refused: then it is unknown. Errors: those of [Topics.Publish],
+// If it returns an error, nothing was stored; only after an [*UnavailableError] that is
+// not Refused, this is unknown. Errors: those of [Topics.Publish],
 // [*SequenceError], [*DuplicateError], [*BatchError].
 func (t *Topics) PublishAtomically(
 	ctx context.Context, topic string, drafts []Draft, expected *uint64,
@@ -100,7 +100,7 @@ func (t *Topics) PublishAtomically(
 	return receipts, nil
 }
 
-// sendTime returns the time that receipts of messages sent now have.
+// sendTime returns the time for the receipts of messages that are sent now.
 func sendTime() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 func encodeAll(topic string, drafts []Draft) []*nats.Msg {
@@ -167,8 +167,7 @@ func (t *Topics) storedBefore(ctx context.Context, msgs []*nats.Msg) []Receipt {
 	return receipts
 }
 
-// publishError returns the error of this package for what the engine answered to a
-// publish.
+// publishError turns the engine's answer to a publish into an error of this package.
 func (t *Topics) publishError(ctx context.Context, topic string, err error) error {
 	if errors.Is(err, nats.ErrNoResponders) || isMissing(err) {
 		return t.noResponders(ctx, topic)

@@ -26,9 +26,9 @@ type Range struct {
 	MaxBytes int       // the read ends after the message that reaches them; at least 1
 }
 
-// Read returns the messages of topic in r, in order. It may return fewer than
-// there are, but never none of them; without any message it returns none and no
-// error. Errors: [*TopicNotFoundError], [*UnavailableError].
+// Read returns the messages of topic in r, in order. It may return only some of them,
+// but at least one if the topic has any in r; otherwise it returns none and no error.
+// Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) Read(ctx context.Context, topic string, r Range) ([]Message, error) {
 	msgs, broken, err := t.readGood(ctx, topic, r)
 	if broken && len(msgs) == 0 && err == nil {
@@ -37,8 +37,8 @@ func (t *Topics) Read(ctx context.Context, topic string, r Range) ([]Message, er
 	return msgs, err
 }
 
-// ReadWait is [Topics.Read], and waits for a message until ctx ends, which is no
-// error.
+// ReadWait works like [Topics.Read], but waits for a message until ctx ends. The end of
+// ctx is not an error.
 func (t *Topics) ReadWait(ctx context.Context, topic string, r Range) ([]Message, error) {
 	return waitFor(ctx, t, topic, func(ctx context.Context) ([]Message, time.Time, error) {
 		msgs, err := t.Read(ctx, topic, r)
@@ -59,8 +59,8 @@ func (t *Topics) Get(ctx context.Context, topic string, sequence uint64) (Messag
 	return msgs[0], nil
 }
 
-// Pending returns how many messages topic has from sequence from on; if key is not
-// "", only those with that key. Errors: [*TopicNotFoundError], [*UnavailableError].
+// Pending returns how many messages topic has at and after the sequence from. If key is
+// not "", it counts only those with that key. Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) Pending(ctx context.Context, topic string, from uint64, key string) (uint64, error) {
 	if key == "" {
 		stream, err := t.stream(ctx, topic)
@@ -77,8 +77,8 @@ func (t *Topics) Pending(ctx context.Context, topic string, from uint64, key str
 	return b.pending, err
 }
 
-// readGood reads the messages of r before the first one whose headers are broken,
-// and reports whether there is such a one.
+// readGood reads the messages of r before the first one whose headers are broken, and
+// reports whether such a message exists.
 func (t *Topics) readGood(ctx context.Context, topic string, r Range) (msgs []Message, broken bool, err error) {
 	if r.Key == "" && r.Since.IsZero() {
 		memory, err := t.inMemory(ctx, topic)
@@ -93,8 +93,8 @@ func (t *Topics) readGood(ctx context.Context, topic string, r Range) (msgs []Me
 	return b.messages, b.broken, err
 }
 
-// readBatch reads by the engine's batched direct get. The jetstreamext library,
-// which can do that too, takes a lost answer for the end of the batch; we must not.
+// readBatch reads with the engine's batched direct get. The jetstreamext library,
+// which can do that too, mistakes a lost answer for the end of the batch.
 func (t *Topics) readBatch(ctx context.Context, topic string, r Range) (batch, error) {
 	request := requestFor(topic, r)
 	request.Batch, request.MaxBytes = r.Max, r.MaxBytes

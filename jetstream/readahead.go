@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// A read for a consumer brings more messages than it asks for, within these
-	// bounds; its next calls are served from them.
+	// A read for a consumer reads more messages than it needs now, within these
+	// bounds, and serves its next calls from them.
 	readAheadMessages = 64
 	readAheadBytes    = 64 << 10
 
@@ -46,7 +46,7 @@ type readAhead struct {
 	at       time.Time
 }
 
-// good reports whether there are messages that may still be used.
+// good reports whether r has messages that may still be used.
 func (r *readAhead) good(t *Topics, topic string) bool {
 	return len(r.messages) > 0 && r.purges == t.purges(topic).Load() && time.Since(r.at) < readAheadAge
 }
@@ -68,8 +68,8 @@ func newSharedReads(topics *Topics) (*sharedReads, error) {
 	return &sharedReads{topics: topics, kept: kept}, err
 }
 
-// read returns messages for consumer from sequence from on: wanted or more if the
-// topic has them, and none only if it has none. The caller must not change them.
+// read returns messages for consumer, from the sequence from on: at least wanted if the
+// topic has as many, and none only if it has none. The caller must not change them.
 // Errors: those of [Topics.Read].
 func (s *sharedReads) read(ctx context.Context, consumer Consumer, from uint64, wanted int) (readAhead, error) {
 	if s.kept == nil {
@@ -88,8 +88,8 @@ func (s *sharedReads) read(ctx context.Context, consumer Consumer, from uint64, 
 	before := r.begun.Load()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// A read that found nothing counts only if it began after this call: a message
-	// may have been stored since.
+	// A read that found nothing counts only if it began after this call: since an
+	// earlier one, a message may have been stored.
 	if r.last.good(s.topics, consumer.Topic) || r.begun.Load() > before {
 		return r.last, r.err
 	}

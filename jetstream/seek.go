@@ -15,12 +15,12 @@ func (c *Consumers) Seek(ctx context.Context, consumer Consumer, position uint64
 	})
 }
 
-// TakeOver has a client that reads a stream of events (SSE) go on after last, the
-// sequence of the last message that it received; consumer is in mode auto. Messages
-// that an earlier stream fetched and the client did not receive would be lost
-// otherwise. From then on the earlier streams get a [*SupersededError]. With last nil
-// nothing changes. The result is the Stream of [Limits] for the fetches of this
-// stream. Errors: [*ConsumerNotFoundError], [*UnavailableError].
+// TakeOver opens a new stream of events (SSE) on consumer, which is in mode auto, and
+// ends the earlier ones: they get a [*SupersededError]. The consumer continues after
+// last, the sequence of the last message that the client received. Without that,
+// messages which an earlier stream fetched and the client did not receive would be
+// lost. If last is nil, nothing changes. The result is the Stream of [Limits] for the
+// fetches of this stream. Errors: [*ConsumerNotFoundError], [*UnavailableError].
 func (c *Consumers) TakeOver(ctx context.Context, consumer Consumer, last *uint64) (stream uint64, err error) {
 	err = c.update(ctx, consumer, func(next *Cursor) (bool, error) {
 		if last != nil {
@@ -33,7 +33,7 @@ func (c *Consumers) TakeOver(ctx context.Context, consumer Consumer, last *uint6
 	return stream, err
 }
 
-// Pause delivers no messages to the consumer before until; a time in the past ends
+// Pause stops deliveries to the consumer before the time until; a time in the past ends
 // the pause. Errors: [*UnavailableError].
 func (c *Consumers) Pause(ctx context.Context, consumer Consumer, until time.Time) error {
 	return c.update(ctx, consumer, func(next *Cursor) (bool, error) {

@@ -11,7 +11,7 @@ import (
 	"dq/jetstream/engine"
 )
 
-// A Duration is a [time.Duration] that JSON has as text, such as "1h30m".
+// A Duration is a [time.Duration] that is a text in JSON, such as "1h30m".
 type Duration time.Duration
 
 // String returns d as text, as [time.Duration.String] does.
@@ -36,7 +36,7 @@ const (
 	RefuseNew  = "refuse_new"  // fails with [*FullError]
 )
 
-// Settings are what clients can set for a topic. A zero limit is no limit.
+// Settings are what clients can set for a topic. A limit of 0 means no limit.
 type Settings struct {
 	MaxAge          Duration `json:"max_age"`           // how long messages are kept
 	MaxBytes        int64    `json:"max_bytes"`         // of all messages as stored, at least [MinBytes]
@@ -56,8 +56,8 @@ const (
 	// engine refuses payloads of more than 64 MiB, and headers need some of it.
 	MaxMessageBytes = 32 << 20
 
-	// MaxDuration bounds all durations, so that a time that lies so far ahead or
-	// back stays in the range of the engine's 64-bit nanoseconds.
+	// MaxDuration bounds all durations, so that a time which lies that far in the future
+	// or the past fits into the engine's 64-bit nanoseconds.
 	MaxDuration = Duration(100 * 365 * 24 * time.Hour)
 
 	// minDuration is the shortest MaxAge and DedupWindow. It is the engine's limit.
@@ -151,7 +151,7 @@ func (s Settings) Complete() Settings {
 	return s
 }
 
-// settingsError returns the error for settings that passed our checks and that the
+// settingsError returns the error for settings that passed our checks but that the
 // engine refused.
 func settingsError(operation string, s Settings, err error) error {
 	var api *jetstream.APIError

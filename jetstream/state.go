@@ -17,14 +17,14 @@ type consumerState struct {
 	nexts []*nextCall // waiting for the turn to take one message each
 
 	turn   *semaphore.Weighted
-	loaded bool      // cursor was read from the store, and nothing says that it has changed
+	loaded bool      // cursor was read from the store, and no sign says that it changed since
 	cursor Cursor    // the stored one if loaded
 	ahead  readAhead // messages after the cursor
 }
 
 func (s *consumerState) forget() { s.loaded, s.ahead = false, readAhead{} }
 
-// await waits for the turn of a call. The caller releases it.
+// await waits until it is the call's turn. The caller releases the turn.
 func (s *consumerState) await(ctx context.Context) error {
 	if s.turn.TryAcquire(1) { // saves the cost of watching ctx
 		return nil
@@ -62,7 +62,7 @@ func (c *Consumers) load(ctx context.Context, consumer Consumer, s *consumerStat
 	return nil
 }
 
-// confirm reads the cursor again, and reports whether s had the stored one.
+// confirm reads the stored cursor again, and reports whether s already had it.
 func (c *Consumers) confirm(ctx context.Context, consumer Consumer, s *consumerState) (same bool, err error) {
 	was := s.cursor.revision
 	s.forget()
@@ -70,8 +70,8 @@ func (c *Consumers) confirm(ctx context.Context, consumer Consumer, s *consumerS
 	return s.cursor.revision == was, err
 }
 
-// store stores next as the consumer's cursor, and reports whether it did. If
-// another process has changed the cursor meanwhile, s is forgotten.
+// store stores next as the consumer's cursor. If another process has changed the cursor
+// meanwhile, it stores nothing, returns false, and forgets the cursor in s.
 func (c *Consumers) store(ctx context.Context, consumer Consumer, s *consumerState, next Cursor) (bool, error) {
 	next, stored, err := c.cursors.store(ctx, consumer.ID, s.cursor, next)
 	if err != nil || !stored { // after an error it is unknown what is stored

@@ -20,7 +20,8 @@ const (
 	dashKey = "=2D"
 )
 
-// Subject returns the NATS subject of topic's messages with that key; "" is no key.
+// Subject returns the NATS subject of topic's messages with that key; "" means without
+// a key.
 func Subject(topic, key string) string {
 	token := noKey
 	switch key {
@@ -52,8 +53,8 @@ func keyOf(subject string) string {
 	return token
 }
 
-// CheckKey returns nil if a message may have that key, or an error that says what
-// is wrong with it. "" is no key, and allowed.
+// CheckKey returns an error that says what is wrong with key, or nil if a message may
+// have it. It accepts "", which means no key.
 func CheckKey(key string) error {
 	if !utf8.ValidString(key) {
 		return errors.New("a key must be valid UTF-8")

@@ -19,8 +19,8 @@ import (
 )
 
 // instanceKey is the metadata entry that makes the streams of any two creations
-// differ. The engine answers the second of two equal creations with success;
-// different ones it refuses.
+// differ. The engine answers a second equal creation with success, and refuses a
+// different one.
 const instanceKey = "dq-instance"
 
 // rememberedTopics is the number of topics whose storage a process remembers.
@@ -87,7 +87,7 @@ type Topic struct {
 	LastTime      time.Time // of the newest message ever stored
 }
 
-// Create creates a topic. Of any number of concurrent calls with one name exactly
+// Create creates a topic. Of any number of concurrent calls with the same name, exactly
 // one succeeds. Errors: [*NameError], [*SettingError], [*ExistsError],
 // [*StorageFullError], [*UnavailableError].
 func (t *Topics) Create(ctx context.Context, topic string, settings Settings) error {
@@ -121,8 +121,8 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 		}
 
 		// While the engine is still removing the files of a deleted stream of that
-		// name, a new one may start with messages of the old one. With
-		// RemoveDeletedFiles that cannot happen; without it, delete and try again.
+		// name, a new one may start with messages of the old one. RemoveDeletedFiles
+		// prevents that; without it, delete the stream and try again.
 		info := stream.CachedInfo()
 		if info.State.LastSeq == 0 || !info.State.LastTime.Before(info.Created) {
 			return nil
@@ -220,7 +220,7 @@ func (t *Topics) LastSequence(ctx context.Context, topic string) (uint64, error)
 // stream looks up the stream of topic. Errors: [*TopicNotFoundError],
 // [*UnavailableError].
 func (t *Topics) stream(ctx context.Context, topic string) (jetstream.Stream, error) {
-	// Asked for an invalid name, the engine may answer anything.
+	// The engine's answer to an invalid name is undefined.
 	if CheckName(topic) != nil {
 		return nil, &TopicNotFoundError{Topic: topic}
 	}
@@ -234,8 +234,8 @@ func (t *Topics) stream(ctx context.Context, topic string) (jetstream.Stream, er
 	return stream, nil
 }
 
-// noResponders returns the error that it means that no stream of topic answers:
-// the topic does not exist, or the engine is starting or stopping.
+// noResponders returns the error for a request that no stream of topic answered: the
+// topic does not exist, or the engine is starting or stopping.
 func (t *Topics) noResponders(ctx context.Context, topic string) error {
 	if _, err := t.stream(ctx, topic); err != nil {
 		return err

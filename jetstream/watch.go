@@ -12,16 +12,17 @@ import (
 
 const (
 	// watchLinger is how long a topic is still watched after the last call that
-	// waited for it.
+	// waited for its messages.
 	watchLinger = 30 * time.Second
 
 	// pollInterval is how often a waiting call looks without being woken. A new
-	// message wakes it at once; this is for what other processes do to the
+	// message wakes it at once; polling notices what other processes do to the
 	// consumer.
 	pollInterval = time.Second
 )
 
-// watches are the topics for whose next message calls of this process wait.
+// watches are the watched topics: those whose next message some call of this process
+// waits for.
 type watches struct {
 	mu     sync.Mutex
 	topics map[string]*watch
@@ -55,8 +56,8 @@ func (w *watch) arrived() {
 	w.next = make(chan struct{})
 }
 
-// watch starts to watch topic, or joins a watch that exists. The caller calls leave
-// when it waits no more. Errors: [*TopicNotFoundError], [*UnavailableError].
+// watch starts to watch topic, or joins a watch that exists. The caller calls leave when
+// it stops waiting. Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) watch(ctx context.Context, topic string) (w *watch, leave func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, t.opts.CallTimeout)
 	defer cancel()
@@ -93,8 +94,8 @@ func (ws *watches) join(topic string) (w *watch, first bool) {
 	return w, true
 }
 
-// leave takes a user away. A watch that failed is forgotten at once, so that the
-// next call tries again.
+// leave removes a user of w. It forgets a watch that failed at once, so that the next
+// call tries again.
 func (ws *watches) leave(topic string, w *watch) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -120,7 +121,7 @@ func (ws *watches) end(topic string, w *watch) {
 	}
 }
 
-// watchNew has the engine report new messages, without their data.
+// watchNew asks the engine to report new messages, without their data.
 // Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) watchNew(ctx context.Context, topic string, arrived func()) (stop func(), err error) {
 	consumer, err := t.js.OrderedConsumer(ctx, StreamName(topic), jetstream.OrderedConsumerConfig{
@@ -141,7 +142,7 @@ func (t *Topics) watchNew(ctx context.Context, topic string, arrived func()) (st
 	return consuming.Stop, nil
 }
 
-// wake has the calls of this process that wait for topic look again.
+// wake makes the calls of this process that wait for topic look again.
 func (t *Topics) wake(topic string) {
 	t.watches.mu.Lock()
 	defer t.watches.mu.Unlock()
