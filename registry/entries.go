@@ -48,7 +48,7 @@ func (id entryID) notFound() error {
 	return &jetstream.ConsumerNotFoundError{Consumer: text}
 }
 
-// deleted returns the error of an entry that exists no more.
+// deleted returns the error of an entry that was deleted.
 func (id entryID) deleted(topic string) error {
 	text := strconv.FormatInt(id.number, 10)
 	if id.kind == producer {
@@ -57,7 +57,7 @@ func (id entryID) deleted(topic string) error {
 	return &jetstream.ConsumerNotFoundError{Consumer: text, Deleted: true, Topic: topic}
 }
 
-// record is what the bucket has for an id, as JSON. Of a producer only the topic
+// record is the JSON that the bucket stores for an id. For a producer, only the topic
 // is set. Older versions of dq wrote the same fields.
 type record struct {
 	jetstream.Consumer

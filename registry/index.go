@@ -28,7 +28,7 @@ func newIndex(ended <-chan struct{}) *index {
 	}}
 }
 
-// apply takes in that the entry of id is rec.
+// apply records that the entry of id is now rec.
 func (x *index) apply(id entryID, rec record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -47,7 +47,7 @@ func (x *index) apply(id entryID, rec record) {
 	}
 }
 
-// setApplied says that all entries up to revision were applied.
+// setApplied records that all entries up to revision were applied.
 func (x *index) setApplied(revision uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 // of its consumer.
 const namePrefix = "name."
 
-// nameKey returns the key of a name. Base32 makes of any text a word that may
-// stand in a key.
+// nameKey returns the key of a name. Base32 turns any text into a word that is valid in
+// a key.
 func nameKey(topic, name string) string {
 	encode := base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString
 	return namePrefix + encode([]byte(topic)) + "." + encode([]byte(name))
@@ -57,8 +57,8 @@ func (r *Registry) registerName(
 	}
 }
 
-// storeName gives c its name, if the entry of the name still has that revision; 0
-// is that the name has no entry.
+// storeName gives c its name, if the entry of the name still has that revision. Revision
+// 0 means that the name has no entry.
 func (r *Registry) storeName(ctx context.Context, c jetstream.Consumer, revision uint64) error {
 	key, value := nameKey(c.Topic, c.Name), strconv.AppendInt(nil, c.ID, 10)
 	if revision == 0 {

@@ -6,7 +6,7 @@ import (
 	"dq/jetstream"
 )
 
-// A Producer is one that may produce to a topic by its id.
+// A Producer is a client that was registered to produce to a topic.
 type Producer struct {
 	ID    int64
 	Topic string

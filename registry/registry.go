@@ -84,7 +84,7 @@ func Open(ctx context.Context, nc *nats.Conn, storage jetstream.Storage, replica
 	return r, nil
 }
 
-// Close ends the use of the registry.
+// Close stops following the bucket.
 func (r *Registry) Close() {
 	_ = r.watcher.Stop()
 	<-r.ended

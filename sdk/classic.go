@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// defaultIdleTimeout is the one of the old client library.
+// defaultIdleTimeout is that of the old client library.
 const defaultIdleTimeout = 5 * time.Second
 
 // The pauses between two rounds of [Consumer.Messages] in which no topic had a

@@ -74,7 +74,7 @@ var (
 	ErrDuplicateBatch    = &Error{Code: "duplicate_batch"}     // atomic, and an idempotency key is used twice
 	ErrWrongLastSequence = &Error{Code: "wrong_last_sequence"} // the topic's last sequence is not the expected one
 
-	// About requests that are not as the API wants them:
+	// About malformed requests:
 	ErrBadRequest          = &Error{Code: "bad_request"} // not valid HTTP, or a WebSocket that the broker does not open
 	ErrInvalidJSON         = &Error{Code: "invalid_json"}
 	ErrInvalidField        = &Error{Code: "invalid_field"}
@@ -86,7 +86,7 @@ var (
 	ErrHeadersTooLarge     = &Error{Code: "headers_too_large"}
 	ErrRequestTimeout      = &Error{Code: "request_timeout"} // the request came in too slowly
 
-	// About who calls, and how much:
+	// About the caller's token and its limits:
 	ErrUnauthenticated = &Error{Code: "unauthenticated"} // no token, or one that is not valid
 	ErrForbidden       = &Error{Code: "forbidden"}       // the token does not allow the call
 	ErrRateLimited     = &Error{Code: "rate_limited"}    // too many calls with this token
@@ -124,8 +124,8 @@ var (
 // unknown adds [ErrOutcomeUnknown] to err.
 func unknown(err error) error { return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err) }
 
-// failure is the body of an answer that is no success: a failure of the classic
-// API, or problem details (RFC 9457).
+// failure is the body of an answer to a call that failed: a failure of the classic API,
+// or problem details (RFC 9457).
 type failure struct {
 	Code         string         `json:"code"`
 	Message      jsontext.Value `json:"message"` // of the classic API

@@ -23,8 +23,8 @@ func (s *Subscription) Ack(ctx context.Context, tokens ...string) error {
 	return s.changeLeases(ctx, "ack", leaseChange{Tokens: tokens})
 }
 
-// AckUpTo acknowledges a message and all that were handed out before it, to
-// whichever worker. Errors: those of [Subscription.Ack].
+// AckUpTo acknowledges a message and all that were handed out before it, to any
+// worker. Errors: those of [Subscription.Ack].
 func (s *Subscription) AckUpTo(ctx context.Context, token string) error {
 	return s.changeLeases(ctx, "ack", leaseChange{UpTo: token})
 }

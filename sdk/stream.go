@@ -62,7 +62,7 @@ func (s *Subscription) Stream(ctx context.Context) iter.Seq2[Record, error] {
 // errStopped says that the reader of a stream wants no more.
 var errStopped = errors.New("the reader of the stream has stopped")
 
-// stream reads Server-Sent Events, over as many connections as it takes.
+// stream reads Server-Sent Events, and connects again when a connection breaks.
 type stream struct {
 	client   *Client
 	call     call
