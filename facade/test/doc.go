@@ -15,7 +15,6 @@
 //   - consumer_client_test.go: the client of one consumer
 //   - description_test.go: the check of every answer against the OpenAPI description, and the test that it is served
 //   - refusal_test.go: the check that bad calls are refused and change nothing
-//   - doc_test.go: the check that this list has every file
 //
 // The features:
 //   - classic_test.go: the classic calls, with their client
