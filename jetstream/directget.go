@@ -4,14 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+	"golang.org/x/sync/semaphore"
 
 	"dq/jetstream/engine"
 )
@@ -42,11 +45,25 @@ const (
 	readAllBytes    = 1 << 20
 )
 
+const (
+	// maxAsked is how many bytes all calls together may ask for at once, or
+	// a part of what the process may use (GOMEMLIMIT), if that is less. The engine
+	// cuts off a connection with 64 MiB under way.
+	maxAsked  = 32 << 20
+	askedPart = 8
+
+	// messageCost is how many bytes of memory a reply takes besides its data.
+	messageCost = 1 << 10
+)
+
 // A reader asks the engine for messages and gathers its replies. All replies come
 // through one subscription; one for each call would cost more than the call.
 type reader struct {
-	nc    *nats.Conn
-	inbox string // the prefix of all reply subjects
+	nc      *nats.Conn
+	inbox   string                  // the prefix of all reply subjects
+	budget  *semaphore.Weighted     // bytes that may be asked for at once
+	limit   int64                   // of budget
+	largest *lru.Cache[string, int] // bytes of the largest message that was read of a stream
 
 	mu    sync.Mutex
 	last  uint64 // id of the latest call
@@ -61,7 +78,20 @@ type readCall struct {
 }
 
 func newReader(nc *nats.Conn) (*reader, error) {
-	r := &reader{nc: nc, inbox: nats.InboxPrefix + nuid.Next() + ".", calls: make(map[uint64]*readCall)}
+	limit := min(maxAsked, debug.SetMemoryLimit(-1)/askedPart) // -1 changes nothing
+	largest, err := lru.New[string, int](rememberedTopics)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{
+		nc:      nc,
+		inbox:   nats.InboxPrefix + nuid.Next() + ".",
+		budget:  semaphore.NewWeighted(limit),
+		limit:   limit,
+		largest: largest,
+		calls:   make(map[uint64]*readCall),
+	}
+
 	sub, err := nc.Subscribe(r.inbox+"*", r.receive)
 	if err != nil {
 		return nil, engine.Unavailable("listen for messages", err)
@@ -71,9 +101,54 @@ func newReader(nc *nats.Conn) (*reader, error) {
 
 // ask sends requests about a stream and returns the replies. Requests for single
 // messages get one reply each. One request for a batch gets its messages, and last a
-// status that says how the batch ended.
+// status that says how the batch ended. It waits while other calls have asked for all
+// that may be asked for at once.
 // Errors: [nats.ErrNoResponders] if the stream does not exist, [*UnavailableError].
 func (r *reader) ask(ctx context.Context, stream string, requests ...getRequest) ([]*nats.Msg, error) {
+	cost := r.cost(stream, requests)
+	if !r.budget.TryAcquire(cost) { // which saves the cost of watching ctx
+		if err := r.budget.Acquire(ctx, cost); err != nil {
+			return nil, engine.Unavailable("read while other reads are under way", err)
+		}
+	}
+	defer r.budget.Release(cost)
+
+	replies, err := r.request(ctx, stream, requests)
+	r.learn(stream, replies)
+	return replies, err
+}
+
+// cost returns how many bytes of memory the replies to requests take at most, as far
+// as that is known: a batch ends after the message that reaches its limit, and only
+// messages that were read tell how large that can be.
+func (r *reader) cost(stream string, requests []getRequest) (bytes int64) {
+	largest, _ := r.largest.Get(stream)
+	for i := range requests {
+		bytes += int64(requests[i].MaxBytes + max(requests[i].Batch, 1)*messageCost + largest)
+	}
+	return min(bytes, r.limit)
+}
+
+// learn remembers the size of the largest message of a stream.
+func (r *reader) learn(stream string, replies []*nats.Msg) {
+	known, _ := r.largest.Peek(stream)
+	largest := known
+	for _, m := range replies {
+		largest = max(largest, len(m.Data))
+	}
+	if largest > known {
+		r.largest.Add(stream, largest)
+	}
+}
+
+// mayAsk returns how many single messages of stream may be asked for at once.
+func (r *reader) mayAsk(stream string) int {
+	largest, _ := r.largest.Peek(stream)
+	return max(1, int(r.limit)/(largest+messageCost))
+}
+
+// request sends requests and gathers the replies.
+func (r *reader) request(ctx context.Context, stream string, requests []getRequest) ([]*nats.Msg, error) {
 	call := &readCall{done: make(chan struct{})}
 	if requests[0].Batch == 0 {
 		call.want = len(requests)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -30,6 +31,10 @@ type StoreOptions struct {
 	// CallTimeout bounds an engine call that is made for several clients at once,
 	// or for a client that waits for messages; 0 is 5s.
 	CallTimeout time.Duration
+	// Reads is the connection through which messages are read: the engine cuts off
+	// a connection with too much under way, and publishing goes on then. It is nil
+	// if one connection serves all.
+	Reads *nats.Conn
 	// Alone says that no other process reaches the engine. See DESIGN.md for what
 	// depends on it.
 	Alone bool

@@ -14,8 +14,13 @@ import (
 	"dq/jetstream/engine"
 )
 
-// maxOneByOne is how many single messages are asked for at once.
-const maxOneByOne = 256
+const (
+	// maxOneByOne is how many single messages are asked for at once.
+	maxOneByOne = 256
+
+	// maxReadBytes is how many bytes one read brings, and up to one message more.
+	maxReadBytes = 1 << 20
+)
 
 // A Range says which messages to read.
 type Range struct {
@@ -30,6 +35,7 @@ type Range struct {
 // but at least one if the topic has any in r; otherwise it returns none and no error.
 // Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) Read(ctx context.Context, topic string, r Range) ([]Message, error) {
+	r.MaxBytes = min(r.MaxBytes, maxReadBytes)
 	msgs, broken, err := t.readGood(ctx, topic, r)
 	if broken && len(msgs) == 0 && err == nil {
 		return t.readPlain(ctx, topic, r)
@@ -130,7 +136,7 @@ func (t *Topics) readOneByOne(ctx context.Context, topic string, r Range) (msgs 
 		return nil, false, err
 	}
 
-	more := min(r.Max, maxOneByOne, r.MaxBytes/(len(msgs[0].Data)+1)+1) - 1
+	more := min(r.Max, maxOneByOne, t.reader.mayAsk(StreamName(topic)), r.MaxBytes/(len(msgs[0].Data)+1)+1) - 1
 	if more <= 0 {
 		return msgs, false, nil
 	}

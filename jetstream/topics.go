@@ -54,7 +54,7 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 	if err != nil {
 		return nil, err
 	}
-	reader, err := newReader(nc)
+	reader, err := newReader(cmp.Or(opts.Reads, nc))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -262,6 +263,66 @@ func TestEngine_ConnectionOutlivesARestart(t *testing.T) {
 	require.Eventually(t, published, time.Minute, 10*time.Millisecond)
 }
 
+func TestEngine_CutOffConnectionsAreLoggedAsErrorsWithTheReason(t *testing.T) {
+	t.Parallel()
+	log := make(lines, 100)
+	opts := options("")
+	opts.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelError}))
+	s, err := Start(opts)
+	require.NoError(t, err)
+	t.Cleanup(s.Shutdown)
+	s.opts.MaxPending = 2 * int64(s.opts.MaxPayload)
+	nc := connect(t, s).Conn()
+
+	require.NoError(t, s.restart())
+	log.await(t, "was cut off: reconnecting")
+	subscribeAndReadNothing(t, s, "S")
+	for range 2 * s.opts.MaxPending / (1 << 20) {
+		require.NoError(t, nc.Publish("S", make([]byte, 1<<20)))
+	}
+
+	log.await(t, "Slow Consumer Detected: MaxPending of")
+}
+
+// lines receives what a logger writes.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
+// await waits for a line with text.
+func (l lines) await(t *testing.T, text string) {
+	t.Helper()
+	for timeout := time.After(time.Minute); ; {
+		select {
+		case line := <-l:
+			if strings.Contains(line, text) {
+				return
+			}
+		case <-timeout:
+			require.Fail(t, "nothing was logged", text)
+		}
+	}
+}
+
+// subscribeAndReadNothing connects a client that subscribes and then hangs.
+func subscribeAndReadNothing(t *testing.T, s *Server, subject string) {
+	t.Helper()
+	client, err := s.InProcessConn()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	go func() { _, _ = fmt.Fprintf(client, "CONNECT {\"verbose\":false}\r\nSUB %s 1\r\nPING\r\n", subject) }()
+
+	for answers := bufio.NewScanner(client); answers.Scan(); {
+		if answers.Text() == "PONG" {
+			return
+		}
+	}
+	require.Fail(t, "the engine does not answer")
+}
+
 func TestEngine_FailedSyncFailsAllLaterOnes(t *testing.T) {
 	t.Parallel()
 	if !canSyncFileSystem {
@@ -313,9 +374,10 @@ func TestEngine_ClientsNeedAnAddressAndTheLogin(t *testing.T) {
 	require.NoError(t, err)
 	defer open.Shutdown()
 	closed := start(t, "")
+	discard := slog.New(slog.DiscardHandler)
 
-	_, refused := Connect(open.current().Addr().String())
-	nc, accepted := Connect(open.current().Addr().String(), nats.UserInfo("u", "p"))
+	_, refused := Connect(open.current().Addr().String(), discard)
+	nc, accepted := Connect(open.current().Addr().String(), discard, nats.UserInfo("u", "p"))
 
 	assert.Error(t, refused)
 	require.NoError(t, accepted)

@@ -12,6 +12,9 @@ import (
 // the only place where it says so: the publisher gets no answer.
 const storeFailure = "JetStream failed to store a msg on stream"
 
+// slowConsumer is in the notice that says why the engine cuts a connection off.
+const slowConsumer = "Slow Consumer Detected"
+
 // engineLogger passes the engine's log to slog. It implements the logger of
 // nats-server. The engine's notices are of interest only when debugging.
 type engineLogger struct {
@@ -33,8 +36,14 @@ func (l *engineLogger) lastError() error {
 	return errors.New(l.last)
 }
 
-// Noticef logs at level debug.
-func (l *engineLogger) Noticef(format string, v ...any) { l.debug(format, v...) }
+// Noticef logs at level debug, but for the loss of a connection, which is an error.
+func (l *engineLogger) Noticef(format string, v ...any) {
+	if strings.Contains(format, slowConsumer) {
+		l.log.Error("engine: cut off a connection: " + fmt.Sprintf(format, v...))
+		return
+	}
+	l.debug(format, v...)
+}
 
 // Debugf logs at level debug.
 func (l *engineLogger) Debugf(format string, v ...any) { l.debug(format, v...) }

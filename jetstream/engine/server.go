@@ -260,13 +260,19 @@ func (s *Server) InProcessConn() (net.Conn, error) { return s.current().InProces
 // Connect opens a connection to the engine, inside this process. It outlives a
 // restart.
 func (s *Server) Connect() (*nats.Conn, error) {
-	return Connect("", s.login, nats.InProcessServer(s), nats.ReconnectWait(reconnectWait))
+	return Connect("", s.logger.log, s.login, nats.InProcessServer(s), nats.ReconnectWait(reconnectWait))
 }
 
 // Connect opens a connection to an engine that runs elsewhere. It reconnects until
-// it is closed.
-func Connect(url string, opts ...nats.Option) (*nats.Conn, error) {
-	opts = append(opts, nats.Name("dq facade"), nats.MaxReconnects(-1), nats.ErrorHandler(logAsyncError))
+// it is closed, and logs when it was cut off.
+func Connect(url string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
+	cutOff := func(_ *nats.Conn, err error) {
+		if err != nil { // it is nil if we closed the connection
+			log.Error("a connection to the engine was cut off: reconnecting", "error", err)
+		}
+	}
+	opts = append(opts, nats.Name("dq facade"), nats.MaxReconnects(-1),
+		nats.ErrorHandler(logAsyncError), nats.DisconnectErrHandler(cutOff))
 	nc, err := nats.Connect(url, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the engine: %w", err)

@@ -27,6 +27,7 @@ type Broker struct {
 	listener net.Listener
 	engine   *engine.Server // nil if it is another process
 	conn     *nats.Conn
+	reads    *nats.Conn // the connection for messages that are read
 	registry *registry.Registry
 	delayer  *jetstream.Delayer
 	facade   *facade.Facade
@@ -104,8 +105,9 @@ func (b *Broker) openAccess() (err error) {
 // where the engine keeps its data, for the log.
 func (b *Broker) openEngine() (data string, err error) {
 	if b.cfg.NatsURL != "" {
-		b.conn, err = engine.Connect(b.cfg.NatsURL, nats.UserInfo(b.cfg.NATSUser, b.cfg.NATSPassword))
-		if err != nil {
+		login := nats.UserInfo(b.cfg.NATSUser, b.cfg.NATSPassword)
+		connect := func() (*nats.Conn, error) { return engine.Connect(b.cfg.NatsURL, b.logger, login) }
+		if err := b.connect(connect); err != nil {
 			return "", fmt.Errorf("DQ_NATS_URL: %w", err)
 		}
 		return b.conn.ConnectedUrlRedacted(), nil
@@ -129,8 +131,16 @@ func (b *Broker) openEngine() (data string, err error) {
 		return "", err
 	}
 
-	b.conn, err = b.engine.Connect()
-	return data, err
+	return data, b.connect(b.engine.Connect)
+}
+
+// connect opens the connections to the engine.
+func (b *Broker) connect(open func() (*nats.Conn, error)) (err error) {
+	if b.conn, err = open(); err != nil {
+		return err
+	}
+	b.reads, err = open()
+	return err
 }
 
 // openService opens what the engine stores and returns the operations on it.
@@ -173,6 +183,7 @@ func (b *Broker) storeOptions() jetstream.StoreOptions {
 		Replicas:    b.cfg.Replicas,
 		Sync:        b.sync(),
 		CallTimeout: b.cfg.RequestTimeout,
+		Reads:       b.reads,
 	}
 	if b.cfg.Persist {
 		store.Storage = jetstream.File
@@ -277,8 +288,10 @@ func (b *Broker) release() {
 	if b.registry != nil {
 		b.registry.Close()
 	}
-	if b.conn != nil {
-		b.conn.Close()
+	for _, conn := range []*nats.Conn{b.reads, b.conn} {
+		if conn != nil {
+			conn.Close()
+		}
 	}
 	if b.engine != nil {
 		b.engine.Shutdown()
