@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -61,6 +62,9 @@ type Consumers struct {
 	cursors *cursors
 	reads   *sharedReads
 	active  *lru.Cache[int64, *consumerState]
+
+	dropping atomic.Bool                             // what was read ahead is going to be dropped, see dropLater
+	after    func(time.Duration, func()) *time.Timer // time.AfterFunc, or a test's
 }
 
 // NewConsumers opens the stored cursors and returns the consumers of topics.
@@ -78,7 +82,7 @@ func NewConsumers(ctx context.Context, topics *Topics) (*Consumers, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Consumers{topics: topics, cursors: stored, reads: reads, active: active}, nil
+	return &Consumers{topics: topics, cursors: stored, reads: reads, active: active, after: time.AfterFunc}, nil
 }
 
 // A State is the progress of a consumer.

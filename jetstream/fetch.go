@@ -168,6 +168,7 @@ func (c *Consumers) message(
 ) (m Message, ok bool, err error) {
 	if !s.ahead.good(c.topics, consumer.Topic) {
 		s.ahead, err = c.reads.read(ctx, consumer, position+1, wanted)
+		c.dropLater()
 		if err != nil || len(s.ahead.messages) == 0 {
 			return Message{}, false, err
 		}

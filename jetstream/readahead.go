@@ -16,7 +16,8 @@ const (
 	readAheadBytes    = 64 << 10
 
 	// readAheadAge is how long messages that were read ahead may be used. After a
-	// purge by this process they are not used at all.
+	// purge by this process they are not used at all. They are dropped some time
+	// later: those of a consumer that sleeps would take a megabyte for ever.
 	readAheadAge = time.Second
 
 	// keptReads is the number of reads that are kept for other consumers, usually of
@@ -119,4 +120,62 @@ func sizeOf(messages []Message) (bytes int) {
 		bytes += len(messages[i].Data)
 	}
 	return bytes
+}
+
+// dropLater has what was read ahead dropped when it is too old to be used.
+func (c *Consumers) dropLater() {
+	if !c.dropping.CompareAndSwap(false, true) {
+		return
+	}
+	c.after(2*readAheadAge, func() {
+		c.dropping.Store(false)
+		if c.dropOld(time.Now()) {
+			c.dropLater()
+		}
+	})
+}
+
+// dropOld drops what was read ahead and is too old to be used at that time. It
+// reports whether anything is left.
+func (c *Consumers) dropOld(now time.Time) (left bool) {
+	for _, s := range c.active.Values() {
+		if !s.turn.TryAcquire(1) {
+			left = true
+			continue
+		}
+		switch {
+		case s.ahead.messages == nil:
+		case now.Sub(s.ahead.at) < readAheadAge:
+			left = true
+		default:
+			s.ahead = readAhead{}
+		}
+		s.turn.Release(1)
+	}
+	return c.reads.dropOld(now) || left
+}
+
+// dropOld drops the reads that are too old to be used at that time. It reports
+// whether any is left.
+func (s *sharedReads) dropOld(now time.Time) (left bool) {
+	if s.kept == nil {
+		return false
+	}
+	for _, key := range s.kept.Keys() {
+		r, ok := s.kept.Peek(key)
+		if !ok {
+			continue
+		}
+		if !r.mu.TryLock() {
+			left = true
+			continue
+		}
+		if now.Sub(r.last.at) < readAheadAge {
+			left = true
+		} else {
+			s.kept.Remove(key)
+		}
+		r.mu.Unlock()
+	}
+	return left
 }

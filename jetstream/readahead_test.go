@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -39,5 +40,31 @@ func TestConsumers_LargeReadIsNotKept(t *testing.T) {
 	_, err := p.consumers.Next(t.Context(), Consumer{ID: 1, Topic: "T"})
 
 	require.NoError(t, err)
+	assert.Zero(t, p.consumers.reads.kept.Len())
+}
+
+func TestConsumers_ReadAheadIsDroppedWhenItIsTooOldToBeUsed(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, startEngine(t, t.TempDir()), true)
+	require.NoError(t, p.topics.Create(t.Context(), "T", p.topics.DefaultSettings()))
+	require.NoError(t, p.topics.Publish(t.Context(), "T", []byte("a")))
+	require.NoError(t, p.topics.Publish(t.Context(), "T", []byte("b")))
+	timers := 0
+	p.consumers.after = func(time.Duration, func()) *time.Timer { timers++; return nil }
+	_, err := p.consumers.Next(t.Context(), Consumer{ID: 1, Topic: "T"})
+	require.NoError(t, err)
+	s := p.consumers.state(1)
+	read := s.ahead.at
+
+	early := p.consumers.dropOld(read.Add(readAheadAge - 1))
+	kept, shared := len(s.ahead.messages), p.consumers.reads.kept.Len()
+	late := p.consumers.dropOld(read.Add(readAheadAge))
+
+	assert.Equal(t, 1, timers)
+	assert.True(t, early)
+	assert.Equal(t, 1, kept)
+	assert.Equal(t, 1, shared)
+	assert.False(t, late)
+	assert.Nil(t, s.ahead.messages)
 	assert.Zero(t, p.consumers.reads.kept.Len())
 }
