@@ -6,14 +6,19 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 // output is where and how a command prints its result: for people, or as JSON objects, one per line.
@@ -151,4 +156,46 @@ func fieldsOf(value any) (fields []field, err error) {
 		path := strings.TrimPrefix(string(dec.StackPointer()), "/")
 		fields = append(fields, field{name: strings.ReplaceAll(path, "/", "."), text: text})
 	}
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// escapedIf returns a writer to w. If w is a terminal, the writer escapes what a terminal would obey instead of
+// showing it: anybody may have put that into a name or a message. Programs that read w get all as it is.
+func escapedIf(terminal bool, w io.Writer) io.Writer {
+	if terminal {
+		return escaped{w}
+	}
+	return w
+}
+
+// escaped writes text with control characters in the form of Go, such as \x1b.
+type escaped struct{ w io.Writer }
+
+// Write implements [io.Writer]. A character must not be split over two calls.
+func (e escaped) Write(p []byte) (int, error) {
+	out := make([]byte, 0, len(p))
+	for rest := p; len(rest) > 0; {
+		r, size := utf8.DecodeRune(rest)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			out = fmt.Appendf(out, `\x%02x`, rest[0])
+		case obeyed(r):
+			quoted := strconv.QuoteRuneToASCII(r)
+			out = append(out, quoted[1:len(quoted)-1]...)
+		default:
+			out = append(out, rest[:size]...)
+		}
+		rest = rest[size:]
+	}
+
+	if _, err := e.w.Write(out); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// obeyed reports whether a terminal obeys a character instead of showing it, apart from the ends of lines and tabs.
+func obeyed(r rune) bool {
+	return unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r)
 }

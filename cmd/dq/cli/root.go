@@ -19,20 +19,24 @@ func Main(args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
-	return run(ctx, args, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	return run(ctx, args, streams{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		outIsTerminal: isTerminal(os.Stdout), errIsTerminal: isTerminal(os.Stderr),
+	})
 }
 
 // streams are what a command reads and writes.
 type streams struct {
-	in       io.Reader
-	out, err io.Writer
+	in                           io.Reader
+	out, err                     io.Writer
+	outIsTerminal, errIsTerminal bool
 }
 
 func run(ctx context.Context, args []string, std streams) (status int) {
 	root := Root()
 	root.SetArgs(args)
 	root.SetIn(std.in)
-	root.SetOut(std.out)
+	root.SetOut(escapedIf(std.outIsTerminal, std.out))
 	root.SetErr(std.err)
 	started := false
 	noteStart(root, &started)
@@ -41,7 +45,7 @@ func run(ctx context.Context, args []string, std streams) (status int) {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(std.err, "dq:", err)
+	fmt.Fprintln(escapedIf(std.errIsTerminal, std.err), "dq:", err)
 	if !started {
 		return exitUsage
 	}
