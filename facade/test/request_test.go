@@ -104,6 +104,7 @@ func ambiguousRequests() map[string]string {
 		"a folded header":              post + "X: y\r\n z\r\n" + length + "\r\n" + body,
 		"a folded length":              post + "Content-Length:\r\n 18\r\n\r\n" + body,
 		"no version":                   "GET /topics\r\n\r\n",
+		"another version":              "POST /topics HTTP/2.0\r\nHost: x\r\n" + length + "\r\n" + body,
 		"another protocol":             "GET /topics FTP/1.1\r\nHost: x\r\n\r\n",
 		"nonsense":                     "\x00\x01\x02\x03\r\n\r\n",
 		"a long header":                post + "X: " + strings.Repeat("x", 20_000) + "\r\n" + length + "\r\n" + body,
@@ -130,6 +131,35 @@ func TestRequest_RestOfARefusedBodyIsNotTakenForARequest(t *testing.T) {
 		assert.GreaterOrEqual(t, response.StatusCode, 400)
 	}
 	assert.Equal(t, []any{"T"}, c.topics().Message)
+}
+
+func TestRequest_NothingAfterABodyInChunksIsTakenForARequest(t *testing.T) {
+	t.Parallel()
+	c := startClassic(t, brokertest.Config(""))
+	const chunked = "POST /topics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+	const another = "POST /topics HTTP/1.1\r\nHost: x\r\nContent-Length: 25\r\n\r\n" + `{"topic_name":"smuggled"}`
+
+	for _, body := range []string{
+		"2\r\n{}\r\n0\r\n\r\n",
+		"2 \r\n{}\r\n0\r\n\r\n",
+		"2;x=y\r\n{}\r\n0\r\n\r\n",
+		"2\r\n{}\r\n0\r\n\n", // to a proxy, the end may be in the next request
+	} {
+		conn := dial(t, c.url)
+		_, err := io.WriteString(conn, chunked+body+another)
+		require.NoError(t, err)
+
+		answers := bufio.NewReader(conn)
+		answer, err := http.ReadResponse(answers, nil)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, answer.Body)
+		require.NoError(t, err)
+		_, err = answers.ReadByte()
+
+		assert.True(t, answer.Close, body)
+		assert.Error(t, err, body)
+	}
+	assert.Equal(t, "no_topics", c.topics().Code)
 }
 
 func TestRequest_BodyThatEndsEarlyIsNotStored(t *testing.T) {
