@@ -36,15 +36,19 @@ func dq(t *testing.T, env []string, args ...string) *exec.Cmd {
 
 // process is a broker in a process of its own.
 type process struct {
-	cmd  *exec.Cmd
-	addr string
-	log  chan string // receives the whole log when the process has ended
+	cmd *exec.Cmd
+	log chan string // receives the whole log when the process has ended
 }
 
 // serve starts a broker on addr and returns when it is ready.
 func serve(t *testing.T, addr, dir string, env ...string) *process {
 	t.Helper()
-	cmd := dq(t, append(env, "DQ_ADDR="+addr, "DQ_DATA_DIR="+dir), "serve")
+	return start(t, dq(t, append(env, "DQ_ADDR="+addr, "DQ_DATA_DIR="+dir), "serve"))
+}
+
+// start starts a command that runs a broker, and returns when it is ready.
+func start(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
 	stderr, err := cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -60,7 +64,7 @@ func serve(t *testing.T, addr, dir string, env ...string) *process {
 		}
 	}
 
-	p := &process{cmd: cmd, addr: addr, log: make(chan string, 1)}
+	p := &process{cmd: cmd, log: make(chan string, 1)}
 	go func() {
 		rest, _ := io.ReadAll(lines)
 		p.log <- log.String() + string(rest)

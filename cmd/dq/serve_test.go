@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -55,10 +56,46 @@ func TestServe_SIGTERMLetsRequestsInProgressFinish(t *testing.T) {
 	assert.Equal(t, 0, <-ended, "exit status")
 }
 
+func TestServe_SIGHUPStopsCleanly(t *testing.T) {
+	t.Parallel()
+	broker := serve(t, freeAddr(t), t.TempDir())
+
+	status, log := broker.end(t, syscall.SIGHUP)
+
+	assert.Equal(t, 0, status, log)
+	assert.Contains(t, log, "stopping")
+}
+
+func TestServe_NohupOutlivesItsTerminal(t *testing.T) {
+	t.Parallel()
+	nohup, err := exec.LookPath("nohup")
+	if err != nil {
+		t.Skip("no nohup here")
+	}
+	addr := freeAddr(t)
+	cmd := dq(t, []string{"DQ_ADDR=" + addr, "DQ_PERSIST=no"}, "serve")
+	cmd.Path, cmd.Args = nohup, append([]string{nohup}, cmd.Args...)
+	broker := start(t, cmd)
+	api, err := sdk.New(addr)
+	require.NoError(t, err)
+	require.NoError(t, api.CreateTopic(t.Context(), "T"))
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
+	poll, err := http.Get("http://" + addr + "/v1/topics/T/messages?from=new&wait=1s")
+	require.NoError(t, err)
+	require.NoError(t, poll.Body.Close())
+	_, err = api.Topics(t.Context())
+	status, log := broker.end(t, syscall.SIGTERM)
+
+	assert.NoError(t, err, "it serves on")
+	assert.Equal(t, 0, status, log)
+	assert.Equal(t, 1, strings.Count(log, "stopping"))
+}
+
 // beginRequest sends the head of a produce request, and returns when the broker works on it and waits for the body.
 func beginRequest(t *testing.T, conn net.Conn, bodyBytes int) (answers *bufio.Reader) {
 	t.Helper()
-	_, err := fmt.Fprintf(conn, "POST /producer/produce HTTP/1.1\r\nHost: dq\r\n"+
+	_, err := fmt.Fprintf(conn, "POST /producer/produce HTTP/1.1\r\nHost: localhost\r\n"+
 		"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n", bodyBytes)
 	require.NoError(t, err)
 
