@@ -1,6 +1,7 @@
 package facade
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"mime"
@@ -152,9 +153,10 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (response, error) {
 }
 
 // accepted returns which of the media types the client prefers. It compares them without regard to case and to
-// parameters such as charset.
+// parameters such as charset. Several headers are as one.
 func accepted(c *fiber.Ctx, types ...string) string {
-	ranges := strings.Split(c.Get(fiber.HeaderAccept), ",")
+	headers := bytes.Join(c.Request().Header.PeekAll(fiber.HeaderAccept), []byte(","))
+	ranges := strings.Split(string(headers), ",")
 	for i, text := range ranges {
 		name, parameters, err := mime.ParseMediaType(text)
 		if err != nil {

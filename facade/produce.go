@@ -198,6 +198,9 @@ func draftsOf(c *fiber.Ctx, raw bool) ([]jetstream.Draft, error) {
 	kind, _, _ := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
 	if raw || kind != fiber.MIMEApplicationJSON && kind != mimeNDJSON {
 		draft, err := rawDraft(c, key)
+		if kind == fiber.MIMEApplicationForm { // curl -d says so of any text
+			draft.ContentType = ""
+		}
 		return []jetstream.Draft{draft}, err
 	}
 
@@ -319,9 +322,6 @@ func rawDraft(c *fiber.Ctx, key string) (d jetstream.Draft, err error) {
 		Headers:     rawHeaders(c),
 		Data:        bytes.Clone(c.BodyRaw()), // fasthttp may use the buffer again
 		ID:          key,
-	}
-	if d.ContentType == fiber.MIMEApplicationForm { // curl -d says so of any text
-		d.ContentType = ""
 	}
 
 	var ttl, delay jetstream.Duration

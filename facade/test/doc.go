@@ -34,5 +34,6 @@
 //   - codes_test.go: the error codes of the broker, the description and the sdk
 //   - limits_test.go: sizes of bodies, batches and messages; slow clients
 //   - request_test.go: malformed HTTP, unknown paths, methods and parameters
+//   - tls_test.go: plain HTTP at a TLS port
 //   - nats_test.go: topics that NATS clients use at the same time
 package test

@@ -393,6 +393,49 @@ func TestRequest_MediaTypesAndByteOrderMarksMakeNoDifference(t *testing.T) {
 	assert.Equal(t, "text/event-stream", stream.Header.Get("Content-Type"))
 }
 
+func TestRequest_AcceptIsWeighed(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	const asJSON, asLines = "application/json", "application/x-ndjson"
+
+	for _, call := range []struct {
+		accept []string
+		want   string
+	}{
+		{accept: nil, want: asJSON},
+		{accept: []string{"*/*"}, want: asJSON},
+		{accept: []string{"text/html"}, want: asJSON},
+		{accept: []string{"application/json;q=0.1, Application/X-NDJSON"}, want: asLines},
+		{accept: []string{"application/json, application/x-ndjson;q=0.9"}, want: asJSON},
+		{accept: []string{"application/x-ndjson;q=0, */*"}, want: asJSON},
+		{accept: []string{"text/html, application/x-ndjson; charset=utf-8; Q=0.5"}, want: asLines},
+		{accept: []string{"text/html", "application/x-ndjson"}, want: asLines},
+	} {
+		request := a.request(t.Context(), http.MethodGet, path("T", "messages"), "")
+		request.Header["Accept"] = call.accept
+
+		answer := a.send(request, "").is(http.StatusOK)
+
+		assert.Equal(t, call.want, answer.header.Get("Content-Type"), call.accept)
+	}
+}
+
+func TestRequest_FormTypeIsNotKeptHoweverItIsWritten(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+
+	for _, form := range []string{"application/x-www-form-urlencoded", "Application/X-WWW-Form-Urlencoded; charset=UTF-8"} {
+		a.do(http.MethodPost, path("T", "messages"), "text", "Content-Type", form).is(http.StatusCreated)
+	}
+
+	for _, m := range a.browse("T") {
+		assert.Empty(t, m.ContentType)
+		assert.Equal(t, "text", m.text())
+	}
+}
+
 func TestRequest_HalfARequestDoesNotDelayAStop(t *testing.T) {
 	t.Parallel()
 	b := brokertest.Start(t, brokertest.Config(""))
