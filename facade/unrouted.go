@@ -105,6 +105,7 @@ func (*headersTooLargeError) Error() string {
 
 // withoutRequest returns the text of an error of the HTTP server, without the whole request that it may quote.
 func withoutRequest(err error) string {
-	text, _, _ := strings.Cut(err.Error(), ". Buffer size=")
+	text, _, _ := strings.Cut(err.Error(), ": buffer size=")
+	text, _, _ = strings.Cut(text, ` of request "`)
 	return text
 }

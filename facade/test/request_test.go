@@ -133,6 +133,33 @@ func TestRequest_RestOfARefusedBodyIsNotTakenForARequest(t *testing.T) {
 	assert.Equal(t, []any{"T"}, c.topics().Message)
 }
 
+func TestRequest_RefusalQuotesNoTokens(t *testing.T) {
+	t.Parallel()
+	url := brokertest.Start(t, brokertest.Config("")).URL()
+	const rest = "\r\nHost: x\r\nAuthorization: Bearer secret\r\n"
+
+	for _, request := range []string{
+		"GET /topics HTTP/1.1" + rest + "Transfer-Encoding: gzip\r\n\r\n",
+		"GET /topics HTTP/1.1" + rest + "Content-Length: x\r\n\r\n",
+		"GET /topics FTP/1.1" + rest + "\r\n",
+		"GET  HTTP/1.1" + rest + "\r\n",
+		"GET x HTTP/1.1" + rest + "\r\n",
+		"G\x01T /topics HTTP/1.1" + rest + "\r\n",
+		"GET /topics" + rest + "\r\n",
+		"GET" + rest + "\r\n",
+	} {
+		conn := dial(t, url)
+		_, err := io.WriteString(conn, request)
+		require.NoError(t, err)
+
+		answer, err := io.ReadAll(conn)
+
+		require.NoError(t, err)
+		assert.Contains(t, string(answer), `"code":"bad_request"`, request)
+		assert.NotContains(t, string(answer), "secret", request)
+	}
+}
+
 func TestRequest_NothingAfterABodyInChunksIsTakenForARequest(t *testing.T) {
 	t.Parallel()
 	c := startClassic(t, brokertest.Config(""))
