@@ -19,6 +19,14 @@ import (
 type caller struct {
 	principal *access.Principal
 	topic     string // the topic of the call, for the audit log
+	reserved  int    // bytes of the answer
+}
+
+// reserve returns how many of most bytes of messages the answer may have. One message is always allowed.
+func (c *caller) reserve(most int) int {
+	n := c.principal.Reserve(most)
+	c.reserved += n
+	return n
 }
 
 const callerKey = "dq-caller"
@@ -54,10 +62,10 @@ func (f *Facade) authenticate(c *fiber.Ctx) error {
 	}
 
 	var err error
-	header := &c.Request().Header
-	client.principal, err = f.opts.Tokens.Authenticate(header.Peek(fiber.HeaderAuthorization), tlsState(c))
+	header := c.Request().Header.Peek(fiber.HeaderAuthorization)
+	client.principal, err = f.opts.Tokens.Authenticate(header, tlsState(c))
 	if err == nil {
-		err = client.principal.Take(max(header.ContentLength(), 0))
+		err = client.principal.Take()
 	}
 	if err != nil {
 		if c.Request().IsBodyStream() {
@@ -66,6 +74,7 @@ func (f *Facade) authenticate(c *fiber.Ctx) error {
 		return err
 	}
 
+	defer func() { client.principal.Release(client.reserved) }()
 	if err := c.Next(); err != nil {
 		return err
 	}
@@ -101,6 +110,14 @@ func callerOf(c *fiber.Ctx) *caller {
 		return client
 	}
 	return &caller{principal: access.Anyone}
+}
+
+// payerOf returns the client whose token pays for the bytes of a request, or nil if it came without one.
+func payerOf(c *fiber.Ctx) transport.Payer {
+	if client, ok := c.Locals(callerKey).(*caller); ok && client.principal != access.Anyone {
+		return client.principal
+	}
+	return nil
 }
 
 // authorize checks the caller's rights to the topic in the path, if the route has one.

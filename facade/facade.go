@@ -54,7 +54,6 @@ type Facade struct {
 	draining atomic.Bool // clients are told to leave
 
 	waiters transport.Budget // long polls, streams, sockets
-	bodies  transport.Budget // bytes
 
 	running context.Context // ends when the broker stops
 	stop    context.CancelFunc
@@ -67,14 +66,13 @@ func New(svc *service.Service, l net.Listener, opts Options) *Facade {
 		opts.Heartbeat = defaultHeartbeat
 	}
 	bodyLimit := transport.MaxBody(svc.MaxMessageBytes)
-	bodiesLimit := transport.MaxBodyBytes(debug.SetMemoryLimit(-1), bodyLimit) // -1 changes nothing
+	bodies := transport.NewBodyBudget(debug.SetMemoryLimit(-1), bodyLimit) // -1 changes nothing
 	f := &Facade{
 		service:  svc,
 		opts:     opts,
 		local:    isLoopback(l),
 		listener: transport.NewListener(l, transport.MaxConnections(transport.MaxOpenFiles())),
 		waiters:  transport.Budget{What: "calls that wait", Limit: transport.MaxWaitingCalls},
-		bodies:   transport.Budget{What: "bytes of bodies", Limit: bodiesLimit},
 	}
 	f.running, f.stop = context.WithCancel(context.Background())
 
@@ -87,7 +85,7 @@ func New(svc *service.Service, l net.Listener, opts Options) *Facade {
 	f.app.Server().ExpectHandler = f.expect(bodyLimit)
 	f.app.Server().Handler = f.refuseUnknownMethods(f.app.Server().Handler)
 
-	f.route(transport.ReadBody(&f.bodies, bodyLimit))
+	f.route(transport.ReadBody(bodies, bodyLimit, payerOf))
 	return f
 }
 

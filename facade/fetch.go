@@ -49,6 +49,7 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (response, error) {
 		return nil, err
 	}
 
+	in.limits.Bytes = callerOf(c).reserve(in.limits.Bytes)
 	deliveries, err := f.fetchWaiting(c, consumer, &in)
 	switch {
 	case err != nil:

@@ -136,6 +136,7 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (response, error) {
 	if r.From, err = f.service.FirstSequence(ctx, topic, from); err != nil {
 		return nil, err
 	}
+	r.MaxBytes = callerOf(c).reserve(r.MaxBytes)
 	msgs, err := f.browseWaiting(c, topic, r, wait)
 	if err != nil {
 		return nil, err

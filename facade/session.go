@@ -49,13 +49,28 @@ func (s *session) check(sent ...messageView) error {
 	return asNotFound(p.Require(s.topic, toConsume.scopes...))
 }
 
+// payer returns whose account pays for what is received and sent.
+func (s *session) payer() *access.Principal {
+	if s.tokens == nil {
+		return s.principal
+	}
+	if p, err := s.tokens.Renew(s.principal); err == nil {
+		return p
+	}
+	return s.principal // which may not go on
+}
+
 // nextBatch calls next and returns its messages, if the caller may have them. It can return messages together with an
 // error, such as that the token expired meanwhile: they were handed out, and would be lost otherwise.
+// A caller with a limit of bytes a second waits first, until the messages before are within it.
 func (s *session) nextBatch(
 	ctx context.Context, next func(context.Context) ([]messageView, error),
 ) ([]messageView, error) {
 	if err := s.check(); err != nil {
 		return nil, err
+	}
+	if !s.payer().WaitForBytes(ctx) { // until what was sent before is made up for
+		return nil, nil
 	}
 	views, err := next(ctx)
 	return views, errors.Join(hide(s.principal, err), s.check(views...))

@@ -110,6 +110,7 @@ func (s *socket) serve() {
 		goodbye := websocket.FormatCloseMessage(websocket.CloseGoingAway, "the broker ends this socket")
 		_ = s.write(websocket.CloseMessage, goodbye)
 		_ = s.ws.Close() // ends receive
+		cancel()
 	})
 
 	s.receive(ctx)
@@ -125,11 +126,13 @@ func (s *socket) receive(ctx context.Context) {
 	}
 	s.ws.SetPongHandler(alive)
 
-	for alive("") == nil {
+	// A client beyond its bytes a second is read more slowly: what it asked for is not lost.
+	for s.session.payer().WaitForBytes(ctx) && alive("") == nil {
 		_, text, err := s.ws.ReadMessage()
 		if err != nil {
 			return
 		}
+		s.session.payer().Charge(len(text))
 		if err := s.session.check(); err != nil {
 			_ = s.fail(nil, err)
 			return
@@ -257,6 +260,9 @@ func (s *socket) event(e socketEvent) error {
 	text, err := json.Marshal(e, jsonOptions)
 	if err != nil {
 		return err
+	}
+	if e.Message == nil { // messages have been charged
+		s.session.payer().Charge(len(text))
 	}
 	return s.write(websocket.TextMessage, text)
 }

@@ -19,8 +19,9 @@ type account struct {
 	limits            Limits
 	topics, consumers Quota
 
-	mu              sync.Mutex    // makes checking both limiters and taking from both one step
+	mu              sync.Mutex    // guards reserved; makes checking both limiters and taking a request one step
 	requests, bytes *rate.Limiter // nil: no limit
+	reserved        int           // bytes of answers that are not charged yet
 }
 
 func newAccount(l Limits) *account {
@@ -42,7 +43,7 @@ func newLimiter(perSecond *float64, minBurst int) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(*perSecond), max(minBurst, int(math.Ceil(*perSecond))))
 }
 
-func (a *account) take(now time.Time, size int) error {
+func (a *account) take(now time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
@@ -54,14 +55,45 @@ func (a *account) take(now time.Time, size int) error {
 	}
 
 	takeDebt(a.requests, now, 1)
-	takeDebt(a.bytes, now, size)
 	return nil
 }
 
 func (a *account) charge(now time.Time, size int) {
+	if a.bytes == nil {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	takeDebt(a.bytes, now, size)
+}
+
+// reserve keeps as many of most bytes as are left, but at least one, for an answer.
+func (a *account) reserve(now time.Time, most int) int {
+	if a.bytes == nil {
+		return most
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := max(1, min(most, int(a.bytes.TokensAt(now))-a.reserved))
+	a.reserved += n
+	return n
+}
+
+// release gives back what reserve has kept.
+func (a *account) release(n int) {
+	if a.bytes == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.reserved -= n
+}
+
+// untilByte returns how long it takes until a byte is left.
+func (a *account) untilByte(now time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return untilOne(a.bytes, now)
 }
 
 // untilOne returns how long it takes until l has one token.

@@ -26,11 +26,12 @@ func limited(t *testing.T, limits access.Limits) *access.Principal {
 func took(t *testing.T, p *access.Principal, size int) (n int, refused *access.RateError) {
 	t.Helper()
 	for {
-		err := p.Take(size)
+		err := p.Take()
 		if err != nil {
 			require.ErrorAs(t, err, &refused)
 			return n, refused
 		}
+		p.Charge(size)
 		n++
 	}
 }
@@ -79,15 +80,16 @@ func TestLimits_LargeMessageDelaysLaterOnes(t *testing.T) {
 	p := limited(t, access.Limits{BytesPerSecond: &rate})
 
 	synctest.Test(t, func(t *testing.T) {
-		require.NoError(t, p.Take(31e6), "no size is impossible")
+		p.Charge(31e6) // no size is impossible
 		_, refused := took(t, p, 0)
 		assert.Equal(t, "bytes", refused.What)
 		assert.InDelta(t, 30, refused.RetryAfter.Seconds(), 0.01, "the bytes of one second were free")
 
 		time.Sleep(29 * time.Second)
-		require.Error(t, p.Take(1))
+		require.Error(t, p.Take())
 		time.Sleep(2 * time.Second)
-		require.NoError(t, p.Take(1e6))
+		require.NoError(t, p.Take())
+		p.Charge(1e6)
 
 		p.Charge(5e6)
 		_, refused = took(t, p, 0)
@@ -106,7 +108,7 @@ func TestLimits_ConcurrentRequestsCountOnceEach(t *testing.T) {
 		for range 20 {
 			all.Go(func() {
 				for range 50 {
-					if p.Take(0) == nil {
+					if p.Take() == nil {
 						accepted.Add(1)
 					}
 				}
@@ -130,17 +132,17 @@ func TestLimits_ChangedFileGivesNoNewRequests(t *testing.T) {
 		require.NoError(t, err)
 		return p
 	}
-	require.NoError(t, authenticate().Take(0))
+	require.NoError(t, authenticate().Take())
 
 	e.Grants[0].Topics = "y"
 	replace(t, path, encode(t, e))
 	log.next(t)
-	require.Error(t, authenticate().Take(0))
+	require.Error(t, authenticate().Take())
 
 	rate = 0.002
 	replace(t, path, encode(t, e))
 	log.next(t)
-	require.NoError(t, authenticate().Take(0), "other limits start a new count")
+	require.NoError(t, authenticate().Take(), "other limits start a new count")
 }
 
 func TestLimits_QuotaHoldsForConcurrentCalls(t *testing.T) {

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -87,14 +88,37 @@ func (p *Principal) RequireToCreate(topic string, scopes ...Scope) error {
 	return &ForbiddenError{p.name, slices.Clone(scopes), topic}
 }
 
-// Take counts a request with a body of that many bytes. Errors: [*RateError] if p
-// has no request or no byte left. A request that comes while one byte is left is
-// accepted whole, whatever its size; later ones are refused until the rate has made
-// up for it. So the mean rate holds, and no size is impossible.
-func (p *Principal) Take(bytes int) error { return p.account.take(time.Now(), bytes) }
+// Take counts a request. Errors: [*RateError] if p has no request or no byte left.
+func (p *Principal) Take() error { return p.account.take(time.Now()) }
 
-// Charge counts bytes that were sent to p against the limit of its later requests.
+// Charge counts bytes that p has sent or got. More than p has left are a debt: later
+// requests are refused until the rate has made up for it. So the mean rate holds, and
+// no size is impossible.
 func (p *Principal) Charge(bytes int) { p.account.charge(time.Now(), bytes) }
+
+// Reserve returns how many of most bytes an answer to p may have: what is left of the
+// limit and not reserved for other answers, but at least one. So calls in parallel get
+// no more together than one after the other. Charge what was sent, then call Release
+// with the number that Reserve returned.
+func (p *Principal) Reserve(most int) int { return p.account.reserve(time.Now(), most) }
+
+// Release ends a reservation of so many bytes.
+func (p *Principal) Release(bytes int) { p.account.release(bytes) }
+
+// WaitForBytes waits until p has a byte left. It returns false if ctx ends before.
+func (p *Principal) WaitForBytes(ctx context.Context) bool {
+	for {
+		wait := p.account.untilByte(time.Now())
+		if wait <= 0 {
+			return true
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
 
 // Topics returns the quota of topics that p may create.
 func (p *Principal) Topics() *Quota { return &p.account.topics }

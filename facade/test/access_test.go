@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +36,14 @@ type guarded struct {
 // startGuarded starts a broker that asks for tokens. Grants are by holder.
 func startGuarded(t *testing.T, grants map[string]string) *guarded {
 	t.Helper()
+	g := prepareGuarded(t, grants)
+	g.start()
+	return g
+}
+
+// prepareGuarded prepares a broker that asks for tokens. More can be added before it is started.
+func prepareGuarded(t *testing.T, grants map[string]string) *guarded {
+	t.Helper()
 	dir := t.TempDir()
 	g := &guarded{
 		t:      t,
@@ -44,23 +54,47 @@ func startGuarded(t *testing.T, grants map[string]string) *guarded {
 	for name, grant := range grants {
 		g.grant(name, grant, time.Time{})
 	}
+	return g
+}
 
+// start starts the broker.
+func (g *guarded) start() {
+	g.t.Helper()
 	cfg := brokertest.Config("")
 	cfg.Tokens, cfg.AuditLog = g.file, g.audit
-	g.url = brokertest.Start(t, cfg).URL()
-	return g
+	g.url = brokertest.Start(g.t, cfg).URL()
 }
 
 // grant adds a token to the file. One with the zero time does not expire.
 func (g *guarded) grant(name, grant string, expires time.Time) {
 	g.t.Helper()
+	g.add(grant, access.Entry{Name: name, Expires: expires})
+}
+
+// add adds a token with a grant to the file.
+func (g *guarded) add(grant string, entry access.Entry) {
+	g.t.Helper()
 	token, hash := access.NewToken()
 	parsed, err := access.ParseGrant(grant)
 	require.NoError(g.t, err)
 
-	entry := access.Entry{Name: name, SHA256: hash, Grants: []access.Grant{parsed}, Expires: expires}
+	entry.SHA256, entry.Grants = hash, []access.Grant{parsed}
 	require.NoError(g.t, access.Append(g.file, entry))
-	g.tokens[name] = token
+	g.tokens[entry.Name] = token
+}
+
+// startLimited starts a broker that asks for tokens: that of root has no limits, those of alice and bob may send and
+// get 65,536 bytes and then one a second.
+func startLimited(t *testing.T) *guarded {
+	t.Helper()
+	g := prepareGuarded(t, map[string]string{"root": everyScope})
+	perSecond := 1.0
+	for _, name := range []string{"alice", "bob"} {
+		g.add(everyScope, access.Entry{Name: name, Limits: access.Limits{BytesPerSecond: &perSecond}})
+	}
+	g.start()
+	g.put("root", path("T"), nil).is(http.StatusCreated)
+	return g
 }
 
 // revoke takes a token out of the file.
@@ -356,6 +390,58 @@ func TestAccess_RevokedTokenEndsASocket(t *testing.T) {
 	_, _, err = ws.ReadMessage()
 	var closed *websocket.CloseError
 	assert.ErrorAs(t, err, &closed)
+}
+
+func TestAccess_BytesOfChunksAndFramesCount(t *testing.T) {
+	t.Parallel()
+	g := startLimited(t)
+	g.post("root", path("T", "consumers"), object{"name": "c", "mode": "lease"}).is(http.StatusCreated)
+	chunks := g.request("alice", call{method: http.MethodPost, path: path("T", "messages")})
+	chunks.Body = io.NopCloser(strings.NewReader(strings.Repeat("x", 70_000)))
+	chunks.ContentLength = -1
+	url := "ws" + strings.TrimPrefix(g.url, "http") + path("T", "consumers", "c", "socket")
+	ws, answer, err := websocket.DefaultDialer.Dial(url, http.Header{"Authorization": {"Bearer " + g.tokens["bob"]}})
+	require.NoError(t, err)
+	defer ws.Close()
+	answer.Body.Close()
+
+	stored, err := http.DefaultClient.Do(chunks)
+	require.NoError(t, err)
+	stored.Body.Close()
+	require.NoError(t, ws.WriteMessage(websocket.TextMessage, []byte(strings.Repeat(" ", 70_000))))
+	_, _, err = ws.ReadMessage() // what it says of the spaces
+	require.NoError(t, err)
+
+	assert.Equal(t, http.StatusCreated, stored.StatusCode, "no size is impossible")
+	g.get("alice", path("T")).refuses(http.StatusTooManyRequests, "rate_limited")
+	g.get("bob", path("T")).refuses(http.StatusTooManyRequests, "rate_limited")
+}
+
+func TestAccess_ParallelReadsGetNoMoreTogether(t *testing.T) {
+	t.Parallel()
+	g := startLimited(t)
+	const messages, size, readers = 100, 10_000, 8
+	data := strings.Repeat("x", size)
+	g.post("root", path("T", "messages"), slices.Repeat([]object{{"data": data}}, messages)).is(http.StatusCreated)
+
+	browse := call{method: http.MethodGet, path: path("T", "messages") + "?from=first"}
+	var got atomic.Int64
+	var all sync.WaitGroup
+	for range readers {
+		all.Go(func() {
+			answer, err := http.DefaultClient.Do(g.request("alice", browse))
+			if assert.NoError(t, err) {
+				n, _ := io.Copy(io.Discard, answer.Body)
+				got.Add(n)
+				answer.Body.Close()
+			}
+		})
+	}
+	all.Wait()
+
+	most := 65_536 + (readers+1)*(size+1000) // each gets one message in any case
+	assert.Less(t, got.Load(), int64(most))
+	assert.Greater(t, got.Load(), int64(65_000))
 }
 
 func TestAccess_CallsWithoutATokenAreRefused(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gofiber/fiber/v2"
@@ -18,11 +19,17 @@ import (
 const bodyLimit = 1000
 
 // serve answers each request with its body, within a budget.
-func serve(t *testing.T, budget *Budget) *Listener {
+func serve(t *testing.T, budget *BodyBudget) *Listener {
+	t.Helper()
+	return serveTo(t, budget, bodyLimit, func(*fiber.Ctx) Payer { return nil })
+}
+
+// serveTo answers each request of at most limit bytes, for which payerOf pays.
+func serveTo(t *testing.T, budget *BodyBudget, limit int, payerOf func(*fiber.Ctx) Payer) *Listener {
 	t.Helper()
 	l := listen(t, 9)
 	cfg := ServerConfig()
-	cfg.BodyLimit = bodyLimit
+	cfg.BodyLimit = limit
 	cfg.ErrorHandler = func(c *fiber.Ctx, err error) error {
 		var invalid *fiber.Error
 		status := fiber.StatusTeapot
@@ -32,7 +39,7 @@ func serve(t *testing.T, budget *Budget) *Listener {
 		return c.Status(status).SendString(err.Error())
 	}
 	app := fiber.New(cfg)
-	app.Use(ReadBody(budget, bodyLimit))
+	app.Use(ReadBody(budget, limit, payerOf))
 	app.Post("/", func(c *fiber.Ctx) error { return c.Send(c.BodyRaw()) })
 	ended := make(chan error, 1)
 	go func() { ended <- app.Listener(l) }()
@@ -89,7 +96,7 @@ func chunked(parts ...string) string {
 
 func TestBody_IsReadWithAndWithoutContentLength(t *testing.T) {
 	t.Parallel()
-	budget := &Budget{What: "bytes of bodies", Limit: bodyLimit}
+	budget := NewBodyBudget(0, bodyLimit)
 	l := serve(t, budget)
 	full := strings.Repeat("x", bodyLimit)
 
@@ -100,37 +107,104 @@ func TestBody_IsReadWithAndWithoutContentLength(t *testing.T) {
 	} {
 		assert.Equal(t, answer{Status: http.StatusOK, Body: want}, send(t, l, request, false), "%.80q", request)
 	}
-	_, err := budget.Acquire(bodyLimit)
-	assert.NoError(t, err, "all of the budget was released")
+	assert.Zero(t, inUse(budget), "all of the budget was released")
 }
 
 func TestBody_AboveTheLimitIsRefusedAndTheConnectionKept(t *testing.T) {
 	t.Parallel()
-	budget := &Budget{What: "bytes of bodies", Limit: bodyLimit}
+	budget := NewBodyBudget(0, bodyLimit)
 	l := serve(t, budget)
 	large := strings.Repeat("x", bodyLimit+1)
 	want := answer{Status: fiber.StatusTeapot, Body: (&BodyTooLargeError{Limit: bodyLimit}).Error()}
 
 	assert.Equal(t, want, send(t, l, withLength(large), false))
 	assert.Equal(t, want, send(t, l, chunked(large), false))
-	_, err := budget.Acquire(bodyLimit)
-	assert.NoError(t, err, "all of the budget was released")
+	assert.Zero(t, inUse(budget), "all of the budget was released")
 }
 
-func TestBody_BeyondTheBudgetIsRefused(t *testing.T) {
+// inUse returns how many bytes of a budget are taken.
+func inUse(b *BodyBudget) int64 {
+	total := int64(0)
+	for _, p := range []*bodyPool{&b.small, &b.large} {
+		p.mu.Lock()
+		total += p.used
+		p.mu.Unlock()
+	}
+	return total
+}
+
+func TestBody_BeyondTheBudgetIsRefusedAndTheConnectionKept(t *testing.T) {
 	t.Parallel()
-	l := serve(t, &Budget{What: "bytes of bodies", Limit: 10})
-	refusal := &OverloadedError{What: "bytes of bodies", Limit: 10}
-	overloaded := answer{Status: fiber.StatusTeapot, Body: refusal.Error()}
+	const limit = 1 << 20
+	budget := NewBodyBudget(0, limit)
+	l := serveTo(t, budget, limit, func(*fiber.Ctx) Payer { return nil })
+	full, half := strings.Repeat("x", limit), strings.Repeat("x", limit/2)
+	other := client{token: "other"}
+	require.NoError(t, budget.large.take(other, limit/2))
+	refusal := answer{
+		Status: fiber.StatusTeapot,
+		Body:   (&OverloadedError{What: "bytes of request bodies", Limit: limit}).Error(),
+	}
 
-	assert.Equal(t, answer{Status: http.StatusOK, Body: "1234567890"}, send(t, l, withLength("1234567890"), false))
-	assert.Equal(t, overloaded, send(t, l, withLength("12345678901"), false))
-	assert.Equal(t, overloaded, send(t, l, chunked("a"), false), "it may be as long as any")
+	length, chunks := send(t, l, withLength(full), false), send(t, l, chunked(full), false)
+	fits, small := send(t, l, withLength(half), false), send(t, l, chunked("a"), false)
+
+	assert.Equal(t, refusal, length)
+	assert.Equal(t, refusal, chunks)
+	assert.Equal(t, answer{Status: http.StatusOK, Body: half}, fits)
+	assert.Equal(t, answer{Status: http.StatusOK, Body: "a"}, small)
+	assert.EqualValues(t, limit/2, inUse(budget), "what was refused took nothing")
 }
+
+// payer counts what it has to pay.
+type payer struct{ charged atomic.Int64 }
+
+func (*payer) Name() string   { return "payer" }
+func (p *payer) Charge(n int) { p.charged.Add(int64(n)) }
+
+func TestBody_PayerPaysForWhatArrives(t *testing.T) {
+	t.Parallel()
+	full, large := strings.Repeat("x", bodyLimit), strings.Repeat("x", bodyLimit+1)
+	for request, want := range map[string]int{
+		withLength(full): bodyLimit, chunked(full): bodyLimit, chunked("ab", "c"): 3,
+		withLength(large): bodyLimit + 1, chunked(large, large): 2 * (bodyLimit + 1), // thrown away
+		strings.TrimSuffix(chunked("abc"), "0\r\n\r\n"): 3,
+	} {
+		p := &payer{}
+		l := serveTo(t, NewBodyBudget(0, bodyLimit), bodyLimit, func(*fiber.Ctx) Payer { return p })
+
+		send(t, l, request, true)
+
+		assert.EqualValues(t, want, p.charged.Load(), "%.80q", request)
+	}
+}
+
+func TestBody_TakesMemoryAsItArrives(t *testing.T) {
+	t.Parallel()
+	const limit = 1 << 20
+	budget := NewBodyBudget(0, limit)
+	arrived := make(chan int, 10)
+	l := serveTo(t, budget, limit, func(*fiber.Ctx) Payer { return reporter{arrived} })
+	silent := dial(t, l)
+	announced := post(fmt.Sprintf("Content-Length: %d\r\n", limit), strings.Repeat("x", firstRead))
+	_, err := io.WriteString(silent, announced)
+	require.NoError(t, err)
+
+	assert.Equal(t, firstRead, <-arrived)
+	assert.LessOrEqual(t, inUse(budget), int64(growth*firstRead))
+
+	require.NoError(t, silent.Close())
+}
+
+// reporter reports how many bytes have arrived.
+type reporter struct{ arrived chan int }
+
+func (reporter) Name() string   { return "reporter" }
+func (r reporter) Charge(n int) { r.arrived <- n }
 
 func TestBody_ThatBreaksTheRulesIsRefusedAndTheConnectionClosed(t *testing.T) {
 	t.Parallel()
-	l := serve(t, &Budget{What: "bytes of bodies", Limit: bodyLimit})
+	l := serve(t, NewBodyBudget(0, bodyLimit))
 
 	for request, want := range map[string]string{
 		strings.TrimSuffix(withLength("abc"), "c"):       "unexpected EOF", // the HTTP server notices
@@ -146,7 +220,7 @@ func TestBody_ThatBreaksTheRulesIsRefusedAndTheConnectionClosed(t *testing.T) {
 
 func TestBody_WithAContentEncodingIsRefused(t *testing.T) {
 	t.Parallel()
-	l := serve(t, &Budget{What: "bytes of bodies", Limit: bodyLimit})
+	l := serve(t, NewBodyBudget(0, bodyLimit))
 
 	got := send(t, l, post("Content-Length: 1\r\nContent-Encoding: gzip\r\n", "x"), false)
 

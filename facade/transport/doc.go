@@ -5,6 +5,7 @@
 // The files: config.go sets the HTTP server up, listener.go knows the connections
 // that are open, connection.go has what one connection can do, framing.go refuses
 // requests that servers could read in two ways, body.go reads request bodies,
-// overload.go bounds what the broker takes at once, deadline.go has cheap deadlines,
-// openfiles_linux.go and openfiles_other.go find the limit of open files.
+// bodybudget.go bounds their memory, overload.go bounds what else the broker takes at
+// once, deadline.go has cheap deadlines, openfiles_linux.go and openfiles_other.go find
+// the limit of open files.
 package transport

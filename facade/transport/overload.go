@@ -21,21 +21,13 @@ const (
 	// less than maxConnections, so that there is always room for other calls.
 	MaxWaitingCalls = 12 << 10
 
-	// maxBodies is how many bytes of bodies may be under way. The largest body that
-	// is allowed always fits.
+	// maxBodies is how many bytes of bodies may be under way, however much memory there is.
 	maxBodies = 256 << 20
 
 	// bodyCost is how many bytes of memory one byte of a body takes while its request is
 	// handled: as it came, decoded, and on its way to the engine.
 	bodyCost = 8
 )
-
-// MaxBodyBytes returns how many bytes of bodies may be under way at once in a
-// process that may use that many bytes of memory (GOMEMLIMIT). The largest body that
-// is allowed always fits.
-func MaxBodyBytes(memory int64, largestBody int) int64 {
-	return max(int64(largestBody), min(maxBodies, memory/bodyCost))
-}
 
 // MaxConnections returns how many connections a process serves that may have that
 // many files open; 0 means that the number is unknown.

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -9,14 +8,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-func TestLimits_BodiesFitIntoTheMemoryThatThereIs(t *testing.T) {
-	t.Parallel()
-	const largest = 16 << 20
-	assert.EqualValues(t, 256<<20, MaxBodyBytes(math.MaxInt64, largest), "there is no limit of memory")
-	assert.EqualValues(t, 64<<20, MaxBodyBytes(512<<20, largest))
-	assert.EqualValues(t, largest, MaxBodyBytes(1, largest), "the largest body that is allowed always fits")
-}
 
 func TestLimits_BodyHasRoomForAnEscapedMessage(t *testing.T) {
 	t.Parallel()
