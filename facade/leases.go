@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/gofiber/fiber/v2"
 
 	"dq/facade/decode"
@@ -13,10 +14,19 @@ import (
 
 // A leaseRequest is the body of ack, nack and extend. WebSocket messages of these types have the same fields.
 type leaseRequest struct {
-	Tokens []string            `json:"tokens,omitzero"`
+	Tokens tokenList           `json:"tokens,omitzero"`
 	UpTo   string              `json:"up_to,omitzero"` // ack only
 	Delay  jetstream.Duration  `json:"delay,omitzero"` // nack only
 	Lease  *jetstream.Duration `json:"lease,omitzero"` // extend only
+}
+
+// A tokenList is the tokens of leases in one call.
+type tokenList []string
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom]. It counts the tokens while it reads them.
+func (l *tokenList) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
+	*l, err = decode.List[string](dec, maxMessages)
+	return err
 }
 
 // The operations on leases.
@@ -86,8 +96,6 @@ func (r *leaseRequest) check(op string) error {
 		return refuse("up_to", "want tokens or up_to, not both")
 	case r.UpTo == "" && len(r.Tokens) == 0:
 		return &decode.MissingFieldError{Field: "tokens"}
-	case len(r.Tokens) > maxMessages:
-		return refuse("tokens", fmt.Sprintf("want at most %d", maxMessages))
 
 	case r.Delay != 0 && op != opNack:
 		return refuse("delay", "only nack takes it")

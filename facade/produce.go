@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/gofiber/fiber/v2"
 
 	"dq/facade/decode"
@@ -240,19 +241,30 @@ func numberKeys(drafts []jetstream.Draft, key string) {
 	}
 }
 
+// A messageList is the messages of one call.
+type messageList []newMessage
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom]. It counts the messages while it reads them: an empty one takes a
+// hundred times as much memory as its text.
+func (l *messageList) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
+	*l, err = decode.List[newMessage](dec, maxMessages)
+	return err
+}
+
 // decodeArray decodes a JSON array of messages.
 func decodeArray(body []byte) ([]jetstream.Draft, error) {
-	var messages []newMessage
-	if err := decode.StrictJSON(body, &messages); err != nil {
+	var messages messageList
+	err := decode.StrictJSON(body, &messages)
+	var tooLong *decode.TooLongError
+	switch {
+	case errors.As(err, &tooLong):
+		return nil, &BatchTooLargeError{}
+	case err != nil:
 		return nil, withMessageNumber(err)
-	}
-	if len(messages) > maxMessages {
-		return nil, &BatchTooLargeError{Messages: len(messages)}
 	}
 
 	drafts := make([]jetstream.Draft, len(messages))
 	for i := range messages {
-		var err error
 		if drafts[i], err = messages[i].draft(); err != nil {
 			return nil, &service.ItemError{What: "message", Index: i, Err: err}
 		}
@@ -284,9 +296,9 @@ func decodeLines(body []byte) ([]jetstream.Draft, error) {
 		if !blank(line) {
 			count++
 		}
-	}
-	if count > maxMessages {
-		return nil, &BatchTooLargeError{Messages: count}
+		if count > maxMessages {
+			return nil, &BatchTooLargeError{}
+		}
 	}
 
 	drafts := make([]jetstream.Draft, 0, count)
@@ -441,8 +453,8 @@ func (e *PartialError) Error() string {
 func (e *PartialError) Unwrap() error { return e.Err }
 
 // BatchTooLargeError is a call with more messages than one call may have.
-type BatchTooLargeError struct{ Messages int }
+type BatchTooLargeError struct{}
 
-func (e *BatchTooLargeError) Error() string {
-	return fmt.Sprintf("%d messages are too many for one call: send at most %d", e.Messages, maxMessages)
+func (*BatchTooLargeError) Error() string {
+	return fmt.Sprintf("one call may have at most %d messages: send the others in further calls", maxMessages)
 }

@@ -19,3 +19,8 @@ type FieldError struct {
 }
 
 func (e *FieldError) Error() string { return fmt.Sprintf("invalid field %q: %s", e.Field, e.Problem) }
+
+// TooLongError is a list with more values than it may have.
+type TooLongError struct{ Limit int }
+
+func (e *TooLongError) Error() string { return fmt.Sprintf("want at most %d", e.Limit) }

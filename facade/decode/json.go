@@ -51,6 +51,36 @@ func Required[T any](field string, value *T) (T, error) {
 	return *value, nil
 }
 
+// List reads a JSON array of at most limit values from dec. It stops at the first one
+// above the limit, before memory is taken for it and those that follow. Errors:
+// [*TooLongError], and those of dec.
+func List[T any](dec *jsontext.Decoder, limit int) ([]T, error) {
+	switch dec.PeekKind() {
+	case 'n':
+		return nil, dec.SkipValue()
+	case '[':
+	default:
+		var list []T
+		return nil, json.UnmarshalDecode(dec, &list) // it says what is wrong
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, err
+	}
+
+	place, list := dec.StackPointer(), []T{}
+	for dec.PeekKind() != ']' {
+		if len(list) == limit {
+			return nil, &json.SemanticError{JSONPointer: place, JSONKind: '[', Err: &TooLongError{Limit: limit}}
+		}
+		list = append(list, *new(T))
+		if err := json.UnmarshalDecode(dec, &list[len(list)-1]); err != nil {
+			return nil, err
+		}
+	}
+	_, err := dec.ReadToken()
+	return list, err
+}
+
 // asClientError returns what a client is told of err, an error of reading a value of
 // type wanted from JSON.
 func asClientError(err error, wanted reflect.Type) error {
@@ -63,7 +93,12 @@ func asClientError(err error, wanted reflect.Type) error {
 	}
 
 	field := strings.TrimPrefix(string(semantic.JSONPointer), "/")
+	var tooLong *TooLongError
 	switch {
+	case errors.As(err, &tooLong) && field == "":
+		return tooLong
+	case errors.As(err, &tooLong):
+		return &FieldError{Field: field, Problem: tooLong.Error()}
 	case field == "":
 		return &SyntaxError{Problem: fmt.Sprintf("want %s, not %s", typeName(wanted), kindName(semantic.JSONKind))}
 	case errors.Is(err, json.ErrUnknownName):

@@ -109,3 +109,39 @@ func TestRequired_FieldMustBeGiven(t *testing.T) {
 	_, err = Required("given", new(body).Given)
 	assert.Equal(t, &MissingFieldError{Field: "given"}, err)
 }
+
+// pair is a list of at most two numbers.
+type pair []int8
+
+func (p *pair) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
+	*p, err = List[int8](dec, 2)
+	return err
+}
+
+func TestList_IsReadUpToItsLimit(t *testing.T) {
+	t.Parallel()
+	tooLong := &TooLongError{Limit: 2}
+	for text, want := range map[string]error{
+		`{"pair":[1,2]}`:        nil,
+		`{"pair":[]}`:           nil,
+		`{"pair":null}`:         nil,
+		`{"pair":[1,2,3]}`:      &FieldError{Field: "pair", Problem: tooLong.Error()},
+		`{"pair":[1,2,"wrong`:   &FieldError{Field: "pair", Problem: tooLong.Error()},
+		`{"pair":[1,"b"]}`:      &FieldError{Field: "pair/1", Problem: "want an integer that fits in int8, not a string"},
+		`{"pair":{}}`:           &FieldError{Field: "pair", Problem: "want an array, not an object"},
+		`{"pair":[1],"pair":1}`: &SyntaxError{Problem: `duplicate object member name "pair"`},
+	} {
+		var got struct {
+			Pair pair `json:"pair"`
+		}
+
+		err := StrictJSON([]byte(text), &got)
+
+		assert.Equal(t, want, err, text)
+	}
+
+	var whole pair
+	assert.Equal(t, tooLong, StrictJSON([]byte(`[1,2,3]`), &whole))
+	require.NoError(t, StrictJSON([]byte(`[1,2]`), &whole))
+	assert.Equal(t, pair{1, 2}, whole)
+}

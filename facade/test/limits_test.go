@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"dq/cmd/dq/broker/brokertest"
 )
@@ -42,11 +44,52 @@ func TestLimits_BatchAboveTenThousandMessagesIsRefused(t *testing.T) {
 	atomic := a.post(path("T", "messages")+"?atomic=true", batch(0, 1001, nil))
 
 	p := array.refuses(http.StatusRequestEntityTooLarge, "batch_too_large")
-	assert.Contains(t, p.Detail, "10001")
+	assert.Contains(t, p.Detail, "at most 10000 messages")
 	p = lines.refuses(http.StatusRequestEntityTooLarge, "batch_too_large")
-	assert.Contains(t, p.Detail, "10001")
+	assert.Contains(t, p.Detail, "at most 10000 messages")
 	atomic.refuses(http.StatusUnprocessableEntity, "invalid_batch")
 	assert.Zero(t, a.topic("T").LastSequence)
+}
+
+// A body of empty messages takes a hundred times its own size once it is decoded.
+func TestLimits_ValuesAboveTheLimitAreNotDecoded(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	c := a.register("T", object{"mode": "lease"})
+	wrongAfter := func(value string) string { return "[" + strings.Repeat(value+",", 10_000) + value + ",wrong" }
+
+	array := a.do(http.MethodPost, path("T", "messages"), wrongAfter("{}"), "Content-Type", "application/json")
+	lines := a.do(http.MethodPost, path("T", "messages"), strings.Repeat("{}\n", 10_001)+"wrong",
+		"Content-Type", "application/x-ndjson")
+	tokens := a.do(http.MethodPost, c.path+"/ack", `{"tokens":`+wrongAfter(`""`), "Content-Type", "application/json")
+
+	array.refuses(http.StatusRequestEntityTooLarge, "batch_too_large")
+	lines.refuses(http.StatusRequestEntityTooLarge, "batch_too_large")
+	p := tokens.refuses(http.StatusBadRequest, "invalid_field")
+	assert.Contains(t, p.Detail, `"tokens": want at most 10000`)
+}
+
+// Together the clients may send more than the broker takes at once; they send nothing.
+func TestLimits_SilentClientsLeaveRoomForOthers(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	for range 100 {
+		conn := dial(t, a.url)
+		_, err := io.WriteString(conn, "POST /v1/topics/T/messages HTTP/1.1\r\nHost: localhost\r\n"+
+			"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
+		require.NoError(t, err)
+		answer, err := bufio.NewReader(conn).ReadString('\n')
+		require.NoError(t, err)
+		require.Contains(t, answer, "100 Continue")
+	}
+
+	small := a.do(http.MethodPost, path("T", "messages"), "x", "Content-Type", "text/plain")
+	large := a.do(http.MethodPost, path("T", "messages"), strings.Repeat("x", 1<<20), "Content-Type", "text/plain")
+
+	small.is(http.StatusCreated)
+	large.is(http.StatusCreated)
 }
 
 func TestLimits_BatchOfTenThousandMessagesIsStored(t *testing.T) {
