@@ -25,8 +25,8 @@ type Options struct {
 	CORSOrigins string
 	// RequestTimeout bounds how long the broker works on one request.
 	RequestTimeout time.Duration
-	// Sync, if it is not nil, flushes what was stored to disk. The facade calls it before it answers a call that changed
-	// something.
+	// Sync, if it is not nil, flushes what was stored to disk. The facade calls it before it answers a call that
+	// changed something.
 	Sync func(context.Context) error
 	// DrainDelay is how long the facade keeps serving after a shutdown began, while /readyz says that the broker is not
 	// ready. Load balancers need that time to notice.

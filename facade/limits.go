@@ -18,7 +18,8 @@ const (
 
 // Messages to produce.
 const (
-	// maxIdempotencyKey is the most bytes of an idempotency key. The engine keeps each key in memory for the dedup window.
+	// maxIdempotencyKey is the most bytes of an idempotency key. The engine keeps each key in memory for the dedup
+	// window.
 	maxIdempotencyKey = 256
 
 	// maxHeaders bounds the bytes of all names and values, plus headerCost for each header. HTTP clients accept a raw

@@ -99,8 +99,8 @@ func TestProblem_InternalErrorIsNotTold(t *testing.T) {
 
 func TestProblem_BadRequestIsToldWithoutTheRequest(t *testing.T) {
 	t.Parallel()
-	const text = `cannot find whitespace in "GET"`
-	err := fiber.NewError(fiber.StatusBadRequest, text+`. Buffer size=4, contents: "GET /secret"`)
+	const text = "cannot find whitespace in the first line"
+	err := fiber.NewError(fiber.StatusBadRequest, text+` of request "GET /secret": buffer size=4`)
 
 	assert.Equal(t, text, problemOf(err).detail(err))
 }
