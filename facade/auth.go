@@ -78,7 +78,9 @@ func (f *Facade) authenticate(c *fiber.Ctx) error {
 	if err := c.Next(); err != nil {
 		return err
 	}
-	if !c.Response().IsBodyStream() {
+	if c.Response().IsBodyStream() { // without a length if it has no end: then the session charges
+		client.principal.Charge(max(c.Response().Header.ContentLength(), 0))
+	} else {
 		client.principal.Charge(len(c.Response().Body()))
 	}
 	return nil

@@ -20,6 +20,7 @@
 //   - health.go: is the broker alive, and ready?
 //   - leases.go: how are messages acknowledged, given back and kept longer?
 //   - limits.go: which bounds does the API have?
+//   - messagereply.go: how is a list of messages encoded, and its memory bounded?
 //   - messages.go: how are messages of a topic read without a consumer?
 //   - origin.go: what may a web page of another origin do?
 //   - problem.go: which status and code does an error get?

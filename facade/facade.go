@@ -54,6 +54,7 @@ type Facade struct {
 	draining atomic.Bool // clients are told to leave
 
 	waiters transport.Budget // long polls, streams, sockets
+	answers *answerBudget
 
 	running context.Context // ends when the broker stops
 	stop    context.CancelFunc
@@ -66,13 +67,15 @@ func New(svc *service.Service, l net.Listener, opts Options) *Facade {
 		opts.Heartbeat = defaultHeartbeat
 	}
 	bodyLimit := transport.MaxBody(svc.MaxMessageBytes)
-	bodies := transport.NewBodyBudget(debug.SetMemoryLimit(-1), bodyLimit) // -1 changes nothing
+	memory := debug.SetMemoryLimit(-1) // which changes nothing
+	bodies := transport.NewBodyBudget(memory, bodyLimit)
 	f := &Facade{
 		service:  svc,
 		opts:     opts,
 		local:    isLoopback(l),
 		listener: transport.NewListener(l, transport.MaxConnections(transport.MaxOpenFiles())),
 		waiters:  transport.Budget{What: "calls that wait", Limit: transport.MaxWaitingCalls},
+		answers:  newAnswerBudget(transport.MaxAnswerBytes(memory)),
 	}
 	f.running, f.stop = context.WithCancel(context.Background())
 

@@ -34,7 +34,7 @@ func decodeFetch(c *fiber.Ctx) (fetchRequest, error) {
 	return in, q.Err()
 }
 
-// fetched is the answer to a fetch that is not raw.
+// fetched is the answer to a fetch that is neither raw nor large.
 type fetched struct {
 	Messages []messageView `json:"messages"`
 }
@@ -50,7 +50,8 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (response, error) {
 	}
 
 	in.limits.Bytes = callerOf(c).reserve(in.limits.Bytes)
-	deliveries, err := f.fetchWaiting(c, consumer, &in)
+	list := &messageReply{}
+	deliveries, err := f.fetchWaiting(c, consumer, &in, list)
 	switch {
 	case err != nil:
 		return nil, err
@@ -59,13 +60,24 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (response, error) {
 	case in.raw:
 		return &rawMessage{deliveries[0]}, nil
 	}
-	return reply(fiber.StatusOK, fetched{Messages: viewDeliveries(deliveries)}), nil
+
+	views := viewDeliveries(deliveries)
+	if list.release == nil { // encoding a small answer at once is faster
+		return reply(fiber.StatusOK, fetched{Messages: views}), nil
+	}
+	for _, view := range views {
+		if err := list.add(view); err != nil {
+			_ = list.Close()
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // fetchWaiting hands out messages of a consumer, and waits for the first as long as the client wants. The wait ends
 // when the client may no longer consume.
 func (f *Facade) fetchWaiting(
-	c *fiber.Ctx, consumer jetstream.Consumer, in *fetchRequest,
+	c *fiber.Ctx, consumer jetstream.Consumer, in *fetchRequest, list *messageReply,
 ) ([]jetstream.Delivery, error) {
 	ctx, stop, err := f.waiting(c, in.wait)
 	if err != nil {
@@ -78,13 +90,39 @@ func (f *Facade) fetchWaiting(
 	if err := session.check(); err != nil {
 		return nil, err
 	}
-	deliveries, err := f.service.Consumers.FetchWait(ctx, consumer, in.limits)
+	small := in.limits
+	small.Bytes = min(small.Bytes, smallAnswer)
+	deliveries, err := f.service.Consumers.FetchWait(ctx, consumer, small)
+	stop()
+	if err == nil {
+		deliveries = append(deliveries, f.fetchRest(consumer, in, deliveries, list)...)
+	}
 
 	// Messages that were handed out reach the client in any case: they would be lost otherwise.
 	if len(deliveries) == 0 && err == nil {
 		err = session.check()
 	}
 	return deliveries, err
+}
+
+// fetchRest hands out what a large fetch asks for after the first messages, as far as the memory for answers allows. An
+// error is not reported: the first messages reach the client in any case, and the next fetch meets it again.
+func (f *Facade) fetchRest(
+	consumer jetstream.Consumer, in *fetchRequest, first []jetstream.Delivery, list *messageReply,
+) []jetstream.Delivery {
+	bytes := 0
+	for i := range first {
+		bytes += len(first[i].Data)
+	}
+	rest := jetstream.Limits{Messages: in.limits.Messages - len(first), Bytes: in.limits.Bytes - bytes}
+	if bytes < smallAnswer || rest.Messages <= 0 || rest.Bytes <= 0 || f.holdMemory(list, rest.Bytes) != nil {
+		return nil
+	}
+
+	ctx, cancel := context.WithTimeout(context.Background(), f.opts.RequestTimeout)
+	defer cancel()
+	deliveries, _ := f.service.Consumers.Fetch(ctx, consumer, rest)
+	return deliveries
 }
 
 // fetchViews hands out messages of a consumer for a stream or a socket. It waits for the first until ctx ends, and

@@ -2,6 +2,7 @@ package facade
 
 import (
 	"context"
+	"io"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -46,6 +47,9 @@ func (f *Facade) call(ctx context.Context, c *fiber.Ctx, r *route) (response, er
 	// An answer promises that the change survives a power cut.
 	if r.mutates {
 		if err := f.sync(ctx); err != nil {
+			if held, ok := answer.(io.Closer); ok {
+				_ = held.Close()
+			}
 			return nil, err
 		}
 	}

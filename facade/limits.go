@@ -44,6 +44,9 @@ const (
 	defaultBytes = 4 << 20 // of data that one answer has
 	maxBytes     = 32 << 20
 
+	// smallAnswer is how many bytes an answer may have without waiting for its part of the memory for answers.
+	smallAnswer = 256 << 10
+
 	// maxWait is the longest long poll. Proxies commonly close a connection that is silent for a minute.
 	maxWait = time.Minute
 )

@@ -104,12 +104,6 @@ func (f *Facade) v1GetMessage(ctx context.Context, c *fiber.Ctx) (response, erro
 	return reply(fiber.StatusOK, viewMessage(m)), nil
 }
 
-// browsed is the answer to a browse that is not a stream. Next is the sequence from which the next call reads.
-type browsed struct {
-	Messages []messageView `json:"messages"`
-	Next     uint64        `json:"next"`
-}
-
 // v1Browse reads messages of a topic without a consumer. The Accept header chooses JSON, NDJSON or a stream.
 func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (response, error) {
 	topic, err := decode.PathParameter(c, "topic")
@@ -137,20 +131,12 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (response, error) {
 		return nil, err
 	}
 	r.MaxBytes = callerOf(c).reserve(r.MaxBytes)
-	msgs, err := f.browseWaiting(c, topic, r, wait)
-	if err != nil {
+	list := &messageReply{lines: accepted(c, fiber.MIMEApplicationJSON, mimeNDJSON) == mimeNDJSON}
+	if err := f.browseWaiting(c, topic, browsing{r, wait, list}); err != nil {
+		_ = list.Close()
 		return nil, err
 	}
-
-	out := browsed{Next: r.From}
-	for _, m := range msgs {
-		out.Messages = append(out.Messages, viewMessage(m))
-		out.Next = m.Sequence + 1
-	}
-	if accepted(c, fiber.MIMEApplicationJSON, mimeNDJSON) == mimeNDJSON {
-		return messageLines(out.Messages), nil
-	}
-	return reply(fiber.StatusOK, out), nil
+	return list, nil
 }
 
 // accepted returns which of the media types the client prefers. It compares them without regard to case and to
@@ -172,43 +158,64 @@ func accepted(c *fiber.Ctx, types ...string) string {
 	return c.Accepts(types...)
 }
 
+// browsing is one call of browse.
+type browsing struct {
+	rest jetstream.Range // not read yet
+	wait time.Duration   // for the first message
+	list *messageReply   // of what was read
+}
+
 // browseWaiting reads messages, and waits for the first one as long as the client asked.
-func (f *Facade) browseWaiting(
-	c *fiber.Ctx, topic string, r jetstream.Range, wait time.Duration,
-) ([]jetstream.Message, error) {
-	ctx, stop, err := f.waiting(c, wait)
+func (f *Facade) browseWaiting(c *fiber.Ctx, topic string, b browsing) error {
+	ctx, stop, err := f.waiting(c, b.wait)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer stop()
 
-	msgs, err := f.browse(ctx, stop, topic, r)
-	if err != nil {
-		return nil, err
+	if err := f.browse(ctx, stop, topic, &b); err != nil {
+		return err
 	}
-	return msgs, f.session(c, topic).check() // the token may have ended meanwhile
+	b.list.setNext(b.rest.From)
+	return f.session(c, topic).check() // the token may have ended meanwhile
 }
 
-// browse reads all messages of r, in several reads if one returns fewer. It waits for the first message until ctx ends.
-// Once it has one, it calls stop to end ctx, because it does not wait for the rest.
-func (f *Facade) browse(
-	ctx context.Context, stop func(), topic string, r jetstream.Range,
-) (out []jetstream.Message, err error) {
-	for {
+// browse reads all messages of b, in several reads if one returns fewer. It waits for the first message until ctx ends.
+// Once it has one, it calls stop to end ctx, because it does not wait for the rest. An answer that gets large waits for
+// its part of the memory that all answers may take.
+func (f *Facade) browse(ctx context.Context, stop func(), topic string, b *browsing) error {
+	for b.rest.Max > 0 && b.rest.MaxBytes > 0 {
+		if b.list.size >= smallAnswer && b.list.release == nil {
+			if err := f.holdMemory(b.list, b.rest.MaxBytes); err != nil {
+				return err
+			}
+		}
+		r := b.rest
+		if b.list.release == nil {
+			r.MaxBytes = min(r.MaxBytes, smallAnswer)
+		}
 		msgs, err := f.service.Topics.ReadWait(ctx, topic, r)
 		if err != nil || len(msgs) == 0 {
-			return out, err
+			return err
 		}
 
-		out = append(out, msgs...)
-		r.From = msgs[len(msgs)-1].Sequence + 1
-		r.Max -= len(msgs)
 		for _, m := range msgs {
-			r.MaxBytes -= len(m.Data)
+			if err := b.list.add(viewMessage(m)); err != nil {
+				return err
+			}
+			b.rest.From = m.Sequence + 1
+			b.rest.MaxBytes -= len(m.Data)
 		}
-		if r.Max <= 0 || r.MaxBytes <= 0 {
-			return out, nil
-		}
+		b.rest.Max -= len(msgs)
 		stop()
 	}
+	return nil
+}
+
+// holdMemory waits until the answer may have n bytes more, at most as long as a request may take.
+func (f *Facade) holdMemory(list *messageReply, n int) (err error) {
+	ctx, cancel := context.WithTimeout(f.running, f.opts.RequestTimeout)
+	defer cancel()
+	list.release, err = f.answers.acquire(ctx, n)
+	return err
 }

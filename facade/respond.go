@@ -1,7 +1,6 @@
 package facade
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -101,21 +100,6 @@ func printable(text string) string {
 		}
 		return r
 	}, text)
-}
-
-// messageLines is the answer with one JSON object a line (NDJSON).
-type messageLines []messageView
-
-func (m messageLines) write(c *fiber.Ctx) error {
-	var lines bytes.Buffer
-	for i := range m {
-		if err := json.MarshalWrite(&lines, &m[i], jsonOptions); err != nil {
-			return err
-		}
-		lines.WriteByte('\n')
-	}
-	writeBody(c, mimeNDJSON, lines.Bytes())
-	return nil
 }
 
 // jsonOptions replaces bytes that are not valid UTF-8, which NATS clients can store, with replacement characters.

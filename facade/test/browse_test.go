@@ -1,8 +1,11 @@
 package test
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -85,6 +88,76 @@ func TestBrowse_KeepsToItsLimits(t *testing.T) {
 
 	assert.NotEmpty(t, browsed)
 	assert.LessOrEqual(t, len(browsed), 3)
+}
+
+func TestBrowse_ManyLargeAnswersAtOnceSucceedAndDisturbNobody(t *testing.T) {
+	t.Parallel()
+	const readers, each = 40, 4 << 20
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	a.createTopic("bystander")
+	large := object{"data": strings.Repeat("x", each/8)}
+	for range 8 {
+		a.produce("T", large)
+	}
+	c := a.register("bystander")
+
+	var reading sync.WaitGroup
+	sizes := make([]int, readers)
+	for i := range readers {
+		reading.Go(func() {
+			answer, err := http.Get(a.url + path("T", "messages"))
+			if err == nil && answer.StatusCode == http.StatusOK {
+				n, _ := io.Copy(io.Discard, answer.Body)
+				sizes[i] = int(n)
+				_ = answer.Body.Close()
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { reading.Wait(); close(done) }()
+	for n := 0; ; n++ {
+		a.produce("bystander", object{"data": fmt.Sprint(n)})
+		require.Equal(t, []string{fmt.Sprint(n)}, textsOf(c.fetch()))
+		select {
+		case <-done:
+			for _, size := range sizes {
+				assert.Greater(t, size, each)
+			}
+			return
+		default:
+		}
+	}
+}
+
+func TestBrowse_LargeAnswerIsWholeInBothForms(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	messages := batch(0, 3000, nil)
+	for i := range messages {
+		messages[i]["data"] = strings.Repeat(fmt.Sprintf("%04d", i), 100)
+	}
+	a.produce("T", messages)
+
+	var page struct {
+		Messages []message
+		Next     uint64
+	}
+	whole := a.get(path("T", "messages") + "?limit=10000").is(http.StatusOK)
+	whole.into(&page)
+	lines := a.do(http.MethodGet, path("T", "messages")+"?limit=10000", "", "Accept", "application/x-ndjson")
+	head, err := http.Head(a.url + path("T", "messages") + "?limit=10000")
+
+	require.Len(t, page.Messages, 3000)
+	assert.EqualValues(t, 3001, page.Next)
+	for i, m := range page.Messages {
+		require.Equal(t, messages[i]["data"], m.text())
+	}
+	assert.Equal(t, 3000, strings.Count(lines.is(http.StatusOK).body, "\n"))
+	require.NoError(t, err)
+	require.NoError(t, head.Body.Close())
+	assert.EqualValues(t, len(whole.body), head.ContentLength)
 }
 
 func TestBrowse_BadCallsAreRefused(t *testing.T) {

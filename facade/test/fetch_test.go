@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -43,6 +44,22 @@ func collect(t *testing.T, total int, brokers []api, work func(a api, worker int
 	}
 	workers.Wait()
 	return seen
+}
+
+func TestFetch_LargeAnswerIsWhole(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	auto, lease := a.register("T"), a.register("T", object{"mode": "lease", "lease": "1m", "max_in_flight": 10_000})
+	messages, want := batch(0, 3000, nil), make([]string, 3000)
+	for i := range messages {
+		want[i] = strings.Repeat(fmt.Sprintf("%04d", i), 100)
+		messages[i]["data"] = want[i]
+	}
+	a.produce("T", messages)
+
+	assert.Equal(t, want, auto.drain())
+	assert.Equal(t, want, lease.drain())
 }
 
 func TestFetch_KeepsToItsLimits(t *testing.T) {

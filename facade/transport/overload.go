@@ -29,6 +29,19 @@ const (
 	bodyCost = 8
 )
 
+const (
+	// maxAnswers is how many bytes of large answers may be under way.
+	maxAnswers = 256 << 20
+
+	// answerPart is the part of the process's memory that answers may take: they are
+	// in memory once, and what was written is freed only now and then.
+	answerPart = 8
+)
+
+// MaxAnswerBytes returns how many bytes of large answers may be under way at once in
+// a process that may use so many bytes of memory (GOMEMLIMIT).
+func MaxAnswerBytes(memory int64) int64 { return min(maxAnswers, memory/answerPart) }
+
 // MaxConnections returns how many connections a process serves that may have that
 // many files open; 0 means that the number is unknown.
 func MaxConnections(files int) int {

@@ -1,0 +1,121 @@
+package facade
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"strconv"
+
+	"github.com/go-json-experiment/json"
+	"github.com/gofiber/fiber/v2"
+	"golang.org/x/sync/semaphore"
+
+	"dq/facade/transport"
+)
+
+// answerBudget bounds the bytes of all large answers together.
+type answerBudget struct {
+	bytes *semaphore.Weighted
+	limit int64
+}
+
+func newAnswerBudget(limit int64) *answerBudget {
+	return &answerBudget{bytes: semaphore.NewWeighted(limit), limit: limit}
+}
+
+// acquire waits until an answer may have n bytes more, or as many as all answers may have. The caller must call release
+// once. Errors: [*transport.OverloadedError] when ctx ends before.
+func (b *answerBudget) acquire(ctx context.Context, n int) (release func(), err error) {
+	held := min(int64(n), b.limit)
+	if err := b.bytes.Acquire(ctx, held); err != nil {
+		return nil, &transport.OverloadedError{What: "bytes of answers", Limit: b.limit}
+	}
+	return func() { b.bytes.Release(held) }, nil
+}
+
+// A messageReply is the answer that is a list of messages. It encodes each message when it is added: a large answer is
+// in memory once, in pieces that are freed as the client takes them.
+type messageReply struct {
+	lines   bool   // one JSON object a line (NDJSON)
+	tail    string // ends the JSON
+	last    bytes.Buffer
+	full    net.Buffers // the pieces before last
+	size    int         // bytes of all pieces
+	count   int         // messages
+	release func()      // returns what the answer holds of a budget; nil if it holds nothing
+}
+
+// pieceBytes is about how large a piece is, unless a single message is larger.
+const pieceBytes = 64 << 10
+
+// add appends a message.
+func (l *messageReply) add(view messageView) error {
+	before := l.last.Len()
+	if !l.lines {
+		l.last.WriteString(l.separator())
+	}
+	if err := json.MarshalWrite(&l.last, &view, jsonOptions); err != nil {
+		return err
+	}
+	if l.lines {
+		l.last.WriteByte('\n')
+	}
+	l.count++
+	l.size += l.last.Len() - before
+
+	if l.last.Len() >= pieceBytes {
+		l.full = append(l.full, l.last.Bytes())
+		l.last = bytes.Buffer{}
+		l.last.Grow(pieceBytes + pieceBytes/4)
+	}
+	return nil
+}
+
+// separator returns what stands in JSON before the next message.
+func (l *messageReply) separator() string {
+	if l.count == 0 {
+		return `{"messages":[`
+	}
+	return ","
+}
+
+// setNext has the JSON end with the sequence from which the next call reads.
+func (l *messageReply) setNext(next uint64) { l.tail = `,"next":` + strconv.FormatUint(next, 10) }
+
+// Close implements [io.Closer]. The HTTP server calls it when the answer was sent, or could not be.
+func (l *messageReply) Close() error {
+	if l.release != nil {
+		l.release()
+		l.release = nil
+	}
+	return nil
+}
+
+func (l *messageReply) write(c *fiber.Ctx) error {
+	contentType := mimeNDJSON
+	if !l.lines {
+		contentType = fiber.MIMEApplicationJSON
+		before := l.last.Len()
+		if l.count == 0 {
+			l.last.WriteString(l.separator())
+		}
+		l.last.WriteString("]" + l.tail + "}")
+		l.size += l.last.Len() - before
+	}
+
+	if len(l.full) == 0 {
+		writeBody(c, contentType, l.last.Bytes())
+		return l.Close()
+	}
+	l.full = append(l.full, l.last.Bytes())
+	c.Context().SetContentType(contentType)
+	c.Response().SetBodyStream(&messageStream{l.full, l}, l.size)
+	return nil
+}
+
+// A messageStream is the body of a large list.
+type messageStream struct {
+	net.Buffers
+	io.Closer
+}
