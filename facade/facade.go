@@ -35,7 +35,8 @@ type Options struct {
 	Tokens *access.Tokens
 	// Audit, if it is not nil, records the administrative calls.
 	Audit *access.Audit
-	// Ready returns nil if the broker can do its work, or an error that says why it cannot.
+	// Ready returns nil if the broker can do its work, or an error that says why it cannot. A
+	// [*jetstream.StorageFullError] says that it can do all but take new data.
 	Ready func(context.Context) error
 	// Heartbeat is how long a stream or socket stays silent before it sends a sign of life; 0 is 15 s.
 	Heartbeat time.Duration

@@ -131,8 +131,26 @@ func (c *Client) Ping(ctx context.Context) error {
 	return c.do(ctx, call{method: http.MethodGet, path: "/livez", repeatable: true})
 }
 
-// Ready reports whether the broker can do its work: it returns nil if so. It
-// fails with [ErrUnavailable] if the broker cannot, and as [Client.Ping] does.
+// Ready reports whether the broker can do its work: it returns nil if so, even
+// while its disk is full (see [Client.Readiness]). It fails with [ErrUnavailable]
+// if the broker cannot, and as [Client.Ping] does.
 func (c *Client) Ready(ctx context.Context) error {
-	return c.do(ctx, call{method: http.MethodGet, path: "/readyz", repeatable: true})
+	_, err := c.Readiness(ctx)
+	return err
+}
+
+// Readiness is what a broker that is ready says of itself.
+type Readiness struct {
+	// AcceptsData is false while the disk is full: the broker reads, acknowledges,
+	// purges and deletes, and refuses new data with [ErrStorageFull].
+	AcceptsData bool `json:"accepts_data"`
+	// Message says why it accepts no data.
+	Message string `json:"message,omitzero"`
+}
+
+// Readiness returns whether a broker that is ready takes new data. It fails as
+// [Client.Ready] does.
+func (c *Client) Readiness(ctx context.Context) (r Readiness, err error) {
+	err = c.do(ctx, call{method: http.MethodGet, path: "/readyz", answer: &r, repeatable: true})
+	return r, err
 }

@@ -100,6 +100,7 @@ func (w *diskWatch) look() {
 		return
 	}
 	reserve := min(maxReserve, total/reserveParts)
+	w.keepSpare(free, reserve)
 	w.budget.Store(int64(min(free-min(free, reserve), maxBudget)))
 
 	switch was := w.full.Load(); {

@@ -12,6 +12,7 @@
 //   - log.go: where does the engine's log go?
 //   - recovery.go: what does a start repair, and what does it refuse?
 //   - server.go: how does the engine start, stop and restart?
+//   - spare.go: what lets a start and a purge succeed on a disk that others have filled?
 //   - sync.go: how is stored data synced to disk?
 //   - version.go: which nats-server is it?
 package engine

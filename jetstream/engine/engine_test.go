@@ -206,6 +206,7 @@ func TestEngine_FullDiskRefusesNewDataUntilThereIsSpace(t *testing.T) {
 	t.Parallel()
 	free, total := uint64(maxReserve-1), uint64(100<<30)
 	w := &diskWatch{
+		dir:   t.TempDir(),
 		space: func(string) (uint64, uint64, error) { return free, total, nil },
 		log:   slog.New(slog.DiscardHandler),
 	}
@@ -226,6 +227,7 @@ func TestEngine_FullDiskRefusesNewDataUntilThereIsSpace(t *testing.T) {
 func TestEngine_ReserveOfASmallDiskIsAPartOfIt(t *testing.T) {
 	t.Parallel()
 	w := &diskWatch{
+		dir:   t.TempDir(),
 		space: func(string) (uint64, uint64, error) { return 999, 16000, nil },
 		log:   slog.New(slog.DiscardHandler),
 	}
@@ -233,6 +235,38 @@ func TestEngine_ReserveOfASmallDiskIsAPartOfIt(t *testing.T) {
 	w.look()
 
 	assert.Equal(t, &StorageFullError{Free: 999, Reserve: 1000}, w.checkSpace(0, 0))
+}
+
+func TestEngine_SpareSpaceIsFreedOnADiskThatOthersFill(t *testing.T) {
+	t.Parallel()
+	free := uint64(1 << 30)
+	w := &diskWatch{
+		dir:   t.TempDir(),
+		space: func(string) (uint64, uint64, error) { return free, 100 << 30, nil },
+		log:   slog.New(slog.DiscardHandler),
+	}
+	spare := filepath.Join(w.dir, spareFile)
+
+	w.look()
+	info, err := os.Stat(spare)
+	require.NoError(t, err)
+	assert.EqualValues(t, maxSpare, info.Size())
+
+	free = maxReserve - 1
+	w.look()
+	assert.FileExists(t, spare, "dq itself leaves the reserve")
+
+	free = 0
+	w.look()
+	assert.NoFileExists(t, spare)
+
+	free = maxReserve
+	w.look()
+	assert.NoFileExists(t, spare, "it would take the disk below the reserve again")
+
+	free = 1 << 30
+	w.look()
+	assert.FileExists(t, spare)
 }
 
 func TestEngine_RestartsAfterAFailedWrite(t *testing.T) {

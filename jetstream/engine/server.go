@@ -92,12 +92,13 @@ func Start(opts Options) (_ *Server, err error) {
 	if err := s.configure(opts, dir); err != nil {
 		return nil, err
 	}
+	if opts.Dir != "" {
+		s.openDisk(dir) // before the start, which needs space
+	}
 	if err := s.start(); err != nil {
 		return nil, err
 	}
-	if opts.Dir != "" {
-		s.watchDisk(dir)
-	}
+	s.watchDisk()
 	return s, nil
 }
 
@@ -144,12 +145,18 @@ func (s *Server) configure(opts Options, dir string) error {
 	return nil
 }
 
-// watchDisk watches the disk until Shutdown.
-func (s *Server) watchDisk(dir string) {
+// openDisk looks at the disk for the first time.
+func (s *Server) openDisk(dir string) {
 	s.disk = &diskWatch{dir: dir, space: diskSpace, restart: s.restart, log: s.logger.log}
 	s.logger.storeFailed = func() { s.disk.failed.Store(true) }
 	s.disk.look()
+}
 
+// watchDisk watches the disk until Shutdown.
+func (s *Server) watchDisk() {
+	if s.disk == nil {
+		return
+	}
 	var ctx context.Context
 	ctx, s.stopWatch = context.WithCancel(context.Background())
 	s.watching.Go(func() { s.disk.run(ctx) })

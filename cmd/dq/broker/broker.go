@@ -308,19 +308,18 @@ func (b *Broker) release() {
 	}
 }
 
-// ready returns an error if the engine does not answer or has no room for new messages.
+// ready returns an error if the engine does not answer, or a [*jetstream.StorageFullError] if it does, and has no room
+// for new messages.
 func (b *Broker) ready(ctx context.Context) error {
 	if !b.conn.IsConnected() {
 		return errors.New("not connected to the storage engine")
 	}
-	if b.engine != nil {
-		if err := b.engine.CheckSpace(0, 0); err != nil {
-			return err
-		}
-	}
-
 	if err := b.conn.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("the storage engine does not answer: %w", err)
+	}
+
+	if b.engine != nil {
+		return b.engine.CheckSpace(0, 0)
 	}
 	return nil
 }

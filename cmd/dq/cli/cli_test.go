@@ -210,7 +210,7 @@ func TestCLI_HealthAndVersionPrintObjects(t *testing.T) {
 
 	s.run(
 		command{args: "health"},
-		command{args: "health --json", stdout: []string{`{"ready":true}`}},
+		command{args: "health --json", stdout: []string{`{"accepts_data":true,"ready":true}`}},
 	)
 	text, _, textStatus := dq(t.Context(), "", "version")
 	object, _, objectStatus := dq(t.Context(), "", "version", "--json")

@@ -1,0 +1,99 @@
+package broker_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"dq/cmd/dq/broker"
+	"dq/cmd/dq/broker/brokertest"
+	"dq/sdk"
+)
+
+// smallDisk returns the directory of a file system of 24 MiB. It skips the test where none can be mounted.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
+		t.Skip("mounting a file system needs root:", err)
+	}
+	t.Cleanup(func() { assert.NoError(t, unix.Unmount(dir, 0)) })
+	return dir
+}
+
+// fillDisk writes a file until there is not one byte left.
+func fillDisk(t *testing.T, path string) {
+	t.Helper()
+	file, err := os.Create(path)
+	require.NoError(t, err)
+	for block := make([]byte, 4096); err == nil; {
+		_, err = file.Write(block)
+	}
+	require.ErrorIs(t, errors.Join(err, file.Close()), syscall.ENOSPC)
+}
+
+// readiness returns the status and the body of /readyz.
+func readiness(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	answer, err := http.Get(url + "/readyz")
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	raw, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	return answer.StatusCode, string(raw)
+}
+
+func TestDisk_BrokerStartsOnAFullDiskSoThatOneCanPurge(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t)
+	dir := filepath.Join(disk, "data")
+	withBroker(t, dir, func(api *sdk.Client) {
+		create(t, api.Topic("T"))
+		for range 10 {
+			_, err := api.Topic("T").Produce(t.Context(), sdk.Text(strings.Repeat("x", 500_000)))
+			require.NoError(t, err)
+		}
+		_, err := api.Topic("T").Subscribe(t.Context(), sdk.ConsumerSpec{Name: "c", Start: sdk.AtFirst})
+		require.NoError(t, err)
+	})
+	fillDisk(t, filepath.Join(disk, "ballast"))
+
+	b := brokertest.Start(t, brokertest.Config(dir))
+	api := clientOf(t, b)
+	status, body := readiness(t, b.URL())
+	_, full := api.Topic("T").Produce(t.Context(), sdk.Text("x"))
+	records, _ := fetch(t, api.Topic("T").Subscription("c"), 1)
+
+	assert.Equal(t, http.StatusOK, status, "a load balancer leaves the broker to its readers")
+	assert.Contains(t, body, `"status":"success","accepts_data":false,"message":"the broker's disk is full`)
+	assert.ErrorIs(t, full, sdk.ErrStorageFull)
+	assert.Len(t, records, 1)
+
+	_, err := api.Topic("T").Purge(t.Context(), 0)
+	require.NoError(t, err)
+
+	assert.Eventually(t, func() bool {
+		_, body := readiness(t, b.URL())
+		return body == `{"status":"success","accepts_data":true}`
+	}, 20*time.Second, 10*time.Millisecond, "what was purged leaves room")
+	_, err = api.Topic("T").Produce(t.Context(), sdk.Text("x"))
+	assert.NoError(t, err)
+}
+
+func clientOf(t *testing.T, b *broker.Broker) *sdk.Client {
+	t.Helper()
+	api, err := sdk.New(b.URL())
+	require.NoError(t, err)
+	t.Cleanup(api.Close)
+	return api
+}
