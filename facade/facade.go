@@ -31,6 +31,9 @@ type Options struct {
 	// DrainDelay is how long the facade keeps serving after a shutdown began, while /readyz says that the broker is not
 	// ready. Load balancers need that time to notice.
 	DrainDelay time.Duration
+	// ConnectionsPerClient is how many connections one client address may have open, given how many all may have; nil is
+	// no limit.
+	ConnectionsPerClient func(all int) int
 	// Tokens say who may do what; nil lets everybody do everything.
 	Tokens *access.Tokens
 	// Audit, if it is not nil, records the administrative calls.
@@ -70,12 +73,13 @@ func New(svc *service.Service, l net.Listener, opts Options) *Facade {
 	bodyLimit := transport.MaxBody(svc.MaxMessageBytes)
 	memory := debug.SetMemoryLimit(-1) // which changes nothing
 	bodies := transport.NewBodyBudget(memory, bodyLimit)
+	limits := connectionLimits(opts)
 	f := &Facade{
 		service:  svc,
 		opts:     opts,
 		local:    isLoopback(l),
-		listener: transport.NewListener(l, transport.MaxConnections(transport.MaxOpenFiles())),
-		waiters:  transport.Budget{What: "calls that wait", Limit: transport.MaxWaitingCalls},
+		listener: transport.NewListener(l, limits),
+		waiters:  transport.Budget{What: "calls that wait", Limit: transport.MaxWaitingCalls(limits.All)},
 		answers:  newAnswerBudget(transport.MaxAnswerBytes(memory)),
 	}
 	f.running, f.stop = context.WithCancel(context.Background())
@@ -91,6 +95,22 @@ func New(svc *service.Service, l net.Listener, opts Options) *Facade {
 
 	f.route(transport.ReadBody(bodies, bodyLimit, payerOf))
 	return f
+}
+
+// connectionLimits returns how many connections this process serves at once.
+func connectionLimits(opts Options) transport.ConnectionLimits {
+	limits := transport.ConnectionLimits{All: transport.MaxConnections(transport.MaxOpenFiles())}
+	if opts.ConnectionsPerClient == nil {
+		return limits
+	}
+
+	limits.PerClient = opts.ConnectionsPerClient(limits.All)
+	limits.Refused = func(client string) {
+		opts.Logger.Warn("a client has as many connections as one address may have: refusing more of it; "+
+			"set DQ_MAX_CONNECTIONS_PER_ADDR if many clients share the address, as behind a proxy",
+			"client", client, "connections", limits.PerClient)
+	}
+	return limits
 }
 
 // route gives the HTTP server its handlers, in the order in which a request passes them. A body is read only after

@@ -46,7 +46,12 @@ func runBroker(dir string) int {
 // startProcess starts a broker in a process of its own, with its data in dir. The process ends with the test.
 func startProcess(t *testing.T, dir string) (api, *os.Process) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	return startCommand(t, dir, exec.CommandContext(t.Context(), os.Args[0]))
+}
+
+// startCommand starts a broker with its data in dir by a command that runs this test binary.
+func startCommand(t *testing.T, dir string, cmd *exec.Cmd) (api, *os.Process) {
+	t.Helper()
 	cmd.Env = append(os.Environ(), brokerDir+"="+dir)
 	_, err := cmd.StdinPipe() // which ends when this process does
 	require.NoError(t, err)

@@ -18,6 +18,7 @@ const finalWriteTime = time.Second
 type Conn struct {
 	net.Conn
 	listener *Listener
+	client   string // which client it is, for the limits
 
 	// Only the goroutine that reads uses these.
 	received bool   // a byte was read

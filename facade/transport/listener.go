@@ -18,10 +18,11 @@ const acceptPause = 20 * time.Millisecond
 // it waits for the first request of connections on which nothing has come yet.
 type Listener struct {
 	net.Listener
-	limit int // of open connections
+	limits ConnectionLimits
 
 	mu      sync.Mutex
 	open    map[*Conn]bool // true once a byte has come
+	clients clientCounts
 	closing bool
 	empty   chan struct{} // closed when closing and nothing is open
 
@@ -29,13 +30,18 @@ type Listener struct {
 	closeErr  error
 }
 
-// NewListener returns a listener that accepts connections from l and has at most
-// limit of them open.
-func NewListener(l net.Listener, limit int) *Listener {
-	return &Listener{Listener: l, limit: limit, open: make(map[*Conn]bool), empty: make(chan struct{})}
+// NewListener returns a listener that accepts connections from l, as many at once as limits allow.
+func NewListener(l net.Listener, limits ConnectionLimits) *Listener {
+	return &Listener{
+		Listener: l,
+		limits:   limits,
+		open:     make(map[*Conn]bool),
+		clients:  make(clientCounts),
+		empty:    make(chan struct{}),
+	}
 }
 
-// Accept implements [net.Listener]. It closes connections above the limit.
+// Accept implements [net.Listener]. It closes connections above the limits.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.Listener.Accept()
@@ -56,13 +62,14 @@ func (l *Listener) Accept() (net.Conn, error) {
 
 // add tracks a connection, or returns nil if too many are open.
 func (l *Listener) add(nc net.Conn) *Conn {
-	c := &Conn{Conn: nc, listener: l}
+	c := &Conn{Conn: nc, listener: l, client: ClientOf(nc.RemoteAddr())}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+
 	switch {
 	case l.closing:
 		_ = nc.Close()
-	case len(l.open) >= l.limit:
+	case len(l.open) >= l.limits.All || !l.clients.add(c.client, &l.limits):
 		return nil
 	default:
 		l.open[c] = false
@@ -123,7 +130,7 @@ func (l *Listener) closeUnused() {
 	for c, received := range l.open {
 		if !received {
 			_ = c.Conn.Close()
-			delete(l.open, c)
+			l.forget(c)
 		}
 	}
 	if len(l.open) == 0 {
@@ -147,8 +154,14 @@ func (l *Listener) remove(c *Conn) {
 	if _, ok := l.open[c]; !ok {
 		return
 	}
-	delete(l.open, c)
+	l.forget(c)
 	if l.closing && len(l.open) == 0 {
 		close(l.empty)
 	}
+}
+
+// forget takes c out of what is open. The caller holds the lock.
+func (l *Listener) forget(c *Conn) {
+	delete(l.open, c)
+	l.clients.remove(c.client)
 }

@@ -20,7 +20,7 @@ func listen(t *testing.T, limit int) *Listener {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	l := NewListener(inner, limit)
+	l := NewListener(inner, ConnectionLimits{All: limit})
 	t.Cleanup(func() { _ = l.Close() })
 	return l
 }
@@ -71,7 +71,8 @@ func TestListener_WaitsOutErrorsThatPass(t *testing.T) {
 	t.Parallel()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	l := NewListener(&failingListener{Listener: inner, errs: []error{syscall.EMFILE, syscall.ECONNABORTED}}, 2)
+	l := NewListener(&failingListener{Listener: inner, errs: []error{syscall.EMFILE, syscall.ECONNABORTED}},
+		ConnectionLimits{All: 2})
 	dial(t, l)
 
 	accept(t, l)

@@ -17,10 +17,6 @@ const (
 	// is less.
 	engineFiles = 8 << 10
 
-	// MaxWaitingCalls is how many long polls, streams and sockets may be open. It is
-	// less than maxConnections, so that there is always room for other calls.
-	MaxWaitingCalls = 12 << 10
-
 	// maxBodies is how many bytes of bodies may be under way, however much memory there is.
 	maxBodies = 256 << 20
 
@@ -50,6 +46,10 @@ func MaxConnections(files int) int {
 	}
 	return max(1, min(maxConnections, files-min(files/2, engineFiles)))
 }
+
+// MaxWaitingCalls returns how many long polls, streams and sockets may be open on so
+// many connections. A quarter of these is left to other calls.
+func MaxWaitingCalls(connections int) int64 { return int64(connections) * 3 / 4 }
 
 // OverloadedError is a call that is refused because too many are under way.
 type OverloadedError struct {

@@ -27,7 +27,9 @@ func TestLimits_ConnectionsLeaveFilesToTheEngine(t *testing.T) {
 	} {
 		assert.Equal(t, want, MaxConnections(files), files)
 	}
-	assert.Less(t, MaxWaitingCalls, MaxConnections(0), "there is room for other calls")
+	for files, want := range map[int]int64{0: 12 << 10, 1024: 384, 64: 24} {
+		assert.Equal(t, want, MaxWaitingCalls(MaxConnections(files)), "there is room for other calls")
+	}
 	assert.GreaterOrEqual(t, MaxOpenFiles(), 0)
 }
 

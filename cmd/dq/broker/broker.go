@@ -229,15 +229,16 @@ func (b *Broker) serve(queue *service.Service) {
 		listener = tls.NewListener(listener, b.tls.Config())
 	}
 	b.facade = facade.New(queue, listener, facade.Options{
-		CORSOrigins:    string(b.cfg.CORSOrigins),
-		DrainDelay:     b.cfg.DrainDelay,
-		Tokens:         b.tokens,
-		Audit:          b.audit,
-		RequestTimeout: b.cfg.RequestTimeout,
-		Heartbeat:      b.cfg.Heartbeat,
-		Sync:           b.sync(),
-		Ready:          b.ready,
-		Logger:         b.logger,
+		CORSOrigins:          string(b.cfg.CORSOrigins),
+		ConnectionsPerClient: b.cfg.MaxConnectionsPerAddr.of,
+		DrainDelay:           b.cfg.DrainDelay,
+		Tokens:               b.tokens,
+		Audit:                b.audit,
+		RequestTimeout:       b.cfg.RequestTimeout,
+		Heartbeat:            b.cfg.Heartbeat,
+		Sync:                 b.sync(),
+		Ready:                b.ready,
+		Logger:               b.logger,
 	})
 
 	b.serving.Go(func() {

@@ -27,29 +27,30 @@ const envPrefix = "DQ"
 // Config holds the settings of a broker. Each field but the last is an environment variable, named by its words. A tag
 // that names the variable would have it read without DQ_ too, which only PERSIST is.
 type Config struct {
-	Addr            string        `default:"127.0.0.1:5000" desc:"address to listen on, HOST:PORT; an empty HOST is every interface"`
-	Persist         YesNo         `envconfig:"PERSIST" default:"yes" desc:"yes: keep everything in files; no: in memory, until the broker stops"`
-	DataDir         string        `split_words:"true" default:"dq-data" desc:"directory of the files, created if it does not exist"`
-	Durability      Durability    `default:"interval" desc:"interval: sync files to disk every DQ_SYNC_INTERVAL; always: before each answer"`
-	SyncInterval    time.Duration `split_words:"true" default:"10s" desc:"time between syncs; a power cut can lose all since the last one"`
-	MaxMessageBytes int           `split_words:"true" default:"1048576" desc:"largest message in bytes, at most 33554432"`
-	Tokens          string        `desc:"file of the tokens that may use the broker (dq token new); empty: everybody may"`
-	Open            YesNo         `default:"no" desc:"yes: listen beyond this machine although DQ_TOKENS is empty"`
-	TLSCert         string        `split_words:"true" desc:"certificate file; turns on HTTPS"`
-	TLSKey          string        `split_words:"true" desc:"file of the certificate's private key"`
-	TLSClientCA     string        `split_words:"true" desc:"file of the authorities of client certificates; clients may present one"`
-	AuditLog        string        `split_words:"true" desc:"file to append administrative calls to"`
-	CORSOrigins     Origins       `split_words:"true" default:"none" desc:"comma-separated origins whose pages may call the broker; *: all, none: none"`
-	RequestTimeout  time.Duration `split_words:"true" default:"5s" desc:"longest time that the broker works on one request"`
-	ShutdownTimeout time.Duration `split_words:"true" default:"8s" desc:"on SIGTERM: longest time that requests in progress may take to finish"`
-	DrainDelay      time.Duration `split_words:"true" default:"0s" desc:"on SIGTERM: time to keep serving while /readyz says no, for load balancers"`
-	Replicas        int           `default:"1" desc:"servers of a NATS cluster that store each topic, 1 to 5"`
-	NatsURL         string        `split_words:"true" desc:"URLs of NATS servers that run elsewhere, to use instead of the built-in one"`
-	NATSAddr        string        `split_words:"true" desc:"address to listen on for NATS clients, HOST:PORT; empty: no port is open"`
-	NATSUser        string        `split_words:"true" desc:"NATS user; required with DQ_NATS_ADDR"`
-	NATSPassword    string        `split_words:"true" desc:"password of the NATS user"`
-	LogLevel        slog.Level    `split_words:"true" default:"info" desc:"debug, info, warn or error"`
-	LogFormat       LogFormat     `split_words:"true" default:"text" desc:"text or json"`
+	Addr                  string          `default:"127.0.0.1:5000" desc:"address to listen on, HOST:PORT; an empty HOST is every interface"`
+	Persist               YesNo           `envconfig:"PERSIST" default:"yes" desc:"yes: keep everything in files; no: in memory, until the broker stops"`
+	DataDir               string          `split_words:"true" default:"dq-data" desc:"directory of the files, created if it does not exist"`
+	Durability            Durability      `default:"interval" desc:"interval: sync files to disk every DQ_SYNC_INTERVAL; always: before each answer"`
+	SyncInterval          time.Duration   `split_words:"true" default:"10s" desc:"time between syncs; a power cut can lose all since the last one"`
+	MaxMessageBytes       int             `split_words:"true" default:"1048576" desc:"largest message in bytes, at most 33554432"`
+	Tokens                string          `desc:"file of the tokens that may use the broker (dq token new); empty: everybody may"`
+	Open                  YesNo           `default:"no" desc:"yes: listen beyond this machine although DQ_TOKENS is empty"`
+	TLSCert               string          `split_words:"true" desc:"certificate file; turns on HTTPS"`
+	TLSKey                string          `split_words:"true" desc:"file of the certificate's private key"`
+	TLSClientCA           string          `split_words:"true" desc:"file of the authorities of client certificates; clients may present one"`
+	AuditLog              string          `split_words:"true" desc:"file to append administrative calls to"`
+	CORSOrigins           Origins         `split_words:"true" default:"none" desc:"comma-separated origins whose pages may call the broker; *: all, none: none"`
+	MaxConnectionsPerAddr ConnectionShare `split_words:"true" default:"half" desc:"open connections of one client address: half (of all), or a number; 0: no limit"`
+	RequestTimeout        time.Duration   `split_words:"true" default:"5s" desc:"longest time that the broker works on one request"`
+	ShutdownTimeout       time.Duration   `split_words:"true" default:"8s" desc:"on SIGTERM: longest time that requests in progress may take to finish"`
+	DrainDelay            time.Duration   `split_words:"true" default:"0s" desc:"on SIGTERM: time to keep serving while /readyz says no, for load balancers"`
+	Replicas              int             `default:"1" desc:"servers of a NATS cluster that store each topic, 1 to 5"`
+	NatsURL               string          `split_words:"true" desc:"URLs of NATS servers that run elsewhere, to use instead of the built-in one"`
+	NATSAddr              string          `split_words:"true" desc:"address to listen on for NATS clients, HOST:PORT; empty: no port is open"`
+	NATSUser              string          `split_words:"true" desc:"NATS user; required with DQ_NATS_ADDR"`
+	NATSPassword          string          `split_words:"true" desc:"password of the NATS user"`
+	LogLevel              slog.Level      `split_words:"true" default:"info" desc:"debug, info, warn or error"`
+	LogFormat             LogFormat       `split_words:"true" default:"text" desc:"text or json"`
 
 	// Heartbeat is how long streams and sockets stay silent before they send a sign of life; 0 is the facade's
 	// default. Tests shorten it.
@@ -111,6 +112,32 @@ func isOrigin(text string) bool {
 	return err == nil && u.Scheme != "" && u.Host != "" &&
 		!strings.Contains(strings.TrimPrefix(u.Host, "*."), "*") &&
 		strings.TrimSuffix(u.String(), "/") == u.Scheme+"://"+u.Host
+}
+
+// ConnectionShare says how many connections one client address may have open: "half" of all, or a number; 0 is no
+// limit.
+type ConnectionShare string
+
+const halfOfAll ConnectionShare = "half"
+
+// Decode implements [envconfig.Decoder].
+func (s *ConnectionShare) Decode(value string) error {
+	*s = ConnectionShare(value)
+	if *s == halfOfAll {
+		return nil
+	}
+	if _, err := strconv.ParseUint(value, 10, 31); err != nil {
+		return errors.New("want half, a number of connections, or 0 for no limit")
+	}
+	return nil
+}
+
+// of returns the share of so many connections. An empty share is half of them.
+func (s ConnectionShare) of(all int) int {
+	if number, err := strconv.Atoi(string(s)); err == nil {
+		return number
+	}
+	return max(1, all/2)
 }
 
 // LogFormat says how log lines are written.

@@ -40,23 +40,24 @@ func TestConfig_PersistWorksWithAndWithoutPrefix(t *testing.T) {
 
 func TestConfig_WrongValueIsRefusedByName(t *testing.T) {
 	for name, value := range map[string]string{
-		"PERSIST":              "maybe",
-		"DQ_PERSIST":           "",
-		"DQ_ADDR":              "5000",
-		"DQ_DATA_DIR":          "",
-		"DQ_DURABILITY":        "never",
-		"DQ_SYNC_INTERVAL":     "0s",
-		"DQ_MAX_MESSAGE_BYTES": "33554433",
-		"DQ_CORS_ORIGINS":      "example.com",
-		"DQ_REQUEST_TIMEOUT":   "5",
-		"DQ_SHUTDOWN_TIMEOUT":  "-1s",
-		"DQ_DRAIN_DELAY":       "-1s",
-		"DQ_REPLICAS":          "6",
-		"DQ_NATS_ADDR":         "127.0.0.1:4222", // without a user
-		"DQ_TLS_CERT":          "cert.pem",       // without a key
-		"DQ_TLS_CLIENT_CA":     "ca.pem",         // without a certificate
-		"DQ_LOG_LEVEL":         "loud",
-		"DQ_LOG_FORMAT":        "xml",
+		"PERSIST":                     "maybe",
+		"DQ_PERSIST":                  "",
+		"DQ_ADDR":                     "5000",
+		"DQ_DATA_DIR":                 "",
+		"DQ_DURABILITY":               "never",
+		"DQ_SYNC_INTERVAL":            "0s",
+		"DQ_MAX_MESSAGE_BYTES":        "33554433",
+		"DQ_CORS_ORIGINS":             "example.com",
+		"DQ_REQUEST_TIMEOUT":          "5",
+		"DQ_MAX_CONNECTIONS_PER_ADDR": "most",
+		"DQ_SHUTDOWN_TIMEOUT":         "-1s",
+		"DQ_DRAIN_DELAY":              "-1s",
+		"DQ_REPLICAS":                 "6",
+		"DQ_NATS_ADDR":                "127.0.0.1:4222", // without a user
+		"DQ_TLS_CERT":                 "cert.pem",       // without a key
+		"DQ_TLS_CLIENT_CA":            "ca.pem",         // without a certificate
+		"DQ_LOG_LEVEL":                "loud",
+		"DQ_LOG_FORMAT":               "xml",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, value)
