@@ -18,8 +18,9 @@ import (
 // A caller is the client that makes a request. The request's locals hold it under callerKey.
 type caller struct {
 	principal *access.Principal
-	topic     string // the topic of the call, for the audit log
-	reserved  int    // bytes of the answer
+	topic     string               // the topic of the call, for the audit log
+	cert      *tls.ConnectionState // whose client certificate names the principal; nil if a token does
+	reserved  int                  // bytes of the answer
 }
 
 // reserve returns how many of most bytes of messages the answer may have. One message is always allowed.
@@ -61,9 +62,7 @@ func (f *Facade) authenticate(c *fiber.Ctx) error {
 		return c.Next()
 	}
 
-	var err error
-	header := c.Request().Header.Peek(fiber.HeaderAuthorization)
-	client.principal, err = f.opts.Tokens.Authenticate(header, tlsState(c))
+	err := f.identify(c, client)
 	if err == nil {
 		err = client.principal.Take()
 	}
@@ -84,6 +83,33 @@ func (f *Facade) authenticate(c *fiber.Ctx) error {
 		client.principal.Charge(len(c.Response().Body()))
 	}
 	return nil
+}
+
+// identify finds the principal of a request: the holder of the token in its header or, without one, the owner of the
+// connection's client certificate. It audits a request that has neither. A connection whose certificate is no longer
+// accepted is closed: the client needs a new one.
+func (f *Facade) identify(c *fiber.Ctx, client *caller) (err error) {
+	authorization := c.Request().Header.Peek(fiber.HeaderAuthorization)
+	state := tlsState(c)
+	if state != nil && len(authorization) == 0 {
+		client.cert = state
+		if err = f.opts.TLS.Check(state); err != nil {
+			c.Context().SetConnectionClose()
+		}
+	}
+	if err == nil {
+		client.principal, err = f.opts.Tokens.Authenticate(authorization, state)
+	}
+
+	var unknown *access.UnauthenticatedError
+	if f.opts.Audit != nil && errors.As(err, &unknown) {
+		f.opts.Audit.Refuse(access.Login{
+			Client:    transport.ClientOf(c.Context().RemoteAddr()),
+			Operation: c.Method() + " " + c.Route().Path,
+			Reason:    unknown.Reason,
+		})
+	}
+	return err
 }
 
 // public reports whether a path needs no token.

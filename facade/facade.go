@@ -36,6 +36,8 @@ type Options struct {
 	ConnectionsPerClient func(all int) int
 	// Tokens say who may do what; nil lets everybody do everything.
 	Tokens *access.Tokens
+	// TLS are the certificates of the listener; nil if it is plain HTTP.
+	TLS *access.TLS
 	// Audit, if it is not nil, records the administrative calls.
 	Audit *access.Audit
 	// Ready returns nil if the broker can do its work, or an error that says why it cannot. A

@@ -2,6 +2,7 @@ package facade
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"sync"
 	"time"
@@ -13,15 +14,19 @@ import (
 )
 
 // A session is work that takes longer than a request may: a stream, a socket, or a long poll. Meanwhile the caller's
-// token can be revoked or expire.
+// token can be revoked or expire, and so can a client certificate, or its authority.
 type session struct {
 	tokens    *access.Tokens // nil without access control
 	principal *access.Principal
 	topic     string
+
+	tls  *access.TLS
+	cert *tls.ConnectionState // whose client certificate names the caller; nil if it showed a token
 }
 
 func (f *Facade) session(c *fiber.Ctx, topic string) *session {
-	return &session{f.opts.Tokens, callerOf(c).principal, topic}
+	client := callerOf(c)
+	return &session{tokens: f.opts.Tokens, principal: client.principal, topic: topic, tls: f.opts.TLS, cert: client.cert}
 }
 
 // onChange calls wake as soon as the caller's rights may have changed, until stop is called.
@@ -29,7 +34,16 @@ func (s *session) onChange(wake func()) (stop func() bool) {
 	if s.tokens == nil {
 		return func() bool { return true }
 	}
-	return s.tokens.OnChange(s.principal, wake)
+	ignoreTokens := s.tokens.OnChange(s.principal, wake)
+	if s.cert == nil {
+		return ignoreTokens
+	}
+
+	ignoreCerts := s.tls.OnChange(s.cert, wake)
+	return func() bool {
+		ignoreCerts()
+		return ignoreTokens()
+	}
 }
 
 // check returns an error if the caller has lost its rights. It charges the caller's account for the messages that were
@@ -37,6 +51,11 @@ func (s *session) onChange(wake func()) (stop func() bool) {
 func (s *session) check(sent ...messageView) error {
 	if s.tokens == nil {
 		return nil
+	}
+	if s.cert != nil {
+		if err := s.tls.Check(s.cert); err != nil {
+			return err
+		}
 	}
 	p, err := s.tokens.Renew(s.principal)
 	if err != nil {

@@ -16,8 +16,9 @@ type Audit struct {
 	path   string
 	logger *slog.Logger
 
-	mu   sync.Mutex
-	file *os.File
+	mu      sync.Mutex
+	file    *os.File
+	refused map[string]*refusals // by client; those of the last refusalPause
 }
 
 // Call describes an administrative call and its result.
@@ -32,7 +33,7 @@ type Call struct {
 // OpenAudit opens the file at path, to append to it, and creates it if it does not
 // exist. Calls that cannot be written there go to logger.
 func OpenAudit(path string, logger *slog.Logger) (*Audit, error) {
-	a := &Audit{path: path, logger: logger}
+	a := &Audit{path: path, logger: logger, refused: make(map[string]*refusals)}
 	if err := a.open(); err != nil {
 		return nil, err
 	}
@@ -52,17 +53,22 @@ func (a *Audit) Record(c Call) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
-	record := slog.NewRecord(time.Now().UTC(), slog.LevelInfo, c.Operation, 0)
-	record.AddAttrs(
+	a.write(c.Operation,
 		slog.String("principal", c.Principal), slog.String("remote", c.Remote),
-		slog.String("topic", c.Topic), slog.String("code", c.Code),
-	)
+		slog.String("topic", c.Topic), slog.String("code", c.Code))
+}
+
+// write writes one line. The caller holds the lock.
+func (a *Audit) write(operation string, attrs ...slog.Attr) {
+	record := slog.NewRecord(time.Now().UTC(), slog.LevelInfo, operation, 0)
+	record.AddAttrs(attrs...)
+
 	err := a.reopenIfMoved()
 	if err == nil {
 		err = slog.NewJSONHandler(a.file, auditFormat).Handle(context.Background(), record)
 	}
 	if err != nil {
-		a.logger.Error("writing a call to the audit log failed", "call", c, "error", err)
+		a.logger.Error("writing to the audit log failed", "operation", operation, "record", attrs, "error", err)
 	}
 }
 
@@ -92,10 +98,14 @@ func (a *Audit) reopenIfMoved() error {
 	return a.open()
 }
 
-// Close closes the file.
+// Close writes what is still to be written, and closes the file.
 func (a *Audit) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 
+	for client, r := range a.refused {
+		a.writeRefusals(client, r)
+	}
+	clear(a.refused)
 	return a.file.Close()
 }

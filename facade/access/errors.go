@@ -14,7 +14,8 @@ const (
 	Missing   Reason = "missing"   // neither a token nor a client certificate came with it
 	Malformed Reason = "malformed" // the Authorization header has no bearer token
 	Unknown   Reason = "unknown"   // no entry of the file has this token or certificate
-	Expired   Reason = "expired"   // the entry of the token or certificate has expired
+	Expired   Reason = "expired"   // the token or certificate, or its entry, has expired
+	Untrusted Reason = "untrusted" // the authority of the certificate was removed
 )
 
 // UnauthenticatedError reports a request whose sender is not known: HTTP 401, code
@@ -30,6 +31,8 @@ func (e *UnauthenticatedError) Error() string {
 			"without spaces, as dq token new makes them", minTokenLength, maxTokenLength)
 	case Expired:
 		return "the token or client certificate has expired: ask for a new one"
+	case Untrusted:
+		return "this broker no longer trusts the authority of the client certificate: ask for a new one"
 	}
 	return "this broker does not know the token or client certificate: " +
 		"it is misspelt, was revoked, or is another broker's"

@@ -1,8 +1,8 @@
 package access
 
 import (
+	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,8 +23,17 @@ type TLSFiles struct {
 // TLS holds the broker's side of TLS 1.2 and later.
 type TLS struct {
 	files   TLSFiles
-	current atomic.Pointer[tls.Config]
+	current atomic.Pointer[certificates]
 	watcher *watcher
+}
+
+// certificates are what the files held when they were last read.
+type certificates struct {
+	config      *tls.Config // of new connections
+	authorities map[string]bool
+
+	valid   context.Context // ends when the files change
+	replace context.CancelFunc
 }
 
 // OpenTLS reads the files and follows their changes until Close. A later change that
@@ -53,7 +62,7 @@ func (t *TLS) Close() { t.watcher.close() }
 func (t *TLS) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return t.current.Load(), nil },
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return t.current.Load().config, nil },
 	}
 }
 
@@ -70,10 +79,10 @@ func (t *TLS) load(contents [][]byte) error {
 		Certificates: []tls.Certificate{pair},
 	}
 
+	next := &certificates{config: config}
 	if t.files.ClientCA != "" {
-		config.ClientCAs = x509.NewCertPool()
-		if !config.ClientCAs.AppendCertsFromPEM(contents[2]) {
-			return fmt.Errorf("authorities of clients %s: the file has no certificate in PEM", t.files.ClientCA)
+		if next.authorities, err = setAuthorities(config, contents[2]); err != nil {
+			return fmt.Errorf("authorities of clients %s: %w", t.files.ClientCA, err)
 		}
 		config.ClientAuth = tls.VerifyClientCertIfGiven
 		if t.files.RequireClientCert {
@@ -84,6 +93,9 @@ func (t *TLS) load(contents [][]byte) error {
 		config.SessionTicketsDisabled = true
 	}
 
-	t.current.Store(config)
+	next.valid, next.replace = context.WithCancel(context.Background())
+	if before := t.current.Swap(next); before != nil {
+		before.replace()
+	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -464,6 +465,34 @@ func TestAccess_CallsWithoutATokenAreRefused(t *testing.T) {
 	for _, path := range []string{"/livez", "/readyz", "/openapi.yaml", "/docs/"} {
 		assert.Equal(t, http.StatusOK, g.get("", path).status, path)
 	}
+}
+
+func TestAccess_RefusedLoginsAreAuditedOneLineASecond(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t, map[string]string{"root": everyScope})
+	g.tokens["stranger"] = "dq_" + strings.Repeat("x", 43)
+
+	for range 50 {
+		require.Equal(t, 401, g.get("stranger", path("T")).status)
+	}
+
+	// All are counted, in few lines.
+	var log string
+	counted := func() (sum int) {
+		raw, err := os.ReadFile(g.audit)
+		require.NoError(t, err)
+		log = string(raw)
+		for line := range strings.Lines(log) {
+			var entry struct{ Count int }
+			require.NoError(t, json.Unmarshal([]byte(line), &entry))
+			sum += entry.Count
+		}
+		return sum
+	}
+	require.Eventually(t, func() bool { return counted() == 50 }, time.Minute, 10*time.Millisecond)
+	assert.Less(t, strings.Count(log, "\n"), 25)
+	assert.Contains(t, log, `"operation":"GET /v1/topics/:topic","remote":"127.0.0.1","code":"unauthenticated","reason":"unknown","count":1}`)
+	assert.NotContains(t, log, g.tokens["stranger"])
 }
 
 func TestAccess_ScopeAllowsOnlyItsOwnCalls(t *testing.T) {

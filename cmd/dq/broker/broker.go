@@ -233,6 +233,7 @@ func (b *Broker) serve(queue *service.Service) {
 		ConnectionsPerClient: b.cfg.MaxConnectionsPerAddr.of,
 		DrainDelay:           b.cfg.DrainDelay,
 		Tokens:               b.tokens,
+		TLS:                  b.tls,
 		Audit:                b.audit,
 		RequestTimeout:       b.cfg.RequestTimeout,
 		Heartbeat:            b.cfg.Heartbeat,
