@@ -2,6 +2,7 @@ package facade
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -127,11 +128,13 @@ type consumerView struct {
 	MaxInFlight     int                `json:"max_in_flight,omitzero"`
 	MaxDeliveries   int                `json:"max_deliveries,omitzero"`
 	DeadLetterTopic string             `json:"dead_letter_topic,omitzero"`
-	Position        uint64             `json:"position"`
-	Lag             uint64             `json:"lag"`
-	InFlight        uint64             `json:"in_flight"`
-	Size            uint64             `json:"size"`
-	PausedUntil     time.Time          `json:"paused_until,omitzero"`
+	// DeadLetterTopicMissing says that the dead-letter topic was deleted: messages for it wait.
+	DeadLetterTopicMissing bool      `json:"dead_letter_topic_missing,omitzero"`
+	Position               uint64    `json:"position"`
+	Lag                    uint64    `json:"lag"`
+	InFlight               uint64    `json:"in_flight"`
+	Size                   uint64    `json:"size"`
+	PausedUntil            time.Time `json:"paused_until,omitzero"`
 }
 
 // viewConsumer returns the JSON of a consumer with its present state. The dead-letter topic is left out if p may not
@@ -159,11 +162,18 @@ func (f *Facade) viewConsumer(
 	if c.Lease > 0 {
 		view.Mode, view.Lease = modeLease, jetstream.Duration(c.Lease)
 		view.MaxInFlight, view.MaxDeliveries = c.MaxInFlight, c.MaxDeliveries
-		if p.Sees(c.DeadLetterTopic) {
-			view.DeadLetterTopic = c.DeadLetterTopic
-		}
 	}
-	return view, nil
+	if c.DeadLetterTopic == "" || !p.Sees(c.DeadLetterTopic) {
+		return view, nil
+	}
+
+	view.DeadLetterTopic = c.DeadLetterTopic
+	_, err = f.service.Topics.LastSequence(ctx, c.DeadLetterTopic)
+	var missing *jetstream.TopicNotFoundError
+	if errors.As(err, &missing) {
+		view.DeadLetterTopicMissing, err = true, nil
+	}
+	return view, err
 }
 
 // describeConsumer returns the answer with an HTTP status that describes a consumer.

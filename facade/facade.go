@@ -31,8 +31,8 @@ type Options struct {
 	// DrainDelay is how long the facade keeps serving after a shutdown began, while /readyz says that the broker is not
 	// ready. Load balancers need that time to notice.
 	DrainDelay time.Duration
-	// ConnectionsPerClient is how many connections one client address may have open, given how many all may have; nil is
-	// no limit.
+	// ConnectionsPerClient is how many connections one client address may have open, given how many all may have;
+	// nil is no limit.
 	ConnectionsPerClient func(all int) int
 	// Tokens say who may do what; nil lets everybody do everything.
 	Tokens *access.Tokens

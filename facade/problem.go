@@ -89,8 +89,9 @@ var problems = []problem{
 	failed[*transport.OverloadedError]("overloaded"),
 	failed[*jetstream.StorageFullError]("storage_full").withoutLog(), // the engine logs a full disk once
 	failed[*jetstream.UnavailableError]("unavailable"),
-	failed[*jetstream.DeadLetterError]("dead_letter_refused"), // by a dead-letter topic that the caller may not see
-	failed[*notReadyError]("unavailable").withoutLog(),        // probes ask all the time
+	// The dead-letter topic does not exist any more, or the caller may not see it. The consumer logs that once.
+	failed[*jetstream.DeadLetterError]("dead_letter_refused").withoutLog(),
+	failed[*notReadyError]("unavailable").withoutLog(), // probes ask all the time
 
 	denied[*pathError]("path_not_found", fiber.StatusNotFound),
 	denied[*methodError]("method_not_allowed", fiber.StatusMethodNotAllowed), // the router sets Allow

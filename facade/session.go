@@ -26,7 +26,10 @@ type session struct {
 
 func (f *Facade) session(c *fiber.Ctx, topic string) *session {
 	client := callerOf(c)
-	return &session{tokens: f.opts.Tokens, principal: client.principal, topic: topic, tls: f.opts.TLS, cert: client.cert}
+	return &session{
+		tokens: f.opts.Tokens, principal: client.principal, topic: topic,
+		tls: f.opts.TLS, cert: client.cert,
+	}
 }
 
 // onChange calls wake as soon as the caller's rights may have changed, until stop is called.

@@ -335,6 +335,7 @@ func TestConsumers_MessageDeliveredTooOftenIsDeadLettered(t *testing.T) {
 			ID: 1, Name: "worker", Topic: "T", Lease: time.Hour, MaxInFlight: 2,
 			MaxDeliveries: 1, DeadLetterTopic: "dead",
 		}
+		s.create(t, "dead", nil)
 		_, tokens := s.fetch(t, c, 1)
 
 		require.NoError(t, s.consumers.Nack(t.Context(), c, tokens, 0))

@@ -17,34 +17,46 @@ const (
 	deadDeliveriesHeader = "Dq-Dead-Deliveries"
 )
 
-// deadLetter copies a message that was delivered too often to the dead-letter topic,
-// and creates that topic if it does not exist. If the consumer has no dead-letter
-// topic, it does nothing, and the message is dropped. A second copy of the same message is stored only if
-// the dead-letter topic's dedup window has passed.
+// deadLetter copies a message that was delivered too often to the dead-letter topic;
+// without a dead-letter topic it does nothing, and the message is dropped. A second
+// copy of the same message is stored only if the dead-letter topic's dedup window has
+// passed. It does not create the topic: that was done with the consumer, and who
+// fetches may have no right to bring back what an administrator has deleted.
 func (c *Consumers) deadLetter(
 	ctx context.Context, consumer Consumer, epoch uint64, m Message, deliveries int,
 ) error {
 	if consumer.DeadLetterTopic == "" {
 		return nil
 	}
-	draft := deadLetterDraft(consumer, epoch, m, deliveries)
 
+	draft := deadLetterDraft(consumer, epoch, m, deliveries)
 	err := c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
 	var notFound *TopicNotFoundError
-	if errors.As(err, &notFound) {
-		err = c.topics.Create(ctx, consumer.DeadLetterTopic, c.topics.DefaultSettings())
-		var exists *ExistsError
-		if err != nil && !errors.As(err, &exists) {
-			return err
-		}
-		err = c.topics.PublishAll(ctx, consumer.DeadLetterTopic, []Draft{draft})[0].Err
-	}
-	if err != nil {
+	switch {
+	case errors.As(err, &notFound): // not passed on: it is not the consumer's own topic that does not exist
+		return errors.New(notFound.Error() + ": create it, or delete the consumer")
+	case err != nil:
 		return err
 	}
 
 	// The copy must be on disk before the lease is given up.
 	return c.topics.opts.sync(ctx)
+}
+
+// logDeadLetter logs that a consumer's dead-letter topic takes no messages, once until it takes one again.
+func (c *Consumers) logDeadLetter(consumer Consumer, s *consumerState, err error) {
+	if s.deadLettersWait == (err != nil) {
+		return
+	}
+	s.deadLettersWait = err != nil
+
+	log := c.topics.opts.Logger.With("topic", consumer.Topic, "consumer", consumer.Label(),
+		"dead_letter_topic", consumer.DeadLetterTopic)
+	if err != nil {
+		log.Warn("the dead-letter topic takes no messages: those that were delivered too often wait", "error", err)
+		return
+	}
+	log.Info("the dead-letter topic takes messages again")
 }
 
 // deadLetterDraft returns the copy of m for the dead-letter topic.

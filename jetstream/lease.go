@@ -55,7 +55,8 @@ func (c *Cursor) wake() (first time.Time) {
 func (c *Consumers) redeliver(
 	ctx context.Context, consumer Consumer, p *consumerState, next *Cursor, limits Limits,
 ) ([]Delivery, error) {
-	b := &leaseBatch{consumer: consumer, next: next, limits: limits, until: endAfter(time.Now(), consumer.Lease)}
+	until := endAfter(time.Now(), consumer.Lease)
+	b := &leaseBatch{consumer: consumer, state: p, next: next, limits: limits, until: until}
 	deadLetter, err := c.addExpired(ctx, b)
 	if err != nil {
 		return nil, err
@@ -84,6 +85,7 @@ func (c *Consumers) redeliver(
 // leaseBatch gathers what one fetch delivers.
 type leaseBatch struct {
 	consumer Consumer
+	state    *consumerState
 	next     *Cursor
 	limits   Limits
 	until    int64 // when the leases end, in milliseconds of Unix time
@@ -127,7 +129,9 @@ func (c *Consumers) addExpired(ctx context.Context, b *leaseBatch) (deadLetter, 
 		}
 
 		if b.consumer.MaxDeliveries > 0 && l.Deliveries >= b.consumer.MaxDeliveries {
-			if err := c.deadLetter(ctx, b.consumer, b.next.Epoch, m, l.Deliveries); err != nil {
+			err := c.deadLetter(ctx, b.consumer, b.next.Epoch, m, l.Deliveries)
+			c.logDeadLetter(b.consumer, b.state, err)
+			if err != nil {
 				deadLetter = &DeadLetterError{Topic: b.consumer.DeadLetterTopic, Sequence: m.Sequence, Err: err}
 				i++
 				continue

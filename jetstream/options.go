@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -52,6 +53,9 @@ type StoreOptions struct {
 	// CheckSpace returns a [*StorageFullError] if the disk has no room for that
 	// many bytes of data in that many messages.
 	CheckSpace func(messages, bytes int) error
+	// Logger gets what happens outside any call, or concerns others than its caller; nil
+	// is nobody.
+	Logger *slog.Logger
 }
 
 // checkSpace checks that the disk has room for data or, without data, for a new topic.

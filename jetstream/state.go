@@ -20,6 +20,8 @@ type consumerState struct {
 	loaded bool      // cursor was read from the store, and no sign says that it changed since
 	cursor Cursor    // the stored one if loaded
 	ahead  readAhead // messages after the cursor
+
+	deadLettersWait bool // the dead-letter topic has not taken the last message, and the log says so
 }
 
 func (s *consumerState) forget() { s.loaded, s.ahead = false, readAhead{} }

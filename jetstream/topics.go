@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -45,6 +46,7 @@ type Topics struct {
 // Errors: [*UnavailableError].
 func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 	opts.CallTimeout = cmp.Or(opts.CallTimeout, 5*time.Second)
+	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
 
 	js, err := jetstream.New(nc)
 	if err != nil {

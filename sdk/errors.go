@@ -60,7 +60,7 @@ var (
 	ErrWrongMode             = &Error{Code: "wrong_mode"}              // the call is not for a consumer of this mode
 	ErrSuperseded            = &Error{Code: "superseded"}              // another stream of the consumer has taken over
 	ErrLeaseLost             = &Error{Code: "lease_lost"}              // another worker may have the message by now
-	ErrDeadLetterRefused     = &Error{Code: "dead_letter_refused"}     // by a topic that the token may not see
+	ErrDeadLetterRefused     = &Error{Code: "dead_letter_refused"}     // the topic was deleted, or is hidden
 
 	// About messages:
 	ErrEmpty             = &Error{Code: "empty"}               // no message is left to consume

@@ -40,8 +40,8 @@ type ConsumerSpec struct {
 	// MaxDeliveries is how often a message is delivered before it goes to the
 	// dead-letter topic; no limit if 0, the default.
 	MaxDeliveries int `json:"max_deliveries,omitzero"`
-	// DeadLetterTopic needs MaxDeliveries, and is created if it does not exist. If
-	// it is "", messages that were delivered too often are dropped.
+	// DeadLetterTopic needs MaxDeliveries, and is created with the consumer if it does
+	// not exist. If it is "", messages that were delivered too often are dropped.
 	DeadLetterTopic string `json:"dead_letter_topic,omitzero"`
 }
 
@@ -56,6 +56,9 @@ type ConsumerInfo struct {
 	MaxInFlight     int           `json:"max_in_flight,omitzero"`
 	MaxDeliveries   int           `json:"max_deliveries,omitzero"`
 	DeadLetterTopic string        `json:"dead_letter_topic,omitzero"`
+	// DeadLetterTopicMissing says that the dead-letter topic was deleted: messages
+	// that were delivered too often wait until it is created again.
+	DeadLetterTopicMissing bool `json:"dead_letter_topic_missing,omitzero"`
 
 	Position    uint64    `json:"position"`              // the sequence that was handed out last
 	Lag         uint64    `json:"lag"`                   // how many messages were never handed out

@@ -314,6 +314,36 @@ func TestAccess_DeadLetterTopicIsCreatedOnlyByAdmins(t *testing.T) {
 	}
 }
 
+func TestAccess_WorkerDoesNotBringBackADeletedDeadLetterTopic(t *testing.T) {
+	t.Parallel()
+	g := startGuarded(t, map[string]string{"root": everyScope, "worker": "T*=consume,produce"})
+	g.put("root", path("T"), nil)
+	g.post("root", path("T", "consumers"), object{
+		"name": "c", "mode": "lease", "lease": "100ms", "max_deliveries": 1, "dead_letter_topic": "T-dead",
+	})
+	g.del("root", path("T-dead"))
+	consumer := path("T", "consumers", "c")
+	g.post("worker", path("T", "messages"), "poison")
+	require.Contains(t, g.post("worker", consumer+"/fetch", nil).body, "poison")
+
+	refused := g.post("worker", consumer+"/fetch?wait=1s", nil)
+	g.post("worker", path("T", "messages"), "next")
+	next := g.post("worker", consumer+"/fetch", nil)
+
+	assert.Equal(t, 503, refused.status)
+	assert.Contains(t, refused.body, `"dead_letter_refused"`)
+	assert.Contains(t, refused.body, "Topic:T-dead does not exist: create it")
+	assert.Contains(t, next.body, "next", "the consumer goes on")
+	assert.Equal(t, 404, g.get("root", path("T-dead")).status)
+	assert.Contains(t, g.get("worker", consumer).body, `"dead_letter_topic_missing":true`)
+
+	g.put("root", path("T-dead"), nil)
+	g.post("worker", consumer+"/fetch", nil)
+
+	assert.Contains(t, g.get("root", path("T-dead", "messages")).body, "poison", "nothing is lost")
+	assert.NotContains(t, g.get("worker", consumer).body, "missing")
+}
+
 func TestAccess_RevokedTokenEndsOpenCalls(t *testing.T) {
 	t.Parallel()
 	g := startGuarded(t, map[string]string{"root": everyScope, "alice": "T=consume"})

@@ -168,7 +168,9 @@ func TestClientCert_RemovedAuthorityEndsOpenCalls(t *testing.T) {
 	defer idle.Close()
 	require.NoError(t, idle.Handshake())
 	polled := make(chan response, 1)
-	go func() { polled <- c.do(client, call{method: "GET", path: path("T", "messages") + "?from=new&wait=50s"}) }()
+	go func() {
+		polled <- c.do(client, call{method: "GET", path: path("T", "messages") + "?from=new&wait=50s"})
+	}()
 
 	c.distrust()
 

@@ -29,9 +29,11 @@
 //   - stream_test.go: Server-Sent Events, with their client
 //   - socket_test.go: WebSockets, with their client
 //   - access_test.go: tokens and scopes, with the client of a broker that asks for tokens
+//   - clientcert_test.go: client certificates that expire, or whose authority is removed
 //   - cors_test.go: cross-origin calls
 //   - origin_test.go: pages of other origins, sockets of other origins, raw messages in a browser
 //   - codes_test.go: the error codes of the broker, the description and the sdk
+//   - connections_test.go: how many connections one client, and calls that wait, may have
 //   - limits_test.go: sizes of bodies, batches and messages; slow clients
 //   - request_test.go: malformed HTTP, unknown paths, methods and parameters
 //   - tls_test.go: plain HTTP at a TLS port

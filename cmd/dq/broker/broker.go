@@ -184,6 +184,7 @@ func (b *Broker) storeOptions() jetstream.StoreOptions {
 		Sync:        b.sync(),
 		CallTimeout: b.cfg.RequestTimeout,
 		Reads:       b.reads,
+		Logger:      b.logger,
 	}
 	if b.cfg.Persist {
 		store.Storage = jetstream.File

@@ -10,8 +10,8 @@ func healthCommand(c *client) *cobra.Command {
 	return &cobra.Command{
 		Use:   "health",
 		Short: "Succeed if the broker is ready to work",
-		Long: "Succeed if the broker is ready to work. It is while its disk is full, too, and then says so: it serves " +
-			"reads and deletions.",
+		Long: "Succeed if the broker is ready to work. While its disk is full it is ready, and says that it takes no " +
+			"new data.",
 		Args: cobra.NoArgs,
 		RunE: c.connect(func(cmd *cobra.Command, api *sdk.Client, _ []string) error {
 			ready, err := api.Readiness(cmd.Context())
