@@ -47,16 +47,21 @@ func httpError(c *fiber.Ctx, e *fiber.Error) error {
 	return e
 }
 
-// expect decides whether a client that sent "Expect: 100-continue" may send its body: not if that is larger than limit.
+// expect decides whether a client that sent "Expect: 100-continue" may send its body: not if it is larger than limit,
+// nor if a proxy may see its end elsewhere.
 func (f *Facade) expect(limit int) func(*fasthttp.RequestCtx) int {
 	return func(request *fasthttp.RequestCtx) int {
-		if request.Request.Header.ContentLength() <= limit {
+		err := transport.CheckFraming(&request.Request.Header)
+		if err == nil && request.Request.Header.ContentLength() > limit {
+			err = &transport.BodyTooLargeError{Limit: limit}
+		}
+		if err == nil {
 			return fasthttp.StatusContinue
 		}
 
 		c := f.app.AcquireCtx(request)
 		defer f.app.ReleaseCtx(c)
-		_ = f.failUnrouted(c, &transport.BodyTooLargeError{Limit: limit})
+		_ = f.failUnrouted(c, err)
 		return c.Response().StatusCode()
 	}
 }

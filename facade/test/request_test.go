@@ -76,6 +76,7 @@ func ambiguousRequests() map[string]string {
 	return map[string]string{
 		"a length, and chunks":         post + length + "Transfer-Encoding: chunked\r\n\r\n" + chunks,
 		"chunks, and a length":         post + "Transfer-Encoding: chunked\r\n" + length + "\r\n" + chunks,
+		"both, with Expect":            post + "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n" + length + "\r\n" + chunks,
 		"a length, and no chunk":       post + "content-length: 18\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
 		"two lengths":                  post + length + "Content-Length: 3\r\n\r\n" + body,
 		"a length twice":               post + length + length + "\r\n" + body,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 )
 
 // RefuseAmbiguousFraming refuses a request whose head a proxy might read differently than this server: the two could
@@ -22,15 +23,23 @@ func RefuseAmbiguousFraming(c *fiber.Ctx) error {
 		c.Context().SetConnectionClose()
 	}
 
+	if err := CheckFraming(header); err != nil {
+		c.Context().SetConnectionClose()
+		return err
+	}
+	return c.Next()
+}
+
+// CheckFraming returns a [*FramingError] if a proxy might read the head of a request differently than this server.
+func CheckFraming(header *fasthttp.RequestHeader) error {
 	problem := framingProblem(header.RawHeaders())
 	if version := string(header.Protocol()); version != "HTTP/1.1" && version != "HTTP/1.0" {
 		problem = "its version is neither HTTP/1.1 nor HTTP/1.0"
 	}
 	if problem != "" {
-		c.Context().SetConnectionClose()
 		return &FramingError{Problem: problem}
 	}
-	return c.Next()
+	return nil
 }
 
 // framingProblem says what is ambiguous in the raw headers of a request; "" is nothing.
