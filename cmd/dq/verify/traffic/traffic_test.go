@@ -23,8 +23,15 @@ import (
 type broker struct {
 	url string
 
-	mu       sync.Mutex
-	requests []string // method, path and body
+	mu   sync.Mutex
+	sent []string // method, path and body of each request
+}
+
+// requests returns the requests that came so far.
+func (b *broker) requests() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.sent)
 }
 
 func startBroker(t *testing.T, answer http.HandlerFunc) *broker {
@@ -33,7 +40,7 @@ func startBroker(t *testing.T, answer http.HandlerFunc) *broker {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		b.mu.Lock()
-		b.requests = append(b.requests, fmt.Sprintf("%s %s %s", r.Method, r.URL.RequestURI(), body))
+		b.sent = append(b.sent, fmt.Sprintf("%s %s %s", r.Method, r.URL.RequestURI(), body))
 		b.mu.Unlock()
 		answer(w, r)
 	}))
@@ -145,7 +152,7 @@ func TestClient_RequestIsSentOnce(t *testing.T) {
 
 	assert.Equal(t, history.OK, answered.Outcome)
 	assert.Equal(t, history.Unknown, cutOff.Outcome)
-	assert.Len(t, b.requests, 2)
+	assert.Len(t, b.requests(), 2)
 }
 
 func TestClient_BrokerThatDoesNotListenWasNotCalled(t *testing.T) {
@@ -214,7 +221,7 @@ func TestCalls_SendTheRequestsOfTheAPI(t *testing.T) {
 		`GET /v1/topics/t/messages/6 `,
 		`GET /v1/topics/t/consumers/n `,
 		`DELETE /v1/topics/t `,
-	}, b.requests)
+	}, b.requests())
 }
 
 func TestStream_ReadsCompleteEvents(t *testing.T) {
@@ -271,7 +278,7 @@ func TestWorker_RefusalIsAnAnswer(t *testing.T) {
 	_, succeeded := w.retry("a size is read", func() *history.Op { return w.size(1) })
 
 	assert.False(t, succeeded)
-	assert.Len(t, b.requests, 1)
+	assert.Len(t, b.requests(), 1)
 }
 
 func TestWorker_GivesUpWhenItsPatienceEnds(t *testing.T) {
@@ -336,7 +343,7 @@ func TestCleanup_DeletesTopicsWithThePrefixOnly(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{
 		"GET /v1/topics?prefix=verify-1 ", "DELETE /v1/topics/verify-1 ", "DELETE /v1/topics/verify-1-x ",
-	}, b.requests)
+	}, b.requests())
 }
 
 func TestCleanup_SaysWhichTopicsMayBeLeft(t *testing.T) {
