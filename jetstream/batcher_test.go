@@ -23,10 +23,11 @@ func answerAll(items []uint64) []publishAnswer {
 func TestBatcher_ItemsThatWaitArePublishedTogether(t *testing.T) {
 	t.Parallel()
 	var batches [][]uint64
-	release := make(chan struct{})
+	publishing, release := make(chan struct{}, 2), make(chan struct{})
 	b := &batcher[uint64]{timeout: time.Minute, maxBatches: 1}
 	b.publish = func(_ context.Context, items ...uint64) []publishAnswer {
 		batches = append(batches, items) // one batch at a time
+		publishing <- struct{}{}
 		<-release
 		return answerAll(items)
 	}
@@ -43,7 +44,7 @@ func TestBatcher_ItemsThatWaitArePublishedTogether(t *testing.T) {
 	}
 
 	submit(1)
-	require.Eventually(t, waiting(0), time.Minute, time.Millisecond)
+	<-publishing
 	for item := range uint64(5) {
 		submit(2 + item)
 	}
