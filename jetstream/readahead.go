@@ -161,15 +161,17 @@ func (s *sharedReads) dropOld(now time.Time) (left bool) {
 	if s.kept == nil {
 		return false
 	}
+
 	for _, key := range s.kept.Keys() {
 		r, ok := s.kept.Peek(key)
 		if !ok {
 			continue
 		}
-		if !r.mu.TryLock() {
+		if !r.mu.TryLock() { // it is in use
 			left = true
 			continue
 		}
+
 		if now.Sub(r.last.at) < readAheadAge {
 			left = true
 		} else {

@@ -15,9 +15,11 @@ func healthCommand(c *client) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: c.connect(func(cmd *cobra.Command, api *sdk.Client, _ []string) error {
 			ready, err := api.Readiness(cmd.Context())
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
+			}
+
+			switch {
 			case c.json:
 				return c.output(cmd).object(map[string]any{"ready": true, "accepts_data": ready.AcceptsData})
 			case !ready.AcceptsData:
