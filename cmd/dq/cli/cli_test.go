@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 
 	"dq/cmd/dq/broker/brokertest"
@@ -181,9 +182,33 @@ func TestCLI_ConsumerIsCreatedMovedPausedAndDeleted(t *testing.T) {
 			stdout: []string{"id", "name", "in flight", "billing", "lease", "auto"},
 		},
 		command{args: "consumer describe orders billing", stdout: []string{"lease", "1h0m0s"}},
+		command{args: "consumer delete orders billing 7", status: exitUsage, stderr: "accepts 2 arg(s), received 3"},
 		command{args: "consumer delete orders billing"},
 		command{args: "consumer describe orders billing", status: exitRefused, stderr: "does not exist"},
 	)
+}
+
+func TestCLI_UnknownArgumentsAreRefused(t *testing.T) {
+	t.Parallel()
+	var unchecked []string
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		for _, sub := range cmd.Commands() {
+			if sub.Args == nil {
+				unchecked = append(unchecked, sub.CommandPath())
+			}
+			walk(sub)
+		}
+	}
+	walk(Root())
+
+	assert.Empty(t, unchecked, "these say nothing of their arguments, and cobra takes any")
+	for _, group := range []string{"topic", "consumer", "token", "scenario", "bench"} {
+		stdout, stderr, status := dq(t.Context(), "", group, "remove")
+		assert.Equal(t, exitUsage, status, group)
+		assert.Contains(t, stderr, `unknown command "remove" for "dq `+group+`"`)
+		assert.Empty(t, stdout)
+	}
 }
 
 func TestCLI_RegisterSizeAndConsumeUseTheClassicAPI(t *testing.T) {

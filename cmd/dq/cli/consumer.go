@@ -128,6 +128,6 @@ func resumeCommand(c *client) *cobra.Command {
 }
 
 func deleteConsumerCommand(c *client) *cobra.Command {
-	return c.onConsumer("delete TOPIC CONSUMER", "Delete a consumer", cobra.MinimumNArgs(2),
+	return c.onConsumer("delete TOPIC CONSUMER", "Delete a consumer", cobra.ExactArgs(2),
 		func(cmd *cobra.Command, s *sdk.Subscription, _ []string) error { return s.Delete(cmd.Context()) })
 }

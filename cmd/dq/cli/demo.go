@@ -27,19 +27,16 @@ func demoCommand() *cobra.Command {
 }
 
 func demo(cmd *cobra.Command) (err error) {
-	cfg, _, err := broker.LoadConfig()
-	if err != nil {
-		return &usageError{err}
-	}
 	dir, err := os.MkdirTemp("", "dq-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	cfg.Addr, cfg.Open = "127.0.0.1:0", false
-	cfg.DataDir, cfg.LogLevel = filepath.Join(dir, "data"), slog.LevelWarn
-
+	cfg, err := demoConfig(filepath.Join(dir, "data"))
+	if err != nil {
+		return &usageError{err}
+	}
 	b, err := broker.Start(cmd.Context(), cfg, broker.NewLogger(cmd.ErrOrStderr(), cfg))
 	if err != nil {
 		return err
@@ -61,6 +58,20 @@ func demo(cmd *cobra.Command) (err error) {
 	}
 	<-cmd.Context().Done()
 	return b.Stop(context.Background())
+}
+
+// demoConfig returns the settings of a broker that only the demo calls. Of the environment, it takes what does not
+// concern others: no tokens or certificates, which the demo does not have, no ports, and no NATS with other people's
+// topics.
+func demoConfig(dir string) (broker.Config, error) {
+	cfg, _, err := broker.LoadConfig()
+	cfg.Addr, cfg.Open = "127.0.0.1:0", false
+	cfg.DataDir, cfg.LogLevel = dir, slog.LevelWarn
+
+	cfg.Tokens, cfg.AuditLog = "", ""
+	cfg.TLSCert, cfg.TLSKey, cfg.TLSClientCA = "", "", ""
+	cfg.NatsURL, cfg.NATSAddr, cfg.Replicas = "", "", 1
+	return cfg, err
 }
 
 // invite prints calls to try on the broker, with ids that it registers for them.

@@ -89,5 +89,17 @@ func Root() *cobra.Command {
 		c.addFlags(cmd)
 		root.AddCommand(cmd)
 	}
+	for _, cmd := range root.Commands() {
+		if cmd.HasSubCommands() {
+			refuseUnknown(cmd)
+		}
+	}
 	return root
+}
+
+// refuseUnknown has a command that only has subcommands refuse one that does not exist. Cobra would show the help and
+// succeed.
+func refuseUnknown(cmd *cobra.Command) {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 }

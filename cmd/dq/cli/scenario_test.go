@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"dq/cmd/dq/broker"
 )
 
 func TestCLI_ScenarioRunsAndIsChecked(t *testing.T) {
@@ -26,6 +29,23 @@ func TestCLI_ScenarioRunsAndIsChecked(t *testing.T) {
 		command{args: "scenario check 2P2C " + dir + " --json", stdout: []string{"{", "}"}},
 		command{args: "scenario check 9P9C " + dir, status: exitUsage, stderr: "9P9C"},
 	)
+}
+
+func TestCLI_DemoIgnoresSettingsThatConcernOthers(t *testing.T) {
+	for _, name := range []string{
+		"DQ_TOKENS", "DQ_AUDIT_LOG", "DQ_TLS_CERT", "DQ_TLS_KEY", "DQ_TLS_CLIENT_CA", "DQ_NATS_URL",
+	} {
+		t.Setenv(name, "set")
+	}
+	t.Setenv("DQ_ADDR", "192.0.2.1:5000")
+	t.Setenv("DQ_REPLICAS", "3")
+
+	cfg, err := demoConfig("data")
+	require.NoError(t, err)
+	b, err := broker.Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
+
+	require.NoError(t, err)
+	require.NoError(t, b.Stop(t.Context()))
 }
 
 func TestCLI_DemoRunsUntilItIsInterrupted(t *testing.T) {

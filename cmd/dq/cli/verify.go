@@ -52,6 +52,7 @@ func verifyCommand(c *client) *cobra.Command {
 			"all means all that are possible on this machine, none means none. The fault clients (clients hang up\n" +
 			"before the answer) needs no --self.\n\n" +
 			"The exit status is 0 only if all promises were kept.",
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if v.opts.URLs = args; len(args) == 0 {
 				v.opts.URLs = []string{v.broker}
