@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -429,6 +430,19 @@ func TestEngine_InvalidAddressIsRefused(t *testing.T) {
 
 		assert.ErrorContains(t, err, "listen for NATS clients on "+addr)
 	}
+}
+
+func TestEngine_PortInUseEndsTheStartAtOnce(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	opts := options("")
+	opts.Addr, opts.User, opts.Password = taken.Addr().String(), "u", "p"
+
+	_, err = Start(opts) // the test would take minutes otherwise
+
+	assert.ErrorContains(t, err, taken.Addr().String())
 }
 
 func TestEngine_BareOneStores(t *testing.T) {

@@ -23,6 +23,7 @@ type engineLogger struct {
 
 	mu   sync.Mutex
 	last string // the latest error, for when the engine does not start
+	dead bool   // the last start failed for good
 }
 
 // lastError returns the latest error, or one that says that the engine did not get
@@ -59,8 +60,25 @@ func (l *engineLogger) Warnf(format string, v ...any) {
 // Errorf logs at level error, and notices failed writes.
 func (l *engineLogger) Errorf(format string, v ...any) { l.failed(format, v...) }
 
-// Fatalf logs at level error. It does not end the process.
-func (l *engineLogger) Fatalf(format string, v ...any) { l.failed(format, v...) }
+// Fatalf logs at level error. It does not end the process, but the start of the engine.
+func (l *engineLogger) Fatalf(format string, v ...any) {
+	l.failed(format, v...)
+	l.setDead(true)
+}
+
+// setDead records whether the start of the engine failed for good.
+func (l *engineLogger) setDead(dead bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dead = dead
+}
+
+// isDead reports whether the start of the engine failed for good.
+func (l *engineLogger) isDead() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dead
+}
 
 func (l *engineLogger) debug(format string, v ...any) {
 	l.log.Debug("engine: " + fmt.Sprintf(format, v...))

@@ -194,12 +194,25 @@ func (s *Server) startNATS() (*server.Server, error) {
 	}
 
 	ns.SetLoggerV2(s.logger, s.logger.log.Enabled(context.Background(), slog.LevelDebug), false, false)
+	s.logger.setDead(false)
 	ns.Start()
-	if !ns.ReadyForConnections(startTimeout) || !ns.JetStreamEnabled() {
+	if !s.awaitReady(ns) || !ns.JetStreamEnabled() {
 		stopNATS(ns)
 		return nil, fmt.Errorf("start the engine in %s: %w", opts.StoreDir, s.logger.lastError())
 	}
 	return ns, nil
+}
+
+// awaitReady waits until ns is ready, and reports whether it is. The engine only logs what prevents its start, such as
+// a port that is taken; there is nothing to wait for then.
+func (s *Server) awaitReady(ns *server.Server) bool {
+	const pause = 100 * time.Millisecond
+	for end := time.Now().Add(startTimeout); time.Now().Before(end) && !s.logger.isDead(); {
+		if ns.ReadyForConnections(pause) {
+			return true
+		}
+	}
+	return false
 }
 
 func stopNATS(ns *server.Server) {

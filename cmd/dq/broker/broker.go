@@ -57,6 +57,9 @@ func (b *Broker) start(ctx context.Context) (err error) {
 	if b.listener, err = net.Listen("tcp", b.cfg.Addr); err != nil {
 		return fmt.Errorf("listen on DQ_ADDR=%s: %w", b.cfg.Addr, err)
 	}
+	if err := b.checkNATSAddr(); err != nil {
+		return err
+	}
 	if err := b.openAccess(); err != nil {
 		return err
 	}
@@ -73,6 +76,19 @@ func (b *Broker) start(ctx context.Context) (err error) {
 	b.serve(queue)
 	b.logger.Info("dq is ready", "url", b.URL(), "data", data, "durability", string(b.cfg.Durability))
 	return nil
+}
+
+// checkNATSAddr returns an error if the engine could not listen for NATS clients. The engine itself would notice that
+// only after it has read its store.
+func (b *Broker) checkNATSAddr() error {
+	if b.cfg.NATSAddr == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", b.cfg.NATSAddr)
+	if err != nil {
+		return fmt.Errorf("listen on DQ_NATS_ADDR=%s: %w", b.cfg.NATSAddr, err)
+	}
+	return l.Close()
 }
 
 // openAccess opens the tokens, the certificates and the audit log, as far as they are set.

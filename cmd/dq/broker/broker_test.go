@@ -3,6 +3,7 @@ package broker_test
 import (
 	"bytes"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -34,6 +35,19 @@ func TestBroker_PortInUseIsNamed(t *testing.T) {
 	_, err := broker.Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
 
 	assert.ErrorContains(t, err, "listen on DQ_ADDR="+cfg.Addr)
+}
+
+func TestBroker_NATSPortInUseIsNamed(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	cfg := brokertest.Config("")
+	cfg.NATSAddr, cfg.NATSUser, cfg.NATSPassword = taken.Addr().String(), "u", "p"
+
+	_, err = broker.Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
+
+	assert.ErrorContains(t, err, "listen on DQ_NATS_ADDR="+cfg.NATSAddr)
 }
 
 func TestBroker_OpenAddressIsLogged(t *testing.T) {
