@@ -8,6 +8,7 @@
 //
 // The files, by the question that each answers:
 //
+//   - accept.go: which media type does the client prefer?
 //   - auth.go: who makes a request, and what may the caller do?
 //   - classic.go: how are the seven classic calls answered?
 //   - consumers.go: how are consumers created, described, moved, paused and deleted under /v1?

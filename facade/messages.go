@@ -1,12 +1,9 @@
 package facade
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"mime"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -137,27 +134,6 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (response, error) {
 		return nil, err
 	}
 	return list, nil
-}
-
-// accepted returns which of the media types the client prefers. It compares them without regard to case and to
-// parameters such as charset. Several headers count as one: the request's Accept header is rewritten in that form.
-func accepted(c *fiber.Ctx, types ...string) string {
-	headers := bytes.Join(c.Request().Header.PeekAll(fiber.HeaderAccept), []byte(","))
-	ranges := strings.Split(string(headers), ",")
-
-	for i, text := range ranges {
-		name, parameters, err := mime.ParseMediaType(text)
-		if err != nil {
-			continue
-		}
-		ranges[i] = name
-		if q, ok := parameters["q"]; ok {
-			ranges[i] += ";q=" + q
-		}
-	}
-
-	c.Request().Header.Set(fiber.HeaderAccept, strings.Join(ranges, ","))
-	return c.Accepts(types...)
 }
 
 // browsing is one call of browse.
