@@ -75,14 +75,22 @@ func (f *Facade) authenticate(c *fiber.Ctx) error {
 
 	defer func() { client.principal.Release(client.reserved) }()
 	if err := c.Next(); err != nil {
-		return err
+		return err // the answer that reports it is charged by fail
 	}
-	if c.Response().IsBodyStream() { // without a length if it has no end: then the session charges
-		client.principal.Charge(max(c.Response().Header.ContentLength(), 0))
-	} else {
-		client.principal.Charge(len(c.Response().Body()))
-	}
+	chargeAnswer(c)
 	return nil
+}
+
+// chargeAnswer has the caller's account pay for the answer.
+func chargeAnswer(c *fiber.Ctx) {
+	payer := payerOf(c)
+	switch {
+	case payer == nil:
+	case c.Response().IsBodyStream(): // without a length if it has no end: then the session charges
+		payer.Charge(max(c.Response().Header.ContentLength(), 0))
+	default:
+		payer.Charge(len(c.Response().Body()))
+	}
 }
 
 // identify finds the principal of a request: the holder of the token in its header or, without one, the owner of the

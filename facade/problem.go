@@ -242,6 +242,17 @@ const mimeProblem = "application/problem+json"
 
 // fail writes the answer that reports err in the form of an API. It writes every answer that is not a success.
 func (f *Facade) fail(c *fiber.Ctx, form api, err error) error {
+	if err := f.writeFailure(c, form, err); err != nil {
+		return err
+	}
+	// Whoever goes on asking beyond a rate would never get below it again if the refusals counted.
+	if !is[*access.RateError](err) {
+		chargeAnswer(c)
+	}
+	return nil
+}
+
+func (f *Facade) writeFailure(c *fiber.Ctx, form api, err error) error {
 	p := problemOf(err)
 	status := p.status
 	if form == apiClassic {

@@ -448,6 +448,18 @@ func TestAccess_BytesOfChunksAndFramesCount(t *testing.T) {
 	g.get("bob", path("T")).refuses(http.StatusTooManyRequests, "rate_limited")
 }
 
+func TestAccess_BytesOfRefusalsCount(t *testing.T) {
+	t.Parallel()
+	g := startLimited(t)
+	unknown := "/v1/" + strings.Repeat("x", 10_000) // the refusal names it
+
+	for range 7 {
+		g.get("alice", unknown).refuses(http.StatusNotFound, "path_not_found")
+	}
+
+	g.get("alice", unknown).refuses(http.StatusTooManyRequests, "rate_limited")
+}
+
 func TestAccess_ParallelReadsGetNoMoreTogether(t *testing.T) {
 	t.Parallel()
 	g := startLimited(t)
