@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +58,7 @@ type Facade struct {
 	app      *fiber.App
 	listener *transport.Listener
 	local    bool        // only this machine can reach the listener
+	hostname string      // of this machine, in lower case; "" if it has none
 	leaving  atomic.Bool // /readyz says no
 	draining atomic.Bool // clients are told to leave
 
@@ -83,6 +86,9 @@ func New(svc *service.Service, l net.Listener, opts Options) *Facade {
 		listener: transport.NewListener(l, limits),
 		waiters:  transport.Budget{What: "calls that wait", Limit: transport.MaxWaitingCalls(limits.All)},
 		answers:  newAnswerBudget(transport.MaxAnswerBytes(memory)),
+	}
+	if name, err := os.Hostname(); err == nil {
+		f.hostname = strings.ToLower(name)
 	}
 	f.running, f.stop = context.WithCancel(context.Background())
 

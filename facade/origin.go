@@ -1,6 +1,7 @@
 package facade
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/url"
@@ -61,24 +62,49 @@ func sameOrigin(origin, host string) bool {
 	return strings.EqualFold(strings.TrimSuffix(page.Host, port), strings.TrimSuffix(host, port))
 }
 
-// knownHost reports whether the host that a request names can be meant for this broker. On a loopback address that is
-// a name of this machine: a page whose own name suddenly leads to 127.0.0.1 (DNS rebinding) would be of the same origin
-// otherwise. Where tokens are needed such a page has none, and a proxy may use any name.
+// knownHost reports whether the host that a request names can be meant for this broker. A page whose own name suddenly
+// leads to the broker's address (DNS rebinding) would be of the same origin otherwise. Where tokens are needed such a
+// page has none, and a proxy may use any name.
+//
+// Beyond this machine, programs may know the broker by any name, so only browsers are held to it; and with TLS they
+// check the name themselves.
 func (f *Facade) knownHost(c *fiber.Ctx) bool {
-	if f.opts.Tokens != nil || f.opts.CORSOrigins == "*" || !f.local {
+	if f.opts.Tokens != nil || f.opts.CORSOrigins == "*" {
+		return true
+	}
+	if !f.local && (f.opts.TLS != nil || !fromBrowser(c)) {
 		return true
 	}
 
 	host := c.Get(fiber.HeaderHost)
+	return f.ownName(host) || f.originAllowed("http://"+host) || f.originAllowed("https://"+host)
+}
+
+// fromBrowser reports whether a browser may have made a request. A page can neither leave out all of these headers nor
+// change those that begin with Sec-, but on plain HTTP browsers send no Sec- header, and no Origin when they only get
+// something. The fetch of Node.js sends Accept-Language too, with Sec-Fetch-Mode and without Sec-Fetch-Site.
+func fromBrowser(c *fiber.Ctx) bool {
+	header := &c.Request().Header
+	has := func(name string) bool { return len(header.PeekAll(name)) > 0 } // it may be empty
+	return has(fiber.HeaderOrigin) || has("Sec-Fetch-Site") ||
+		has(fiber.HeaderAcceptLanguage) && !has("Sec-Fetch-Mode") ||
+		bytes.HasPrefix(header.UserAgent(), []byte("Mozilla/"))
+}
+
+// ownName reports whether a host is an address, or a name that nobody can have in the public DNS: one without a dot,
+// one for private use, or the name of this machine.
+func (f *Facade) ownName(host string) bool {
 	name := host
 	if before, _, err := net.SplitHostPort(host); err == nil {
 		name = before
 	}
-	name = strings.ToLower(strings.Trim(name, "[]"))
-	if name == "" || name == "localhost" || strings.HasSuffix(name, ".localhost") || net.ParseIP(name).IsLoopback() {
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	if !strings.Contains(name, ".") || net.ParseIP(name) != nil || name == f.hostname {
 		return true
 	}
-	return f.originAllowed("http://"+host) || f.originAllowed("https://"+host)
+
+	private := []string{".localhost", ".local", ".internal", ".home.arpa"}
+	return slices.ContainsFunc(private, func(zone string) bool { return strings.HasSuffix(name, zone) })
 }
 
 // isLoopback reports whether only this machine can reach a listener.
@@ -98,10 +124,10 @@ func (e *originError) Error() string {
 		"name the origin in DQ_CORS_ORIGINS to let them in", e.origin)
 }
 
-// hostError is a request for a host that a broker on a loopback address does not have.
+// hostError is a request for a host whose name may be that of somebody else.
 type hostError struct{ host string }
 
 func (e *hostError) Error() string {
-	return fmt.Sprintf("the broker listens on this machine only and is not called %.200q: "+
-		"use localhost, or name the origin in DQ_CORS_ORIGINS", e.host)
+	return fmt.Sprintf("the broker is not called %.200q: use its IP address, localhost or a name without dots, "+
+		"or name the origin in DQ_CORS_ORIGINS", e.host)
 }

@@ -67,7 +67,7 @@ var (
 	ErrMessageNotFound   = &Error{Code: "message_not_found"}   // the topic has none with this sequence
 	ErrMessageTooLarge   = &Error{Code: "message_too_large"}   // for the topic or the broker
 	ErrOriginNotAllowed  = &Error{Code: "origin_not_allowed"}  // a page of another origin asked
-	ErrHostNotAllowed    = &Error{Code: "host_not_allowed"}    // a broker on a loopback address is not called so
+	ErrHostNotAllowed    = &Error{Code: "host_not_allowed"}    // the name may be somebody else's: DNS rebinding
 	ErrBodyTooLarge      = &Error{Code: "body_too_large"}      // too many bytes in one call
 	ErrBatchTooLarge     = &Error{Code: "batch_too_large"}     // too many messages in one call
 	ErrInvalidBatch      = &Error{Code: "invalid_batch"}       // it is empty, or what it asks for does not go together
