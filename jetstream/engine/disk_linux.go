@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -11,6 +12,16 @@ const canSyncFileSystem = true
 // syncFileSystem returns when everything that was written to the file system of f is
 // on disk.
 func syncFileSystem(f *os.File) error { return unix.Syncfs(int(f.Fd())) }
+
+// syncDir returns when the names in dir are on disk.
+func syncDir(dir string) (err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return f.Sync()
+}
 
 // diskSpace returns how many bytes may still be written to the file system of dir,
 // and its size in bytes.

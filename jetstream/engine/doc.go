@@ -8,6 +8,7 @@
 //   - disk_linux.go, disk_other.go: what can the operating system do for a disk?
 //   - doc.go: what is this package?
 //   - errors.go: which errors do callers get?
+//   - format.go: can this dq open a data directory that another version wrote?
 //   - lock.go: how is a data directory kept to one process?
 //   - log.go: where does the engine's log go?
 //   - recovery.go: what does a start repair, and what does it refuse?

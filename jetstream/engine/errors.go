@@ -18,6 +18,47 @@ func (e *DirInUseError) Error() string {
 		"stop it, or choose another directory with DQ_DATA_DIR", e.Dir, e.Owner)
 }
 
+// NewerFormatError says that a data directory was written by a newer dq.
+type NewerFormatError struct {
+	Dir              string
+	Found, Supported int // format versions
+}
+
+func (e *NewerFormatError) Error() string {
+	return fmt.Sprintf("data directory %s has format version %d, and this dq supports versions up to %d: "+
+		"a newer dq wrote it; start that one, or restore a backup from before it was started",
+		e.Dir, e.Found, e.Supported)
+}
+
+// UnreadableFormatError says that the format version of a data directory is no number.
+type UnreadableFormatError struct{ File, Text string }
+
+func (e *UnreadableFormatError) Error() string {
+	return fmt.Sprintf("%s must hold the format version of the data directory, a number, and holds %.20q: "+
+		"the file is damaged; write the number into it (this dq writes %d)", e.File, e.Text, DataFormat)
+}
+
+// NewerEngineError says that a stream or a consumer needs a newer engine than the one in
+// this dq.
+type NewerEngineError struct {
+	File      string // its settings
+	Level     string // the API level that it needs; "" if it has a setting that this engine does not know
+	Supported int    // the highest API level of this engine
+	Err       error  // about the setting
+}
+
+func (e *NewerEngineError) Error() string {
+	needs := fmt.Sprintf("needs JetStream API level %s", e.Level)
+	if e.Err != nil {
+		needs = fmt.Sprintf("has a setting that this engine does not know (%v)", e.Err)
+	}
+	return fmt.Sprintf("%s %s, and this dq (nats-server %s) supports levels up to %d: "+
+		"a newer dq or nats-server wrote it; start that one, or restore a backup from before it was started",
+		e.File, needs, Version(), e.Supported)
+}
+
+func (e *NewerEngineError) Unwrap() error { return e.Err }
+
 // LostStreamsError says that the store has streams that the engine cannot use.
 type LostStreamsError struct{ Dirs []string } // at least one
 

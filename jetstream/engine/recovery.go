@@ -32,8 +32,9 @@ const (
 	// deletedDir, below the data directory, gets the files of half-deleted topics.
 	deletedDir = "deleted"
 
-	settingsFile = "meta.inf" // a stream's settings, in JSON
+	settingsFile = "meta.inf" // the settings of a stream or consumer, in JSON
 	checksumFile = "meta.sum" // of the file of settings
+	consumersDir = "obs"      // has a directory for each consumer of a stream
 	blocks       = "msgs/*.blk"
 )
 
@@ -206,16 +207,17 @@ func repairChecksum(dir string) error {
 		return fmt.Errorf("the settings in %s are those of %s", dir, stream.Name)
 	}
 
-	key := sha256.Sum256([]byte(stream.Name))
-	hash, err := highwayhash.New64(key[:])
+	return replaceFile(filepath.Join(dir, checksumFile), []byte(checksum(stream.Name, settings)))
+}
+
+// checksum returns the engine's checksum of a file of settings. The key is the name of the
+// stream or, for a consumer, STREAM/CONSUMER.
+func checksum(key string, settings []byte) string {
+	sum := sha256.Sum256([]byte(key))
+	hash, err := highwayhash.New64(sum[:])
 	if err != nil {
-		return err
+		panic(err) // the key has the right length
 	}
 	_, _ = hash.Write(settings) // never fails
-
-	temporary := filepath.Join(dir, checksumFile+".new")
-	if err := os.WriteFile(temporary, []byte(hex.EncodeToString(hash.Sum(nil))), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temporary, filepath.Join(dir, checksumFile))
+	return hex.EncodeToString(hash.Sum(nil))
 }

@@ -72,8 +72,9 @@ type Server struct {
 }
 
 // Start starts the engine, and returns when it has read its store and is ready.
-// Errors: [*DirInUseError] if another process uses the directory,
-// [*LostStreamsError] if a stream cannot be read.
+// Errors: [*DirInUseError] if another process uses the directory, [*NewerFormatError],
+// [*UnreadableFormatError] or [*NewerEngineError] if a newer dq wrote it, [*LostStreamsError]
+// if a stream cannot be read.
 func Start(opts Options) (_ *Server, err error) {
 	s := &Server{
 		login:  nats.UserInfo(opts.User, opts.Password),
@@ -93,7 +94,9 @@ func Start(opts Options) (_ *Server, err error) {
 		return nil, err
 	}
 	if opts.Dir != "" {
-		s.openDisk(dir) // before the start, which needs space
+		if err := s.claimDir(dir); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.start(); err != nil {
 		return nil, err
