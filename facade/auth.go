@@ -106,7 +106,10 @@ func (f *Facade) identify(c *fiber.Ctx, client *caller) (err error) {
 		}
 	}
 	if err == nil {
-		client.principal, err = f.opts.Tokens.Authenticate(authorization, state)
+		var known *access.Principal
+		if known, err = f.opts.Tokens.Authenticate(authorization, state); err == nil {
+			client.principal = known
+		}
 	}
 
 	var unknown *access.UnauthenticatedError
