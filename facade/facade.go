@@ -98,6 +98,7 @@ func New(svc *service.Service, l net.Listener, opts Options) *Facade {
 	f.app.Server().CloseOnShutdown = true
 	f.app.Server().ReduceMemoryUsage = true     // it also sends each answer before it waits for the next request's body
 	f.app.Server().SecureErrorLogMessage = true // errors quote no request: it may hold a token
+	f.app.Server().ConnState = f.listener.TrackState
 	f.app.Server().ExpectHandler = f.expect(bodyLimit)
 	f.app.Server().Handler = f.refuseUnknownMethods(f.app.Server().Handler)
 

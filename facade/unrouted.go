@@ -51,7 +51,7 @@ func httpError(c *fiber.Ctx, e *fiber.Error) error {
 // nor if a proxy may see its end elsewhere.
 func (f *Facade) expect(limit int) func(*fasthttp.RequestCtx) int {
 	return func(request *fasthttp.RequestCtx) int {
-		err := transport.CheckFraming(&request.Request.Header)
+		err := transport.CheckFraming(request)
 		if err == nil && request.Request.Header.ContentLength() > limit {
 			err = &transport.BodyTooLargeError{Limit: limit}
 		}

@@ -101,6 +101,8 @@ func ambiguousRequests() map[string]string {
 		"chunks that end with LF":      post + "Transfer-Encoding: chunked\r\n\r\n12\n" + body + "\n0\n\n",
 		"a header after the chunks":    post + "Transfer-Encoding: chunked\r\n\r\n12\r\n" + body + "\r\n0\r\nX: y\r\n\r\n",
 		"a header that ends with LF":   post + "X: y\n" + length + "\r\n" + body,
+		"a request line with LF":       "POST /topics HTTP/1.1\nHost: x\r\n" + length + "\r\n" + body,
+		"LF before the request":        "\n" + post + length + "\r\n" + body,
 		"a header with a bare CR":      post + "X: y\rZ: z\r\n" + length + "\r\n" + body,
 		"a folded header":              post + "X: y\r\n z\r\n" + length + "\r\n" + body,
 		"a folded length":              post + "Content-Length:\r\n 18\r\n\r\n" + body,

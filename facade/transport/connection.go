@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"container/list"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -20,9 +21,12 @@ type Conn struct {
 	listener *Listener
 	client   string // which client it is, for the limits
 
+	waiting *list.Element // in the listener's list of those that wait for a request; nil if it does not wait
+
 	// Only the goroutine that reads uses these.
 	received bool   // a byte was read
 	unread   []byte // what OnHangUp read; the server reads it first
+	line     requestLine
 
 	// Only the goroutine that writes uses this.
 	extended time.Time // when the write deadline was last extended
@@ -36,6 +40,12 @@ type Conn struct {
 
 // Read implements [net.Conn].
 func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.read(p)
+	c.line.see(p[:n], len(p) == 1)
+	return n, err
+}
+
+func (c *Conn) read(p []byte) (int, error) {
 	if len(c.unread) > 0 {
 		n := copy(p, c.unread)
 		c.unread = c.unread[n:]

@@ -23,7 +23,7 @@ func RefuseAmbiguousFraming(c *fiber.Ctx) error {
 		c.Context().SetConnectionClose()
 	}
 
-	if err := CheckFraming(header); err != nil {
+	if err := CheckFraming(c.Context()); err != nil {
 		c.Context().SetConnectionClose()
 		return err
 	}
@@ -31,8 +31,12 @@ func RefuseAmbiguousFraming(c *fiber.Ctx) error {
 }
 
 // CheckFraming returns a [*FramingError] if a proxy might read the head of a request differently than this server.
-func CheckFraming(header *fasthttp.RequestHeader) error {
+func CheckFraming(request *fasthttp.RequestCtx) error {
+	header := &request.Request.Header
 	problem := framingProblem(header.RawHeaders())
+	if client, ok := request.Conn().(*Conn); ok && client.line.bareLF {
+		problem = "its request line does not end with CR LF"
+	}
 	if version := string(header.Protocol()); version != "HTTP/1.1" && version != "HTTP/1.0" {
 		problem = "its version is neither HTTP/1.1 nor HTTP/1.0"
 	}
@@ -79,6 +83,44 @@ func framingProblem(headers []byte) string {
 // isHeader reports whether a line is of the header with that name.
 func isHeader(line []byte, name string) bool {
 	return len(line) > len(name) && line[len(name)] == ':' && bytes.EqualFold(line[:len(name)], []byte(name))
+}
+
+// A requestLine finds out how the request lines of a connection end: fasthttp takes LF alone, and does not tell.
+type requestLine struct {
+	bareLF bool // one of them ended with LF alone
+
+	open   bool // the end has not come yet
+	length int  // of what came
+	last   byte // of that
+}
+
+// see looks at bytes that were read. They are the first of a request if begins is set: the HTTP server asks for a
+// single byte then. It does not if a client sends a request before it has the answer to the one before, which no proxy
+// does.
+func (l *requestLine) see(read []byte, begins bool) {
+	if begins {
+		l.open, l.length, l.last = true, 0, 0
+	}
+	for l.open && len(read) > 0 {
+		end := bytes.IndexByte(read, '\n')
+		if end < 0 {
+			l.length += len(read)
+			l.last = read[len(read)-1]
+			return
+		}
+
+		l.length += end
+		if end > 0 {
+			l.last = read[end-1]
+		}
+		if l.last != '\r' {
+			l.bareLF = true
+		}
+		const empty = 1 // a client may send empty lines before a request
+		l.open = l.length == empty && !l.bareLF
+		l.length, l.last = 0, 0
+		read = read[end+1:]
+	}
 }
 
 // FramingError is a request that servers might read in different ways.

@@ -1,12 +1,15 @@
 package transport
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"net"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // acceptPause is how long the listener waits after it failed to accept a connection.
@@ -22,6 +25,7 @@ type Listener struct {
 
 	mu      sync.Mutex
 	open    map[*Conn]bool // true once a byte has come
+	waiting list.List      // the *Conn that wait for a request, first the one that has waited longest
 	clients clientCounts
 	closing bool
 	empty   chan struct{} // closed when closing and nothing is open
@@ -41,7 +45,8 @@ func NewListener(l net.Listener, limits ConnectionLimits) *Listener {
 	}
 }
 
-// Accept implements [net.Listener]. It closes connections above the limits.
+// Accept implements [net.Listener]. If as many are open as may be, it closes the one that has waited longest for a
+// request, to make room, or else the new one. It closes a new one too if its client has as many as one client may have.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.Listener.Accept()
@@ -69,12 +74,55 @@ func (l *Listener) add(nc net.Conn) *Conn {
 	switch {
 	case l.closing:
 		_ = nc.Close()
-	case len(l.open) >= l.limits.All || !l.clients.add(c.client, &l.limits):
+	case !l.clients.add(c.client, &l.limits):
+		return nil
+	case len(l.open) >= l.limits.All && !l.closeWaiting():
+		l.clients.remove(c.client)
 		return nil
 	default:
 		l.open[c] = false
+		c.waiting = l.waiting.PushBack(c)
 	}
 	return c
+}
+
+// closeWaiting closes the connection that has waited longest for a request. It reports whether there was one. The
+// caller holds the lock.
+func (l *Listener) closeWaiting() bool {
+	longest := l.waiting.Front()
+	if longest == nil {
+		return false
+	}
+	c := longest.Value.(*Conn)
+	l.forget(c)
+	go func() { _ = c.Conn.Close() }() // with TLS it may wait for the client
+	return true
+}
+
+// TrackState implements the hook of the HTTP server for the states of connections.
+func (l *Listener) TrackState(nc net.Conn, state fasthttp.ConnState) {
+	c, ok := nc.(*Conn)
+	if !ok {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	_, open := l.open[c]
+	switch {
+	case state == fasthttp.StateActive:
+		l.endWait(c)
+	case state == fasthttp.StateIdle && open:
+		c.waiting = l.waiting.PushBack(c)
+	}
+}
+
+// endWait takes c out of those that wait for a request. The caller holds the lock.
+func (l *Listener) endWait(c *Conn) {
+	if c.waiting != nil {
+		l.waiting.Remove(c.waiting)
+		c.waiting = nil
+	}
 }
 
 // temporary reports whether err goes away by itself: the process has no file
@@ -144,6 +192,7 @@ func (l *Listener) setReceived(c *Conn) {
 	defer l.mu.Unlock()
 	if _, ok := l.open[c]; ok {
 		l.open[c] = true
+		l.endWait(c)
 	}
 }
 
@@ -163,5 +212,6 @@ func (l *Listener) remove(c *Conn) {
 // forget takes c out of what is open. The caller holds the lock.
 func (l *Listener) forget(c *Conn) {
 	delete(l.open, c)
+	l.endWait(c)
 	l.clients.remove(c.client)
 }

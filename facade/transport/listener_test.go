@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/valyala/fasthttp"
 )
 
 // patience is how long a test waits for what ought to happen at once.
@@ -48,10 +49,8 @@ func accept(t *testing.T, l *Listener) *Conn {
 func TestListener_ClosesConnectionsAboveItsLimit(t *testing.T) {
 	t.Parallel()
 	l := listen(t, 2)
-	dial(t, l)
-	first := accept(t, l)
-	dial(t, l)
-	accept(t, l)
+	first, _ := busy(t, l)
+	busy(t, l)
 	third := dial(t, l)
 
 	accepted := make(chan net.Conn)
@@ -65,6 +64,44 @@ func TestListener_ClosesConnectionsAboveItsLimit(t *testing.T) {
 	require.NoError(t, first.Close())
 	dial(t, l)
 	assert.NotNil(t, <-accepted, "one that was closed leaves room")
+}
+
+// busy returns a connection on which a request has begun, and the client's side of it.
+func busy(t *testing.T, l *Listener) (server *Conn, client net.Conn) {
+	t.Helper()
+	client = dial(t, l)
+	server = accept(t, l)
+	_, err := client.Write([]byte("x"))
+	require.NoError(t, err)
+	_, err = server.Read(make([]byte, 1))
+	require.NoError(t, err)
+	return server, client
+}
+
+func TestListener_MakesRoomByClosingWhatHasWaitedLongest(t *testing.T) {
+	t.Parallel()
+	l := listen(t, 3)
+	first, firstClient := busy(t, l)
+	second, secondClient := busy(t, l)
+	busy(t, l)
+	l.TrackState(second, fasthttp.StateIdle)
+	l.TrackState(first, fasthttp.StateIdle)
+	l.TrackState(first, fasthttp.StateActive) // its next request
+	l.TrackState(first, fasthttp.StateIdle)
+
+	dial(t, l)
+	accept(t, l)
+	_, err := secondClient.Read(make([]byte, 1))
+	assert.ErrorIs(t, err, io.EOF)
+
+	dial(t, l)
+	accept(t, l)
+	_, err = firstClient.Read(make([]byte, 1))
+	assert.ErrorIs(t, err, io.EOF)
+
+	dial(t, l)
+	accept(t, l)
+	assert.Len(t, l.open, 3, "a new one that has sent nothing waits as well")
 }
 
 func TestListener_WaitsOutErrorsThatPass(t *testing.T) {
@@ -103,12 +140,7 @@ func TestListener_DrainClosesUnusedConnectionsAndWaitsForOthers(t *testing.T) {
 	l := listen(t, 9)
 	unused := dial(t, l)
 	accept(t, l)
-	used := dial(t, l)
-	server := accept(t, l)
-	_, err := used.Write([]byte("x"))
-	require.NoError(t, err)
-	_, err = server.Read(make([]byte, 1))
-	require.NoError(t, err)
+	server, _ := busy(t, l)
 
 	drained := make(chan struct{})
 	go func() {
@@ -116,7 +148,7 @@ func TestListener_DrainClosesUnusedConnectionsAndWaitsForOthers(t *testing.T) {
 		close(drained)
 	}()
 
-	_, err = unused.Read(make([]byte, 1))
+	_, err := unused.Read(make([]byte, 1))
 	assert.ErrorIs(t, err, io.EOF)
 	select {
 	case <-drained:
@@ -130,15 +162,10 @@ func TestListener_DrainClosesUnusedConnectionsAndWaitsForOthers(t *testing.T) {
 func TestListener_DrainWaitsNoLongerThanItMay(t *testing.T) {
 	t.Parallel()
 	l := listen(t, 9)
-	used := dial(t, l)
-	server := accept(t, l)
-	_, err := used.Write([]byte("x"))
-	require.NoError(t, err)
-	_, err = server.Read(make([]byte, 1))
-	require.NoError(t, err)
+	server, _ := busy(t, l)
 
 	l.Drain(t.Context(), time.Millisecond)
 
-	_, err = server.Write([]byte("y"))
+	_, err := server.Write([]byte("y"))
 	assert.NoError(t, err, "the connection is left open")
 }
