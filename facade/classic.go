@@ -46,16 +46,9 @@ type topicNames struct {
 }
 
 func (f *Facade) listTopics(ctx context.Context, c *fiber.Ctx) (response, error) {
-	topics, err := f.service.Topics.List(ctx)
+	names, err := f.service.TopicsByAge(ctx, callerOf(c).principal.Sees)
 	if err != nil {
 		return nil, err
-	}
-
-	var names []string
-	for _, topic := range topics {
-		if callerOf(c).principal.Sees(topic.Name) {
-			names = append(names, topic.Name)
-		}
 	}
 	if len(names) == 0 {
 		return nil, &NoTopicsError{}

@@ -14,17 +14,18 @@ import (
 func (f *Facade) reserveTopic(ctx context.Context, c *fiber.Ctx, topic string) (release func(), err error) {
 	p := callerOf(c).principal
 	return p.Topics().Reserve(ctx, func(ctx context.Context) (int, error) {
-		topics, err := f.service.Topics.List(ctx)
 		n := 0
-		for _, t := range topics {
-			if t.Name == topic {
+		for name, err := range f.service.Topics.Names(ctx, "", "") {
+			switch {
+			case err != nil:
+				return 0, err
+			case name == topic:
 				return 0, nil
-			}
-			if p.Sees(t.Name) {
+			case p.Sees(name):
 				n++
 			}
 		}
-		return n, err
+		return n, nil
 	})
 }
 

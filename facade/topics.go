@@ -2,7 +2,6 @@ package facade
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -69,19 +68,16 @@ func (f *Facade) v1ListTopics(ctx context.Context, c *fiber.Ctx) (response, erro
 		return nil, q.Err()
 	}
 
-	topics, err := f.service.Topics.List(ctx)
+	topics, next, err := f.service.ListTopics(ctx, service.TopicQuery{
+		Prefix: prefix, After: after, Limit: limit, Visible: callerOf(c).principal.Sees,
+	})
 	if err != nil {
 		return nil, err
 	}
-	hidden := func(t jetstream.Topic) bool { return !callerOf(c).principal.Sees(t.Name) }
-	topics, more := service.Page(slices.DeleteFunc(topics, hidden), prefix, after, limit)
 
-	var page topicPage
+	page := topicPage{Next: next}
 	for _, t := range topics {
 		page.Topics = append(page.Topics, viewTopic(t))
-	}
-	if more {
-		page.Next = topics[len(topics)-1].Name
 	}
 	return reply(fiber.StatusOK, page), nil
 }

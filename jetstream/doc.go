@@ -27,6 +27,7 @@
 //   - fetch.go: how does a consumer get its next messages?
 //   - journal.go: how are positions stored when no other process shares the engine?
 //   - lease.go: how are messages acknowledged, and delivered again?
+//   - list.go: which topics exist?
 //   - message.go: what is a message, and how is it encoded for the engine?
 //   - names.go: which names may a topic have, and how are they encoded?
 //   - options.go: what does this package need from its caller?
@@ -38,6 +39,6 @@
 //   - settings.go: what can be set for a topic?
 //   - state.go: what does a process remember of a consumer?
 //   - subjects.go: which subject does a message have, and which key?
-//   - topics.go: how are topics created, changed, described and listed?
+//   - topics.go: how are topics created, changed and described?
 //   - watch.go: how does a waiting call learn of a new message?
 package jetstream

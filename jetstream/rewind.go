@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"maps"
 	"slices"
 )
 
@@ -10,13 +11,9 @@ import (
 // of a topic, and the next ones get their sequences. Call it before anything is
 // stored, and only where no other process reaches the engine. Errors: [*UnavailableError].
 func (c *Consumers) Rewind(ctx context.Context, consumers []Consumer) (rewound int, err error) {
-	topics, err := c.topics.List(ctx)
+	last, err := c.lastSequences(ctx, consumers)
 	if err != nil {
 		return 0, err
-	}
-	last := make(map[string]uint64)
-	for _, topic := range topics {
-		last[topic.Name] = topic.LastSequence
 	}
 	stored, err := c.cursors.all(ctx, c.topics)
 	if err != nil {
@@ -47,4 +44,19 @@ func (c *Consumers) Rewind(ctx context.Context, consumers []Consumer) (rewound i
 		rewound++
 	}
 	return rewound, nil
+}
+
+// lastSequences returns the last sequence of each topic that has one of consumers.
+func (c *Consumers) lastSequences(ctx context.Context, consumers []Consumer) (map[string]uint64, error) {
+	last := make(map[string]uint64)
+	for _, consumer := range consumers {
+		last[consumer.Topic] = 0
+	}
+	topics, err := c.topics.DescribeAll(ctx, slices.Collect(maps.Keys(last)))
+
+	clear(last)
+	for _, topic := range topics {
+		last[topic.Name] = topic.LastSequence
+	}
+	return last, err
 }

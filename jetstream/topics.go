@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -40,6 +38,7 @@ type Topics struct {
 	purged    sync.Map                 // topic to *atomic.Uint64, see purges
 	deleting  *semaphore.Weighted      // held while a stream is deleted
 	watches   watches
+	starts    pieceStarts
 }
 
 // NewTopics returns the topics of the account that nc is connected to.
@@ -180,33 +179,6 @@ func describe(topic string, info *jetstream.StreamInfo) Topic {
 		LastSequence:  info.State.LastSeq,
 		LastTime:      info.State.LastTime,
 	}
-}
-
-// List returns all topics in the order of their creation.
-// Errors: [*UnavailableError].
-func (t *Topics) List(ctx context.Context) ([]Topic, error) {
-	var topics []Topic
-	list := t.js.ListStreams(ctx, jetstream.WithStreamListSubject(subjectPrefix+">"))
-	for info := range list.Info() {
-		if name, ok := topicOf(info.Config.Name); ok {
-			topics = append(topics, describe(name, info))
-		}
-	}
-	if err := list.Err(); err != nil {
-		return nil, engine.Unavailable("list the topics", err)
-	}
-
-	slices.SortFunc(topics, func(a, b Topic) int { return a.Created.Compare(b.Created) })
-	return topics, nil
-}
-
-// topicOf returns the topic that a stream holds, and reports whether it holds one.
-func topicOf(stream string) (topic string, ok bool) {
-	encoded, ok := strings.CutPrefix(stream, engine.TopicPrefix)
-	if !ok || encoded == "" {
-		return "", false
-	}
-	return DecodeName(encoded)
 }
 
 // LastSequence returns the sequence of the newest message that topic ever stored, 0

@@ -1,7 +1,6 @@
 package jetstream_test
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,22 +33,25 @@ func TestTopics_OneOfManyCreationsSucceeds(t *testing.T) {
 	})
 }
 
-func TestTopics_ListIsInOrderOfCreation(t *testing.T) {
+func TestTopics_AreListedByNameAndDescribedIfTheyExist(t *testing.T) {
 	inBothStorages(t, func(t *testing.T, s store) {
-		names := []string{"b", "a.b", "a b", "主题"}
-		for _, name := range names {
+		for _, name := range []string{"b", "a.b", "a b", "主题", "a-b"} {
 			s.create(t, name, nil)
 		}
 		require.NoError(t, s.Delete(t.Context(), "a.b"))
 
-		topics, err := s.List(t.Context())
+		var names []string
+		for name, err := range s.Names(t.Context(), "", "") {
+			require.NoError(t, err)
+			names = append(names, name)
+		}
+		described, err := s.DescribeAll(t.Context(), []string{"主题", "a.b", "b"})
 
 		require.NoError(t, err)
-		var got []string
-		for _, topic := range topics {
-			got = append(got, topic.Name)
-		}
-		assert.Equal(t, slices.DeleteFunc(names, func(n string) bool { return n == "a.b" }), got)
+		assert.Equal(t, []string{"a b", "a-b", "b", "主题"}, names)
+		require.Len(t, described, 2)
+		assert.Equal(t, "主题", described[0].Name)
+		assert.Equal(t, "b", described[1].Name)
 	})
 }
 

@@ -155,7 +155,7 @@ func (t *Topic) Purge(ctx context.Context, upTo uint64) (purged uint64, err erro
 }
 
 // ListTopics yields the topics whose names start with prefix, in the order of
-// their names. If a call fails, it yields the error and ends.
+// their names. It yields each topic that exists all the time once. If a call fails, it yields the error and ends.
 func (c *Client) ListTopics(ctx context.Context, prefix string) iter.Seq2[TopicInfo, error] {
 	return pages(func(query url.Values) (items []TopicInfo, next string, err error) {
 		if prefix != "" {

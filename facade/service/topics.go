@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"dq/jetstream"
 	"dq/registry"
@@ -153,16 +152,55 @@ func (s *Service) removeConsumers(ctx context.Context, consumers []jetstream.Con
 	return nil
 }
 
-// Page returns at most limit of the topics whose names start with prefix and come
-// after the name after, in the order of their names. The result more says whether the
-// list has further ones. Page changes the slice topics.
-func Page(topics []jetstream.Topic, prefix, after string, limit int) (_ []jetstream.Topic, more bool) {
-	slices.SortFunc(topics, func(a, b jetstream.Topic) int { return strings.Compare(a.Name, b.Name) })
-	topics = slices.DeleteFunc(topics, func(t jetstream.Topic) bool {
-		return !strings.HasPrefix(t.Name, prefix) || t.Name <= after && after != ""
-	})
-	if len(topics) > limit {
-		return topics[:limit], true
+// A TopicQuery says which topics to list.
+type TopicQuery struct {
+	Prefix  string            // only those whose names start with it
+	After   string            // only those whose names come after it
+	Limit   int               // how many, at least 1
+	Visible func(string) bool // whether the caller may see a topic
+}
+
+// ListTopics returns a page of the topics of q, in the order of their names. Next is the After of the next page, ""
+// if this is the last one. The page lacks topics that were deleted meanwhile. Errors: [*jetstream.UnavailableError].
+func (s *Service) ListTopics(ctx context.Context, q TopicQuery) (page []jetstream.Topic, next string, err error) {
+	var names []string
+	for name, err := range s.Topics.Names(ctx, q.Prefix, q.After) {
+		if err != nil {
+			return nil, "", err
+		}
+		if !q.Visible(name) {
+			continue
+		}
+
+		if len(names) == q.Limit {
+			next = names[len(names)-1]
+			break
+		}
+		names = append(names, name)
 	}
-	return topics, false
+
+	page, err = s.Topics.DescribeAll(ctx, names)
+	return page, next, err
+}
+
+// TopicsByAge returns the names of the topics for which visible is true, in the order of their creation.
+// Errors: [*jetstream.UnavailableError].
+func (s *Service) TopicsByAge(ctx context.Context, visible func(string) bool) ([]string, error) {
+	var names []string
+	for name, err := range s.Topics.Names(ctx, "", "") {
+		if err != nil {
+			return nil, err
+		}
+		if visible(name) {
+			names = append(names, name)
+		}
+	}
+
+	topics, err := s.Topics.DescribeAll(ctx, names)
+	slices.SortStableFunc(topics, func(a, b jetstream.Topic) int { return a.Created.Compare(b.Created) })
+	names = names[:0]
+	for _, topic := range topics {
+		names = append(names, topic.Name)
+	}
+	return names, err
 }
