@@ -14,6 +14,7 @@
 //
 // The files, by the question that each answers:
 //
+//   - advisories.go: which topics does anybody create?
 //   - batcher.go: how are messages of concurrent calls published together?
 //   - confirm.go: how are messages published, and the engine's answers gathered?
 //   - consumers.go: what is a consumer, and how far is it?

@@ -2,6 +2,9 @@ package access
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -125,3 +128,10 @@ func (p *Principal) Topics() *Quota { return &p.account.topics }
 
 // Consumers returns the quota of consumers that p may register.
 func (p *Principal) Consumers() *Quota { return &p.account.consumers }
+
+// Rights identifies what p may do under which name: it is the same for two
+// principals exactly if they have the same name and the same grants.
+func (p *Principal) Rights() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", p.name, p.grants))
+	return hex.EncodeToString(sum[:16])
+}

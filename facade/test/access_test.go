@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"dq/cmd/dq/broker"
 	"dq/cmd/dq/broker/brokertest"
 	"dq/facade/access"
 )
@@ -59,9 +60,11 @@ func prepareGuarded(t *testing.T, grants map[string]string) *guarded {
 }
 
 // start starts the broker.
-func (g *guarded) start() {
+func (g *guarded) start() { g.startWith(brokertest.Config("")) }
+
+// startWith starts the broker with that configuration, which asks for tokens.
+func (g *guarded) startWith(cfg broker.Config) {
 	g.t.Helper()
-	cfg := brokertest.Config("")
 	cfg.Tokens, cfg.AuditLog = g.file, g.audit
 	g.url = brokertest.Start(g.t, cfg).URL()
 }

@@ -82,6 +82,7 @@ func (a *authority) issue(name string, life time.Duration) (cert, key []byte) {
 type certified struct {
 	t      *testing.T
 	url    string
+	nats   string // the address for NATS clients
 	ca     *authority
 	caFile string // the authorities of clients
 }
@@ -99,13 +100,14 @@ func startCertified(t *testing.T) *certified {
 	grant, err := access.ParseGrant(everyScope)
 	require.NoError(t, err)
 
-	cfg := brokertest.Config("")
+	cfg := natsConfig(t)
 	cfg.TLSCert, cfg.TLSKey, cfg.TLSClientCA = write("cert", cert), write("key", key), write("ca", ca.pem())
 	cfg.Tokens = filepath.Join(dir, "tokens.json")
 	require.NoError(t, access.Append(cfg.Tokens, access.Entry{
 		Name: "alice", Cert: "alice", Grants: []access.Grant{grant},
 	}))
-	return &certified{t: t, url: brokertest.Start(t, cfg).URL(), ca: ca, caFile: cfg.TLSClientCA}
+	url := brokertest.Start(t, cfg).URL()
+	return &certified{t: t, url: url, nats: cfg.NATSAddr, ca: ca, caFile: cfg.TLSClientCA}
 }
 
 // alice returns the client side of TLS with a certificate for alice.

@@ -38,4 +38,5 @@
 //   - request_test.go: malformed HTTP, unknown paths, methods and parameters
 //   - tls_test.go: plain HTTP at a TLS port
 //   - nats_test.go: topics that NATS clients use at the same time
+//   - natsport_test.go: which NATS clients may connect, and what may they do?
 package test

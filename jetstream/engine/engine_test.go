@@ -404,10 +404,11 @@ func TestEngine_FlushReachesTheDiskOnlyWithFiles(t *testing.T) {
 func TestEngine_ClientsNeedAnAddressAndTheLogin(t *testing.T) {
 	t.Parallel()
 	opts := options("")
-	opts.Addr, opts.User, opts.Password = "127.0.0.1:0", "u", "p"
+	opts.Port = ClientPort{Addr: "127.0.0.1:0", User: "u", Password: "p"}
 	open, err := Start(opts)
 	require.NoError(t, err)
 	defer open.Shutdown()
+	open.OpenPort()
 	closed := start(t, "")
 	discard := slog.New(slog.DiscardHandler)
 
@@ -424,7 +425,7 @@ func TestEngine_InvalidAddressIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{"4222", "localhost:x"} {
 		opts := options("")
-		opts.Addr = addr
+		opts.Port.Addr = addr
 
 		_, err := Start(opts)
 
@@ -438,7 +439,7 @@ func TestEngine_PortInUseEndsTheStartAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	defer taken.Close()
 	opts := options("")
-	opts.Addr, opts.User, opts.Password = taken.Addr().String(), "u", "p"
+	opts.Port = ClientPort{Addr: taken.Addr().String(), User: "u", Password: "p"}
 
 	_, err = Start(opts) // the test would take minutes otherwise
 

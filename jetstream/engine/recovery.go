@@ -26,6 +26,9 @@ const (
 	// of its own; the package jetstream encodes the rest of the name.
 	TopicPrefix = "dq_"
 
+	// TopicSubjects are the subjects of the messages of all topics.
+	TopicSubjects = "dq.*.*"
+
 	// StreamsDir has a directory for each stream. It lies below the data directory.
 	StreamsDir = "jetstream/$G/streams"
 
@@ -152,7 +155,7 @@ func (s *Server) streamDirs() (dirs []string, err error) {
 
 // streamNames returns the names of the streams that the nats-server serves.
 func (s *Server) streamNames(ns *server.Server) (map[string]bool, error) {
-	nc, err := Connect("", s.logger.log, s.login, nats.InProcessServer(ns))
+	nc, err := Connect("", s.logger.log, s.clients.login(), nats.InProcessServer(ns))
 	if err != nil {
 		return nil, err
 	}

@@ -46,9 +46,8 @@ type Options struct {
 	SyncInterval time.Duration
 	// MaxMessageBytes is the size of the largest message.
 	MaxMessageBytes int
-	// Addr is the address at which NATS clients may connect, with User and Password;
-	// empty means that none may.
-	Addr, User, Password string
+	// Port says where and how NATS clients may connect.
+	Port ClientPort
 	// Logger gets the engine's log.
 	Logger *slog.Logger
 }
@@ -56,7 +55,7 @@ type Options struct {
 // A Server is a nats-server in this process.
 type Server struct {
 	opts    server.Options
-	login   nats.Option
+	clients *clients
 	logger  *engineLogger
 	lock    *flock.Flock // nil in memory mode
 	tempDir string       // "" in file mode
@@ -76,10 +75,8 @@ type Server struct {
 // [*UnreadableFormatError] or [*NewerEngineError] if a newer dq wrote it, [*LostStreamsError]
 // if a stream cannot be read.
 func Start(opts Options) (_ *Server, err error) {
-	s := &Server{
-		login:  nats.UserInfo(opts.User, opts.Password),
-		logger: &engineLogger{log: opts.Logger, storeFailed: func() {}},
-	}
+	s := &Server{logger: &engineLogger{log: opts.Logger, storeFailed: func() {}}}
+	s.clients = newClients(opts.Port, opts.Logger)
 	defer func() {
 		if err != nil {
 			s.Shutdown()
@@ -124,18 +121,9 @@ func (s *Server) openDir(opts Options) (dir string, err error) {
 
 // configure sets the options of the nats-server.
 func (s *Server) configure(opts Options, dir string) error {
-	host, port, err := listenAddr(opts.Addr)
-	if err != nil {
-		return err
-	}
-
 	s.opts = server.Options{
 		ServerName:             "dq",
-		DontListen:             opts.Addr == "",
-		Host:                   host,
-		Port:                   port,
-		Username:               opts.User,
-		Password:               opts.Password,
+		DontListen:             opts.Port.Addr == "",
 		NoSigs:                 true,
 		JetStream:              true,
 		StoreDir:               dir,
@@ -145,7 +133,7 @@ func (s *Server) configure(opts Options, dir string) error {
 		MaxPayload:             int32(opts.MaxMessageBytes + headerBytes),
 		DisableJetStreamBanner: true,
 	}
-	return nil
+	return s.clients.configure(&s.opts)
 }
 
 // openDisk looks at the disk for the first time.
@@ -169,18 +157,20 @@ func (s *Server) watchDisk() {
 // watch of the disk. It uses only Dir, SyncAlways, SyncInterval and MaxMessageBytes
 // of opts. `dq bench` measures dq against it.
 func StartBare(opts Options) (*Server, error) {
+	log := slog.New(slog.DiscardHandler)
 	s := &Server{
-		opts: server.Options{
-			DontListen:   true,
-			NoSigs:       true,
-			JetStream:    true,
-			StoreDir:     opts.Dir,
-			SyncAlways:   opts.SyncAlways,
-			SyncInterval: opts.SyncInterval,
-			MaxPayload:   int32(opts.MaxMessageBytes + headerBytes),
-		},
-		login:  nats.UserInfo("", ""),
-		logger: &engineLogger{log: slog.New(slog.DiscardHandler), storeFailed: func() {}},
+		logger:  &engineLogger{log: log, storeFailed: func() {}},
+		clients: newClients(ClientPort{}, log),
+	}
+	s.opts = server.Options{
+		DontListen:                 true,
+		NoSigs:                     true,
+		JetStream:                  true,
+		StoreDir:                   opts.Dir,
+		SyncAlways:                 opts.SyncAlways,
+		SyncInterval:               opts.SyncInterval,
+		MaxPayload:                 int32(opts.MaxMessageBytes + headerBytes),
+		CustomClientAuthentication: s.clients,
 	}
 
 	var err error
@@ -196,6 +186,9 @@ func (s *Server) startNATS() (*server.Server, error) {
 		return nil, fmt.Errorf("configure the engine: %w", err)
 	}
 
+	if err := s.clients.use(ns); err != nil {
+		return nil, fmt.Errorf("configure the engine: %w", err)
+	}
 	ns.SetLoggerV2(s.logger, s.logger.log.Enabled(context.Background(), slog.LevelDebug), false, false)
 	s.logger.setDead(false)
 	ns.Start()
@@ -283,7 +276,7 @@ func (s *Server) InProcessConn() (net.Conn, error) { return s.current().InProces
 // Connect opens a connection to the engine, inside this process. It outlives a
 // restart.
 func (s *Server) Connect() (*nats.Conn, error) {
-	return Connect("", s.logger.log, s.login, nats.InProcessServer(s), nats.ReconnectWait(reconnectWait))
+	return Connect("", s.logger.log, s.clients.login(), nats.InProcessServer(s), nats.ReconnectWait(reconnectWait))
 }
 
 // Connect opens a connection to an engine that runs elsewhere. It reconnects until

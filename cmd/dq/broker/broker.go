@@ -34,6 +34,7 @@ type Broker struct {
 	tokens   *access.Tokens // nil: everybody may do everything
 	tls      *access.TLS    // nil: plain HTTP
 	audit    *access.Audit  // nil: administrative calls are not recorded
+	clients  *natsClients   // nil: no NATS client may show a token
 
 	serving sync.WaitGroup
 	failed  chan error // receives the error that ended serving early
@@ -138,16 +139,46 @@ func (b *Broker) openEngine() (data string, err error) {
 		SyncAlways:      b.cfg.Durability == SyncAlways,
 		SyncInterval:    b.cfg.SyncInterval,
 		MaxMessageBytes: b.cfg.MaxMessageBytes,
-		Addr:            b.cfg.NATSAddr,
-		User:            b.cfg.NATSUser,
-		Password:        b.cfg.NATSPassword,
+		Port:            b.natsPort(),
 		Logger:          b.logger,
 	})
 	if err != nil {
 		return "", err
 	}
 
+	if b.clients != nil {
+		b.clients.engine = b.engine
+	}
 	return data, b.connect(b.engine.Connect)
+}
+
+// natsPort returns where and how NATS clients may connect.
+func (b *Broker) natsPort() engine.ClientPort {
+	port := engine.ClientPort{Addr: b.cfg.NATSAddr, User: b.cfg.NATSUser, Password: b.cfg.NATSPassword}
+	if port.Addr == "" {
+		return port
+	}
+	if b.tls != nil {
+		port.TLS = b.tls.Config()
+	}
+	if b.tokens != nil {
+		b.clients = newNATSClients(b.tokens, b.tls, b.audit, b.logger)
+		port.Login = b.clients.login
+	}
+	return port
+}
+
+// openPort lets NATS clients in.
+func (b *Broker) openPort(topics *jetstream.Topics) error {
+	if b.clients != nil {
+		if err := b.clients.start(b.conn, topics); err != nil {
+			return err
+		}
+	}
+	if b.engine != nil {
+		b.engine.OpenPort()
+	}
+	return nil
 }
 
 // connect opens the connections to the engine.
@@ -182,6 +213,9 @@ func (b *Broker) openService(ctx context.Context) (*service.Service, error) {
 	}
 
 	if b.delayer, err = jetstream.StartDelayer(ctx, topics, b.logger); err != nil {
+		return nil, err
+	}
+	if err := b.openPort(topics); err != nil {
 		return nil, err
 	}
 	return &service.Service{
@@ -300,7 +334,10 @@ func (b *Broker) release() {
 		_ = b.listener.Close()
 	}
 
-	// The delayer and the registry use the connection, and that the engine.
+	// These use the connection, and that the engine.
+	if b.clients != nil {
+		b.clients.stop()
+	}
 	if b.delayer != nil {
 		b.delayer.Stop()
 	}

@@ -47,7 +47,7 @@ type Config struct {
 	Replicas              int             `default:"1" desc:"servers of a NATS cluster that store each topic, 1 to 5"`
 	NatsURL               string          `split_words:"true" desc:"URLs of NATS servers that run elsewhere, to use instead of the built-in one"`
 	NATSAddr              string          `split_words:"true" desc:"address to listen on for NATS clients, HOST:PORT; empty: no port is open"`
-	NATSUser              string          `split_words:"true" desc:"NATS user; required with DQ_NATS_ADDR"`
+	NATSUser              string          `split_words:"true" desc:"NATS user who may do everything; required with DQ_NATS_ADDR without DQ_TOKENS"`
 	NATSPassword          string          `split_words:"true" desc:"password of the NATS user"`
 	LogLevel              slog.Level      `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 	LogFormat             LogFormat       `split_words:"true" default:"text" desc:"text or json"`
@@ -240,9 +240,9 @@ func (c *Config) checkNATS() error {
 	if _, _, err := net.SplitHostPort(c.NATSAddr); err != nil {
 		return refuse("NATS_ADDR", c.NATSAddr, "HOST:PORT")
 	}
-	if c.NATSUser == "" || c.NATSPassword == "" {
+	if (c.NATSUser == "") != (c.NATSPassword == "") || c.NATSUser == "" && c.Tokens == "" {
 		return refuse("NATS_ADDR", c.NATSAddr,
-			"DQ_NATS_USER and DQ_NATS_PASSWORD set too: the port is not opened to everybody")
+			"DQ_TOKENS, or DQ_NATS_USER and DQ_NATS_PASSWORD, set too: the port is not opened to everybody")
 	}
 	if c.NatsURL != "" {
 		return refuse("NATS_ADDR", c.NATSAddr,
