@@ -54,7 +54,8 @@ func newNATSAccount(p *access.Principal, cert *tls.ConnectionState) *natsAccount
 }
 
 func newNATSClients(tokens *access.Tokens, tls *access.TLS, audit *access.Audit, logger *slog.Logger) *natsClients {
-	return &natsClients{tokens: tokens, tls: tls, audit: audit, logger: logger, open: make(map[string]*natsAccount)}
+	open := make(map[string]*natsAccount)
+	return &natsClients{tokens: tokens, tls: tls, audit: audit, logger: logger, open: open}
 }
 
 // start grants rights on topics that are created from now on. Other brokers that share the engine may create them, so
@@ -75,15 +76,17 @@ func (n *natsClients) login(login engine.Login) (engine.Client, error) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
 	defer cancel()
-	n.watch(account)                                       // before the lookup, so that no topic is missed that is created meanwhile
-	if err := n.unchanged(account.principal); err != nil { // since it was authenticated
+
+	// Watch before the lookup, so that no change is missed meanwhile.
+	n.watch(account)
+	if err := n.unchanged(account.principal); err != nil {
 		return engine.Client{}, err
 	}
 
 	client := engine.Client{Account: account.name}
 	for topic, err := range n.topics.Names(ctx, "", "") {
 		if err != nil {
-			n.logger.Error("cannot look up the rights of a NATS client", "token", account.principal.Name(), "error", err)
+			n.logger.Error("cannot look up a NATS client's rights", "token", account.principal.Name(), "error", err)
 			return engine.Client{}, err
 		}
 		if rights, some := rightsOf(account.principal, topic); some {
