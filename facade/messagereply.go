@@ -16,19 +16,29 @@ import (
 
 // answerBudget bounds the bytes of all large answers together.
 type answerBudget struct {
-	bytes *semaphore.Weighted
-	limit int64
+	bytes     *semaphore.Weighted
+	limit     int64
+	transfers transport.Transfers // of large answers
 }
 
 func newAnswerBudget(limit int64) *answerBudget {
-	return &answerBudget{bytes: semaphore.NewWeighted(limit), limit: limit}
+	return &answerBudget{
+		bytes:     semaphore.NewWeighted(limit),
+		limit:     limit,
+		transfers: transport.Transfers{Step: pieceBytes},
+	}
 }
 
-// acquire waits until an answer may have n bytes more, or as many as all answers may have. The caller must call release
-// once. Errors: [*transport.OverloadedError] when ctx ends before.
+// acquire waits until an answer may have n bytes more, or as many as all answers may have. Meanwhile answers that their
+// clients do not take are cut off. The caller must call release once. Errors: [*transport.OverloadedError] when ctx
+// ends before.
 func (b *answerBudget) acquire(ctx context.Context, n int) (release func(), err error) {
 	held := min(int64(n), b.limit)
-	if err := b.bytes.Acquire(ctx, held); err != nil {
+	if !b.bytes.TryAcquire(held) {
+		defer b.transfers.Hurry()()
+		err = b.bytes.Acquire(ctx, held)
+	}
+	if err != nil {
 		return nil, &transport.OverloadedError{What: "bytes of answers", Limit: b.limit}
 	}
 	return func() { b.bytes.Release(held) }, nil
@@ -43,7 +53,10 @@ type messageReply struct {
 	full    net.Buffers // the pieces before last
 	size    int         // bytes of all pieces
 	count   int         // messages
-	release func()      // returns what the answer holds of a budget; nil if it holds nothing
+	release func()      // returns what the answer holds of the budget; nil if it holds nothing
+
+	budget   *answerBudget
+	transfer *transport.Transfer // nil as long as the answer is not written, or if it holds nothing
 }
 
 // pieceBytes is about how large a piece is, unless a single message is larger.
@@ -85,6 +98,7 @@ func (l *messageReply) setNext(next uint64) { l.tail = `,"next":` + strconv.Form
 
 // Close implements [io.Closer]. The HTTP server calls it when the answer was sent, or could not be.
 func (l *messageReply) Close() error {
+	l.transfer.End()
 	if l.release != nil {
 		l.release()
 		l.release = nil
@@ -109,6 +123,9 @@ func (l *messageReply) write(c *fiber.Ctx) error {
 		return l.Close()
 	}
 	l.full = append(l.full, l.last.Bytes())
+	if client, ok := c.Context().Conn().(*transport.Conn); ok && l.release != nil {
+		l.transfer = l.budget.transfers.Begin(client.StopWriting)
+	}
 	c.Context().SetContentType(contentType)
 	c.Response().SetBodyStream(&messageStream{l.full, l}, l.size)
 	return nil
@@ -117,5 +134,19 @@ func (l *messageReply) write(c *fiber.Ctx) error {
 // A messageStream is the body of a large list.
 type messageStream struct {
 	net.Buffers
-	io.Closer
+	*messageReply
+}
+
+// WriteTo implements [io.WriterTo].
+func (s *messageStream) WriteTo(w io.Writer) (written int64, err error) {
+	for i, piece := range s.Buffers {
+		n, err := w.Write(piece)
+		written += int64(n)
+		s.transfer.Moved(n)
+		if err != nil {
+			return written, err
+		}
+		s.Buffers[i] = nil // frees the piece
+	}
+	return written, nil
 }

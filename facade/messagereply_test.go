@@ -33,3 +33,17 @@ func TestMessageReply_LargeAnswerHoldsItsMemoryUntilItIsSent(t *testing.T) {
 	assert.Equal(t, &transport.OverloadedError{What: "bytes of answers", Limit: 100}, refused)
 	assert.NoError(t, err)
 }
+
+func TestMessageReply_AnswerThatIsNotTakenIsCutOffForAnother(t *testing.T) {
+	t.Parallel()
+	budget := newAnswerBudget(100)
+	release, err := budget.acquire(t.Context(), 100)
+	require.NoError(t, err)
+	list := &messageReply{release: release, budget: budget}
+	list.transfer = budget.transfers.Begin(func() { go func() { _ = list.Close() }() }) // as the HTTP server does
+
+	release, err = budget.acquire(t.Context(), 1)
+
+	require.NoError(t, err)
+	release()
+}

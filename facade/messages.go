@@ -194,6 +194,7 @@ func (f *Facade) browse(ctx context.Context, stop func(), topic string, b *brows
 func (f *Facade) holdMemory(list *messageReply, n int) (err error) {
 	ctx, cancel := context.WithTimeout(f.running, f.opts.RequestTimeout)
 	defer cancel()
+	list.budget = f.answers
 	list.release, err = f.answers.acquire(ctx, n)
 	return err
 }

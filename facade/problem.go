@@ -87,6 +87,7 @@ var problems = []problem{
 		retryAfter("60"), // only a deletion helps
 
 	failed[*transport.OverloadedError]("overloaded"),
+	failed[*transport.SlowBodyError]("overloaded").withoutLog(),      // the client's fault, if there was any
 	failed[*jetstream.StorageFullError]("storage_full").withoutLog(), // the engine logs a full disk once
 	failed[*jetstream.UnavailableError]("unavailable"),
 	// The dead-letter topic does not exist any more, or the caller may not see it. The consumer logs that once.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 )
@@ -50,6 +52,7 @@ func ReadBody(budget *BodyBudget, limit int, payerOf func(*fiber.Ctx) Payer) fib
 			limit:   limit,
 			payer:   payer,
 			holding: holding{budget: budget, client: clientOf(c, payer)},
+			conn:    c.Context().Conn(),
 		}
 		defer r.holding.release()
 
@@ -69,12 +72,18 @@ type bodyReader struct {
 	limit   int // bytes
 	payer   Payer
 	holding holding
+	conn    net.Conn
 }
 
 // read reads the body of a request. If it returns an error, the rest of the body
 // was thrown away, or the connection is going to be closed.
 func (r *bodyReader) read(c *fiber.Ctx) ([]byte, error) {
 	body, err := r.readAll()
+	r.holding.end()
+	if err != nil && r.holding.transfer.wasTooSlow() {
+		c.Context().SetConnectionClose()
+		return nil, &SlowBodyError{}
+	}
 	if err == nil && len(c.Request().Header.PeekTrailerKeys()) > 0 {
 		err = errors.New("headers follow its last chunk: send them before the body")
 	}
@@ -125,10 +134,16 @@ func (r *bodyReader) readAll() ([]byte, error) {
 			return body, nil
 		case err != nil:
 			return nil, err
+		case len(body) < r.length || r.length < 0:
+			r.holding.begin(r.stop)
 		}
+		r.holding.transfer.Moved(n)
 	}
 	return body, nil
 }
+
+// stop has the read that is under way fail.
+func (r *bodyReader) stop() { _ = r.conn.SetReadDeadline(time.Unix(1, 0)) }
 
 // grow returns a larger buffer with what is in body, if the budget has room for it.
 func (r *bodyReader) grow(body []byte) ([]byte, error) {
@@ -138,8 +153,7 @@ func (r *bodyReader) grow(body []byte) ([]byte, error) {
 	}
 	size := min(most, max(firstRead, growth*cap(body)))
 
-	large := r.length > smallBody || size > smallBody
-	if err := r.holding.resize(int64(min(size, r.limit)), large); err != nil {
+	if err := r.holding.resize(int64(min(size, r.limit)), int64(max(size, r.length))); err != nil {
 		return nil, err
 	}
 	grown := make([]byte, len(body), size)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/stretchr/testify/assert"
@@ -137,10 +138,11 @@ func TestBody_BeyondTheBudgetIsRefusedAndTheConnectionKept(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20
 	budget := NewBodyBudget(0, limit)
+	budget.wait = 0
 	l := serveTo(t, budget, limit, func(*fiber.Ctx) Payer { return nil })
 	full, half := strings.Repeat("x", limit), strings.Repeat("x", limit/2)
 	other := client{token: "other"}
-	require.NoError(t, budget.large.take(other, limit/2))
+	require.NoError(t, budget.large.take(other, limit/2, 0))
 	refusal := answer{
 		Status: fiber.StatusTeapot,
 		Body:   (&OverloadedError{What: "bytes of request bodies", Limit: limit}).Error(),
@@ -154,6 +156,41 @@ func TestBody_BeyondTheBudgetIsRefusedAndTheConnectionKept(t *testing.T) {
 	assert.Equal(t, answer{Status: http.StatusOK, Body: half}, fits)
 	assert.Equal(t, answer{Status: http.StatusOK, Body: "a"}, small)
 	assert.EqualValues(t, limit/2, inUse(budget), "what was refused took nothing")
+}
+
+func TestBody_SlowOneIsRefusedWhenAnotherNeedsItsMemory(t *testing.T) {
+	t.Parallel()
+	const limit = 1 << 20
+	budget := NewBodyBudget(0, limit)
+	l := serveTo(t, budget, limit, func(*fiber.Ctx) Payer { return nil })
+	full := strings.Repeat("x", limit)
+	slow := dial(t, l)
+	_, err := io.WriteString(slow, withLength(full)[:limit/2+1000])
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return inUse(budget) == limit }, patience, time.Millisecond)
+
+	got := send(t, l, withLength(full), false)
+
+	assert.Equal(t, answer{Status: http.StatusOK, Body: full}, got)
+	refusal, err := http.ReadResponse(bufio.NewReader(slow), nil)
+	require.NoError(t, err)
+	text, err := io.ReadAll(refusal.Body)
+	require.NoError(t, err)
+	assert.Equal(t, (&SlowBodyError{}).Error(), string(text))
+	assert.True(t, refusal.Close)
+	assert.Zero(t, inUse(budget), "all of the budget was released")
+}
+
+func TestBody_LargeOnesLeaveRoomForThoseOfAMebibyte(t *testing.T) {
+	t.Parallel()
+	pool := &bodyPool{limit: 24 << 20, floor: 20 << 20}
+	require.NoError(t, pool.take(client{token: "greedy"}, 20<<20, 20<<20))
+
+	refused := pool.take(client{token: "large"}, 2<<20, 16<<20)
+	medium := pool.take(client{token: "medium"}, 1<<20, 1<<20)
+
+	assert.Error(t, refused)
+	assert.NoError(t, medium)
 }
 
 // payer counts what it has to pay.

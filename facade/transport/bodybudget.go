@@ -4,17 +4,34 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 )
 
-// smallBody is how many bytes a body may have to be served from the part of the budget that large bodies cannot take.
-const smallBody = 64 << 10
+const (
+	// smallBody is how many bytes a body may have to be served from the part of the budget that large bodies cannot
+	// take.
+	smallBody = 64 << 10
+
+	// mediumBody is how many bytes a body may have to be served from what larger ones must leave.
+	mediumBody = 1 << 20
+
+	// bodyStep is how much of a body must come in two seconds if others wait for its memory.
+	bodyStep = 1 << 20
+
+	// bodyWait is how long a body may wait for memory.
+	bodyWait = 5 * time.Second
+)
 
 // A BodyBudget bounds the memory of all request bodies that are under way. Small bodies have a part of their own, so
 // that acks and single messages pass while batches fill the other. Of each part, a client may hold as much as would
-// then be left for the others: n greedy clients leave one part in n+1. Its methods are safe for concurrent use.
-type BodyBudget struct{ small, large bodyPool }
+// then be left for the others: n greedy clients leave one part in n+1. A body that finds no room waits for a short
+// time, and those that come in too slowly are refused then. Its methods are safe for concurrent use.
+type BodyBudget struct {
+	small, large bodyPool
+	wait         time.Duration
+}
 
 // NewBodyBudget returns the budget of a process that may use so many bytes of memory (GOMEMLIMIT). The largest body
 // that is allowed fits in any case.
@@ -22,8 +39,17 @@ func NewBodyBudget(memory int64, largestBody int) *BodyBudget {
 	const smallPart = 4 // small bodies have one part of so many
 	all := min(maxBodies, memory/bodyCost)
 	return &BodyBudget{
-		small: bodyPool{limit: max(smallBody, all/smallPart), floor: smallBody},
-		large: bodyPool{limit: max(int64(largestBody), all-all/smallPart), floor: int64(largestBody)},
+		small: bodyPool{
+			limit:     max(smallBody, all/smallPart),
+			floor:     smallBody,
+			transfers: Transfers{Step: bodyStep},
+		},
+		large: bodyPool{
+			limit:     max(int64(largestBody), all-all/smallPart),
+			floor:     int64(largestBody),
+			transfers: Transfers{Step: bodyStep},
+		},
+		wait: bodyWait,
 	}
 }
 
@@ -32,22 +58,30 @@ type bodyPool struct {
 	limit int64 // bytes
 	floor int64 // bytes that a client may hold in any case, if the others leave them
 
-	mu   sync.Mutex
-	used int64
-	held map[client]int64 // by those that hold any
+	transfers Transfers // of bodies that did not come at once
+
+	mu    sync.Mutex
+	used  int64
+	held  map[client]int64 // by those that hold any
+	freed chan struct{}    // closed when bytes are given back; nil if nobody waits
 }
 
-// take takes n bytes for a client. Errors: [*OverloadedError].
-func (p *bodyPool) take(who client, n int64) error {
+// take takes n bytes for a body of a client, which has or will have at least size bytes. Errors: [*OverloadedError].
+func (p *bodyPool) take(who client, n, size int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
+	limit := p.limit
+	if size > mediumBody {
+		const mediumPart = 8
+		limit = max(p.floor, limit-limit/mediumPart)
+	}
 	held := p.held[who] + n
-	forClient := p.limit - (p.used - p.held[who]) // what the others leave
+	forClient := limit - (p.used - p.held[who]) // what the others leave
 	share := max(forClient/2, p.floor)
 	switch {
 	case held > forClient:
-		return &OverloadedError{What: "bytes of request bodies", Limit: p.limit}
+		return &OverloadedError{What: "bytes of request bodies", Limit: limit}
 	case held > share:
 		return &OverloadedError{What: "bytes of request bodies from one client", Limit: share}
 	}
@@ -69,6 +103,20 @@ func (p *bodyPool) give(who client, n int64) {
 	if p.held[who] -= n; p.held[who] == 0 {
 		delete(p.held, who)
 	}
+	if p.freed != nil {
+		close(p.freed)
+		p.freed = nil
+	}
+}
+
+// whenFreed returns a channel that is closed as soon as bytes are given back.
+func (p *bodyPool) whenFreed() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.freed == nil {
+		p.freed = make(chan struct{})
+	}
+	return p.freed
 }
 
 // A client is whose share of the budget a body takes: that of the token or, without one, of the address.
@@ -99,37 +147,88 @@ func clientOf(c *fiber.Ctx, payer Payer) client {
 
 // A holding is what one body holds of a budget. The zero holding has no budget.
 type holding struct {
-	budget *BodyBudget
-	client client
-	pool   *bodyPool // nil as long as it holds nothing
-	size   int64
+	budget   *BodyBudget
+	client   client
+	pool     *bodyPool // nil as long as it holds nothing
+	size     int64
+	transfer *Transfer // nil until some of the body has to be waited for
 }
 
-// resize makes the holding so many bytes, of the part for large bodies or of that for small ones. If it returns an
-// error, the holding stays as it was.
-func (h *holding) resize(size int64, large bool) error {
+// resize makes the holding so many bytes, for a body that has or will have at least total bytes. It waits for room. If
+// it returns an error, the holding stays as it was. Errors: [*OverloadedError], [*SlowBodyError].
+func (h *holding) resize(size, total int64) error {
 	pool := &h.budget.small
-	if large {
+	if total > smallBody {
 		pool = &h.budget.large
 	}
 
+	more := size
 	if pool == h.pool {
-		if err := pool.take(h.client, size-h.size); err != nil {
-			return err
-		}
-		h.size = size
-		return nil
+		more -= h.size
 	}
-	if err := pool.take(h.client, size); err != nil {
+	if err := h.take(pool, more, total); err != nil {
 		return err
 	}
-	h.release()
-	h.pool, h.size = pool, size
+	if pool != h.pool {
+		h.give()
+		h.pool = pool
+		if h.transfer != nil {
+			h.transfer.End()
+			h.transfer.join(&pool.transfers)
+		}
+	}
+	h.size = size
 	return nil
+}
+
+// take takes n bytes of a pool. If there is no room, it waits for some, and for bodies that are too slow to end.
+func (h *holding) take(pool *bodyPool, n, total int64) error {
+	err := pool.take(h.client, n, total)
+	if err == nil || h.budget.wait == 0 {
+		return err
+	}
+
+	defer pool.transfers.Hurry()()
+	timeout := time.NewTimer(h.budget.wait)
+	defer timeout.Stop()
+	for {
+		freed := pool.whenFreed() // before the next attempt, which would miss it otherwise
+		if err := pool.take(h.client, n, total); err == nil {
+			if h.transfer != nil {
+				h.transfer.restart() // this wait was not its client's fault
+			}
+			return nil
+		}
+
+		select {
+		case <-freed:
+		case <-h.transfer.tooSlow(): // bodies that wait for each other
+			return &SlowBodyError{}
+		case <-timeout.C:
+			return err
+		}
+	}
+}
+
+// begin notes that the rest of the body has to be waited for. If it comes too slowly, stop is called.
+func (h *holding) begin(stop func()) {
+	if h.pool != nil && h.transfer == nil {
+		h.transfer = h.pool.transfers.Begin(stop)
+	}
+}
+
+// end notes that all of the body has come.
+func (h *holding) end() {
+	h.transfer.End()
 }
 
 // release returns all that the holding has taken.
 func (h *holding) release() {
+	h.end()
+	h.give()
+}
+
+func (h *holding) give() {
 	if h.pool != nil {
 		h.pool.give(h.client, h.size)
 		h.pool, h.size = nil, 0

@@ -23,8 +23,8 @@ func TestBodyBudget_FitsIntoTheMemoryThatThereIs(t *testing.T) {
 		budget := NewBodyBudget(memory, largest)
 
 		assert.Equal(t, want, [2]int64{budget.small.limit, budget.large.limit}, memory)
-		assert.NoError(t, budget.large.take(client{}, largest), "the largest body that is allowed always fits")
-		assert.NoError(t, budget.small.take(client{}, smallBody), "so does a small one beside it")
+		assert.NoError(t, budget.large.take(client{}, largest, 0), "the largest body that is allowed always fits")
+		assert.NoError(t, budget.small.take(client{}, smallBody, 0), "so does a small one beside it")
 	}
 }
 
@@ -34,12 +34,12 @@ func TestBodyBudget_GreedyClientsLeavePartOfItToOthers(t *testing.T) {
 
 	for n := 1; n <= 9; n++ {
 		greedy := client{token: strconv.Itoa(n)}
-		for pool.take(greedy, 1) == nil {
+		for pool.take(greedy, 1, 0) == nil {
 		}
 	}
-	err := pool.take(client{token: "1"}, 1)
+	err := pool.take(client{token: "1"}, 1, 0)
 
-	assert.NoError(t, pool.take(client{token: "bystander"}, 1))
+	assert.NoError(t, pool.take(client{token: "bystander"}, 1, 0))
 	var refused *OverloadedError
 	require.ErrorAs(t, err, &refused)
 	assert.Equal(t, "bytes of request bodies from one client", refused.What)

@@ -127,6 +127,14 @@ func (c *Conn) SetFinalWriteDeadline() {
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(finalWriteTime))
 }
 
+// StopWriting has every write of this connection fail, the one under way too.
+func (c *Conn) StopWriting() {
+	c.writeDeadline.Lock()
+	defer c.writeDeadline.Unlock()
+	c.final = true
+	_ = c.Conn.SetWriteDeadline(time.Unix(1, 0))
+}
+
 // OnHangUp calls f when the client hangs up while its request is being handled; at
 // that time the server does not read from the connection. The caller must call stop
 // before the server reads again; f is not called after stop has returned.
