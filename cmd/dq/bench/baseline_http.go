@@ -32,6 +32,11 @@ type batchMessage struct {
 	Data *string `json:"data"`
 }
 
+// ackBody is the body of an acknowledgement.
+type ackBody struct {
+	Tokens []string `json:"tokens"`
+}
+
 // startEmptyHandler starts a server on a free port of this machine.
 func startEmptyHandler(o Options) (*emptyHandler, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -53,6 +58,11 @@ func startEmptyHandler(o Options) (*emptyHandler, error) {
 	e.app.Post("/v1/topics/:topic/messages", readBody[[]batchMessage](201, receipts))
 	e.app.Get("/consumer/consume", readQuery(`{"status":"success","message":"`+data+`"}`, "topic", "consumer_id"))
 	e.app.Post("/v1/topics/:topic/consumers/:id/fetch", readQuery(batch, "limit"))
+
+	const token = "1.1.JEpTLkFDSy5kcV9iZW5jaC0wLmlkLTEuMS4xLjEuMTc5NTg5NzU1ODg3OTgzMDQxMi4w"
+	leased := `{"messages":` + jsonArray(stored+`,"data":"`+data+`","token":"`+token+`"}`, o.Batch) + "}"
+	e.app.Post("/work/fetch", readQuery(leased, "limit"))
+	e.app.Post("/work/ack", readBody[ackBody](204, ""))
 
 	e.serving.Go(func() { _ = e.app.Listener(listener) })
 	return e, nil
@@ -100,4 +110,10 @@ func (e *emptyHandler) consume(o Options) (_ Work, stop func()) {
 	c := newClient(e.url, o.Connections, "")
 	calls := consumeCalls{client: c, paths: []string{consumePath("bench-0", 0, o)}, whenEmpty: endRound, o: o}
 	return calls.work("empty handler"), c.close
+}
+
+// lease returns the work of making the calls of workers to the empty handler. It never ends for lack of messages.
+func (e *emptyHandler) lease(o Options) (_ Work, stop func()) {
+	c := newClient(e.url, o.Connections, "")
+	return leaseCalls{client: c, paths: []string{"/work"}, o: o}.work("empty handler"), c.close
 }

@@ -2,7 +2,9 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -110,14 +112,9 @@ func (r *rawJetStream) publishAll(data []byte, n int) error {
 // once as the engine has ready. It confirms all messages of a fetch by confirming the
 // last.
 func (r *rawJetStream) fetch(ctx context.Context, messages int, o Options) (Work, error) {
-	const storeAtOnce = 1000
-	data := make([]byte, o.Size)
-	for stored := 0; stored < messages; stored += storeAtOnce {
-		if err := r.publishAll(data, storeAtOnce); err != nil {
-			return Work{}, err
-		}
+	if err := r.store(messages, o); err != nil {
+		return Work{}, err
 	}
-
 	consumers := make([]jetstream.Consumer, min(o.Consumers, o.Connections))
 	for i := range consumers {
 		var err error
@@ -137,6 +134,72 @@ func (r *rawJetStream) fetch(ctx context.Context, messages int, o Options) (Work
 	return Work{Name: name, Batch: n, Do: func(_ context.Context, i int) (int, error) {
 		return fetchAndAck(consumers[i%len(consumers)], n)
 	}}, nil
+}
+
+// store stores that many messages.
+func (r *rawJetStream) store(messages int, o Options) error {
+	const storeAtOnce = 1000
+	data := make([]byte, o.Size)
+	for stored := 0; stored < messages; stored += storeAtOnce {
+		if err := r.publishAll(data, storeAtOnce); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lease stores that many messages and returns the work of fetching them from durable consumers, as many at once as a
+// batch has, and acknowledging each. As many messages as the options say are in flight from the beginning on.
+func (r *rawJetStream) lease(ctx context.Context, messages int, o Options) (Work, error) {
+	if err := r.store(messages, o); err != nil {
+		return Work{}, err
+	}
+
+	consumers := make([]jetstream.Consumer, min(o.Consumers, o.Connections))
+	for i := range consumers {
+		consumer, err := r.js.CreateConsumer(ctx, rawStream, jetstream.ConsumerConfig{
+			Durable: fmt.Sprintf("w%d", i), AckPolicy: jetstream.AckExplicitPolicy,
+			AckWait: time.Hour, MaxAckPending: -1,
+		})
+		if err != nil {
+			return Work{}, err
+		}
+		if err := hold(consumer, o.InFlight); err != nil {
+			return Work{}, err
+		}
+		consumers[i] = consumer
+	}
+
+	name := fmt.Sprintf("JetStream, FetchNoWait(%d) and Ack", o.Batch)
+	return Work{Name: name, Do: func(_ context.Context, i int) (int, error) {
+		batch, err := consumers[i%len(consumers)].FetchNoWait(o.Batch)
+		if err != nil {
+			return 0, err
+		}
+		n := 0
+		for m := range batch.Messages() {
+			n++
+			err = errors.Join(err, m.Ack())
+		}
+		if n == 0 && err == nil {
+			err = errRoundOver
+		}
+		return n, err
+	}}, nil
+}
+
+// hold fetches that many messages and does not acknowledge them.
+func hold(consumer jetstream.Consumer, messages int) error {
+	for held := 0; held < messages; held += holdAtOnce {
+		batch, err := consumer.FetchNoWait(min(messages-held, holdAtOnce))
+		if err != nil {
+			return err
+		}
+		for m := range batch.Messages() {
+			_ = m // it counts as in flight from now on
+		}
+	}
+	return nil
 }
 
 // fetchAndAck fetches up to n messages, confirms them, and returns how many there were.

@@ -123,6 +123,28 @@ func TestConsume_ReportedMessagesAreConsumed(t *testing.T) {
 	}
 }
 
+func TestLease_ReportedMessagesAreAcknowledged(t *testing.T) {
+	for _, batch := range []int{1, 10} {
+		o := options(batch)
+		o.Consumers, o.Topics, o.InFlight, o.Duration = 1, 1, 30, time.Minute // it ends before that
+		self := startSelf(t, false, o)
+		works, stop, err := self.Lease(t.Context(), 1000, o)
+		require.NoError(t, err)
+		defer stop()
+
+		results, err := bench.Measure(t.Context(), o, works[0], works[2]) // the empty handler has no end
+
+		require.NoError(t, err)
+		api, err := sdk.New(self.URL())
+		require.NoError(t, err)
+		queue, err := api.Topic("bench-0").Subscription("0").Describe(t.Context())
+		require.NoError(t, err)
+		assert.EqualValues(t, 1000-30, results[0].Messages)
+		assert.EqualValues(t, 30, queue.InFlight)
+		assert.EqualValues(t, 1000-30, results[1].Messages, "JetStream itself")
+	}
+}
+
 func TestProduceAndConsume_CountWhatGoesInAndOut(t *testing.T) {
 	for _, batch := range []int{1, 10} {
 		o := options(batch)
@@ -198,6 +220,7 @@ func TestMeasureTogether_FailureIsNotTheEndOfTheWork(t *testing.T) {
 func TestCommands_EachWritesItsReport(t *testing.T) {
 	for _, args := range []string{
 		"produce --self", "consume --self --messages 100", "both --self --batch 10", "latency --self --rate 100",
+		"lease --self --messages 1000 --in-flight 10",
 		"growth --counts 2 --behind 1000",
 	} {
 		t.Run(args, func(t *testing.T) {
@@ -245,42 +268,54 @@ func TestGrowth_HasARowForEachCountOfEachKind(t *testing.T) {
 // BenchmarkDQ makes the calls that matter most, and reports the rate of dq and its ratio
 // to the baselines of the same run.
 func BenchmarkDQ(b *testing.B) {
+	const messages = 50_000
+	produce := func(_ context.Context, self *bench.Self, o bench.Options) ([]bench.Work, func(), error) {
+		return self.Produce(o)
+	}
+	consume := func(ctx context.Context, self *bench.Self, o bench.Options) ([]bench.Work, func(), error) {
+		return self.Consume(ctx, messages, o)
+	}
+	lease := func(ctx context.Context, self *bench.Self, o bench.Options) ([]bench.Work, func(), error) {
+		return self.Lease(ctx, messages, o)
+	}
+
 	for name, run := range map[string]struct {
-		o       bench.Options
-		consume bool
+		works func(context.Context, *bench.Self, bench.Options) ([]bench.Work, func(), error)
+		o     bench.Options
 	}{
-		"produce/connections=1":  {bench.Options{Connections: 1, Batch: 1}, false},
-		"produce/connections=64": {bench.Options{Connections: 64, Batch: 1}, false},
-		"produce/batch=100":      {bench.Options{Connections: 8, Batch: 100}, false},
-		"consume/consumers=64":   {bench.Options{Connections: 64, Batch: 1, Consumers: 64}, true},
-		"consume/consumers=1":    {bench.Options{Connections: 64, Batch: 1, Consumers: 1}, true},
-		"fetch/batch=100":        {bench.Options{Connections: 8, Batch: 100, Consumers: 8}, true},
+		"produce/connections=1":  {produce, bench.Options{Connections: 1, Batch: 1}},
+		"produce/connections=64": {produce, bench.Options{Connections: 64, Batch: 1}},
+		"produce/batch=100":      {produce, bench.Options{Connections: 8, Batch: 100}},
+		"consume/consumers=64":   {consume, bench.Options{Connections: 64, Batch: 1, Consumers: 64}},
+		"consume/consumers=1":    {consume, bench.Options{Connections: 64, Batch: 1, Consumers: 1}},
+		"fetch/batch=100":        {consume, bench.Options{Connections: 8, Batch: 100, Consumers: 8}},
+		"lease/workers=8":        {lease, bench.Options{Connections: 8, Batch: 1}},
+		"lease/batch=100":        {lease, bench.Options{Connections: 8, Batch: 100}},
+		"lease/in-flight=5000":   {lease, bench.Options{Connections: 8, Batch: 1, InFlight: 5000}},
 	} {
 		b.Run(name, func(b *testing.B) {
 			o := run.o
 			o.Size, o.Topics, o.Rounds, o.Duration = 128, 1, 2, time.Second
 			o.Consumers = max(o.Consumers, 1)
 			self := startSelf(b, true, o)
-			var works []bench.Work
-			var stop func()
-			var err error
-			if run.consume {
-				works, stop, err = self.Consume(b.Context(), 50_000, o)
-			} else {
-				works, stop, err = self.Produce(o)
-			}
+			works, stop, err := run.works(b.Context(), self, o)
 			require.NoError(b, err)
 			defer stop()
-
-			for b.Loop() {
-				results, err := bench.Measure(b.Context(), o, works...)
-				require.NoError(b, err)
-				report := bench.NewReport(results)
-				b.ReportMetric(report.Rows[0].PerSec, "msg/s")
-				for _, row := range report.Rows[1:] {
-					b.ReportMetric(row.Ratio, "of-"+strings.NewReplacer(", ", "-", " ", "-").Replace(row.Work))
-				}
-			}
+			measure(b, o, works)
 		})
+	}
+}
+
+// measure reports the rate of the first work and its ratio to the others.
+func measure(b *testing.B, o bench.Options, works []bench.Work) {
+	b.Helper()
+	for b.Loop() {
+		results, err := bench.Measure(b.Context(), o, works...)
+		require.NoError(b, err)
+		report := bench.NewReport(results)
+		b.ReportMetric(report.Rows[0].PerSec, "msg/s")
+		for _, row := range report.Rows[1:] {
+			b.ReportMetric(row.Ratio, "of-"+strings.NewReplacer(", ", "-", " ", "-").Replace(row.Work))
+		}
 	}
 }

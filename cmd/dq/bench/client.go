@@ -108,9 +108,9 @@ func (c *client) send(method, path, body string) ([]byte, error) {
 	return bytes.Clone(response.Body()), nil
 }
 
-// sendForID makes a call like send and returns the integer in the field of its answer.
-func (c *client) sendForID(method, path, body, field string) (int64, error) {
-	answer, err := c.send(method, path, body)
+// postForID makes a POST like send and returns the integer in the field of its answer.
+func (c *client) postForID(path, body, field string) (int64, error) {
+	answer, err := c.send("POST", path, body)
 	if err != nil {
 		return 0, err
 	}
@@ -118,7 +118,7 @@ func (c *client) sendForID(method, path, body, field string) (int64, error) {
 	_, rest, ok := bytes.Cut(answer, []byte(`"`+field+`":`))
 	end := bytes.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
 	if !ok || end < 0 {
-		return 0, fmt.Errorf("%s %s: the answer has no %s: %.200s", method, path, field, answer)
+		return 0, fmt.Errorf("POST %s: the answer has no %s: %.200s", path, field, answer)
 	}
 	return strconv.ParseInt(string(rest[:end]), 10, 64)
 }

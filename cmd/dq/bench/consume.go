@@ -71,7 +71,7 @@ func createConsumers(c *client, prefix string, o Options) (paths []string, err e
 
 // createConsumer creates a consumer and returns the path of its consume call.
 func createConsumer(c *client, topic, start string, o Options) (path string, err error) {
-	id, err := c.sendForID("POST", "/v1/topics/"+topic+"/consumers", fmt.Sprintf(`{"start":%q}`, start), "id")
+	id, err := c.postForID("/v1/topics/"+topic+"/consumers", fmt.Sprintf(`{"start":%q}`, start), "id")
 	return consumePath(topic, id, o), err
 }
 

@@ -4,7 +4,7 @@
 // that the ratios hold on any machine, even one that does other work too.
 //
 // A [Work] runs on several connections at once, see load.go. The works on a broker are
-// in produce.go, consume.go and latency.go, the baselines in baseline_http.go and
+// in produce.go, consume.go, lease.go and latency.go, the baselines in baseline_http.go and
 // baseline_jetstream.go; self.go starts a broker together with its baselines. What
 // topics, ids and a backlog cost is measured in growth.go; report.go writes the results.
 package bench

@@ -35,7 +35,7 @@ func prepareWait(c *client, topic string) (*fasthttp.Request, error) {
 	if _, err := c.send("PUT", "/v1/topics/"+topic, ""); err != nil {
 		return nil, err
 	}
-	id, err := c.sendForID("POST", "/v1/topics/"+topic+"/consumers", "{}", "id")
+	id, err := c.postForID("/v1/topics/"+topic+"/consumers", "{}", "id")
 	if err != nil {
 		return nil, err
 	}

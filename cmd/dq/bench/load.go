@@ -19,6 +19,7 @@ type Options struct {
 	Batch       int           // messages in a call, at most 1000; 1 uses the classic API
 	Topics      int           // over which the connections are spread
 	Consumers   int           // over which the connections are spread
+	InFlight    int           // messages of each work queue that nobody acknowledges
 	Duration    time.Duration // of each kind of work, all rounds together
 	Count       int           // messages of each kind instead of Duration, rounded up to whole calls; 0: use Duration
 	Rate        int           // messages a second at most; 0: no limit
@@ -37,7 +38,7 @@ func (o *Options) Check() error {
 			return fmt.Errorf("--%s %d: want 1 or more", name, n)
 		}
 	}
-	for name, n := range map[string]int{"count": o.Count, "rate": o.Rate} {
+	for name, n := range map[string]int{"count": o.Count, "rate": o.Rate, "in-flight": o.InFlight} {
 		if n < 0 {
 			return fmt.Errorf("--%s %d: want 0 or more", name, n)
 		}

@@ -42,7 +42,7 @@ func Produce(url, prefix string, o Options) (_ Work, stop func(), err error) {
 	producers := make([]int64, o.Topics)
 	for i := range producers {
 		body := fmt.Sprintf(`{"topic":%q}`, topicName(prefix, i))
-		producers[i], err = c.sendForID("POST", "/producer/register", body, "producer_id")
+		producers[i], err = c.postForID("/producer/register", body, "producer_id")
 		if err != nil {
 			c.close()
 			return Work{}, nil, err

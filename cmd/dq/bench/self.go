@@ -114,6 +114,23 @@ func (s *Self) Consume(ctx context.Context, messages int, o Options) (_ []Work, 
 	return []Work{dq, empty, raw}, func() { stopDQ(); stopEmpty() }, nil
 }
 
+// Lease returns the works to compare for work queues on topics of that many messages: that on the broker first. Stop
+// closes their connections.
+func (s *Self) Lease(ctx context.Context, messages int, o Options) (_ []Work, stop func(), err error) {
+	dq, stopDQ, err := Lease(ctx, s.URL(), "bench", messages, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, err := s.raw.lease(ctx, messages, o)
+	if err != nil {
+		stopDQ()
+		return nil, nil, err
+	}
+
+	empty, stopEmpty := s.empty.lease(o)
+	return []Work{dq, empty, raw}, func() { stopDQ(); stopEmpty() }, nil
+}
+
 // Latency returns the works to compare for the time from produce to consume: that on
 // the broker first. Stop closes their connections.
 func (s *Self) Latency(ctx context.Context, o Options) (_ []Work, stop func(), err error) {

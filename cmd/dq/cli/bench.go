@@ -39,6 +39,7 @@ type benchKind struct {
 var benchKinds = []benchKind{
 	{name: "produce", short: "Produce to new topics", connections: 64},
 	{name: "consume", short: "Consume new topics of --messages messages", connections: 64},
+	{name: "lease", short: "Fetch from work queues, and acknowledge", connections: 8, consumers: 1},
 	{name: "both", short: "Produce to new topics and consume them meanwhile", connections: 64, consumers: 1},
 	{name: "latency", short: "Produce, and wait until a consumer has the message", connections: 8},
 }
@@ -53,6 +54,7 @@ func benchCommand(c *client) *cobra.Command {
 		Example: "  dq bench produce --self\n" +
 			"  dq bench consume --self --consumers 1\n" +
 			"  dq bench produce --self --batch 100 --chart produce.svg\n" +
+			"  dq bench lease --self --batch 100 --in-flight 10000\n" +
 			"  dq bench latency --self --rate 5000",
 	}
 
@@ -87,6 +89,9 @@ func (b *benchRun) command(kind benchKind) *cobra.Command {
 	flags.IntVar(&connections, "connections", kind.connections, "connections that work at the same time")
 	flags.IntVar(&consumers, "consumers", kind.consumers, "consumers to share the connections; 0 is one for each")
 	b.addFlags(flags)
+	if kind.name == "lease" {
+		flags.IntVar(&b.opts.InFlight, "in-flight", 0, "messages in flight, besides those of the workers")
+	}
 	return cmd
 }
 
@@ -185,6 +190,8 @@ func (b *benchRun) selfWorks(
 		return self.Produce(b.opts)
 	case "consume":
 		return self.Consume(ctx, b.messages, b.opts)
+	case "lease":
+		return self.Lease(ctx, b.messages, b.opts)
 	default:
 		return self.Latency(ctx, b.opts)
 	}
@@ -201,6 +208,8 @@ func (b *benchRun) brokerWorks(
 		work, stop, err = bench.Produce(url, newPrefix(), b.opts)
 	case "consume":
 		work, stop, err = bench.Consume(ctx, url, newPrefix(), b.messages, b.opts)
+	case "lease":
+		work, stop, err = bench.Lease(ctx, url, newPrefix(), b.messages, b.opts)
 	default:
 		work, stop, err = bench.Latency(url, newPrefix(), b.opts)
 	}
