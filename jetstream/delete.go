@@ -57,8 +57,12 @@ func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, 
 	before := stream.CachedInfo().State.Msgs
 
 	var opts []jetstream.StreamPurgeOpt
+	last := stream.CachedInfo().State.LastSeq
+	if upTo > 0 && last == 0 { // what is stored from now on is not to be purged
+		return 0, nil
+	}
 	// With a sequence after the last one, the engine would skip sequences.
-	upTo = min(upTo, stream.CachedInfo().State.LastSeq)
+	upTo = min(upTo, last)
 	if upTo > 0 {
 		opts = append(opts, jetstream.WithPurgeSequence(upTo+1))
 	}
