@@ -51,7 +51,7 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := newPublisher(nc, !opts.Alone)
+	publisher, err := newPublisher(nc)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 		return nil, err
 	}
 
-	t := &Topics{
+	return &Topics{
 		nc:        nc,
 		js:        js,
 		publisher: publisher,
@@ -72,9 +72,7 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 		opts:      opts,
 		memory:    memory,
 		deleting:  semaphore.NewWeighted(1),
-	}
-	publisher.awaitStream = t.awaitStream
-	return t, nil
+	}, nil
 }
 
 // A Topic describes one topic.
@@ -200,7 +198,7 @@ func (t *Topics) stream(ctx context.Context, topic string) (jetstream.Stream, er
 	if CheckName(topic) != nil {
 		return nil, &TopicNotFoundError{Topic: topic}
 	}
-	stream, err := t.lookUp(ctx, StreamName(topic))
+	stream, err := t.js.Stream(ctx, StreamName(topic))
 	switch {
 	case isMissing(err):
 		return nil, &TopicNotFoundError{Topic: topic}

@@ -464,7 +464,7 @@ func TestVerify_PlantedBugsAreFound(t *testing.T) {
 			t.Parallel()
 			p := withBugs(t, group...)
 
-			result, replayed := runThrough(t, p, options())
+			result, replayed := runThrough(t, p, logOptions())
 
 			assertFound(t, p, result, replayed)
 		})
@@ -497,7 +497,7 @@ func TestVerify_StreamThatLeavesAMessageOutIsFound(t *testing.T) {
 		return events%5 == 0 && events > 0 // not only the last event of a stream, which the client asks for again
 	}
 
-	result, replayed := runThrough(t, p, options())
+	result, replayed := runThrough(t, p, logOptions())
 
 	assertFound(t, p, result, replayed)
 }
@@ -510,12 +510,19 @@ func TestVerify_BrokerThatFailsForeverIsFound(t *testing.T) {
 			return classicFailure(500, "unavailable"), r.calls("GET", consume)
 		},
 	}}}
-	opts := options()
+	opts := logOptions()
 	opts.Patience = 2 * time.Second
 
 	result, replayed := runThrough(t, p, opts)
 
 	assertFound(t, p, result, replayed)
+}
+
+// logOptions are those of a run of the scene "log" only.
+func logOptions() verify.Options {
+	opts := options()
+	opts.Scenes = []string{"log"}
+	return opts
 }
 
 // runThrough makes a run of one round through the proxy. It returns what the run

@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"dq/cmd/dq/verify/history"
-	"dq/cmd/dq/verify/traffic"
 )
 
 // Replay checks a history that a run has written, as lines of JSON. Shared is as in
@@ -28,7 +27,7 @@ func Replay(recorded io.Reader, shared bool) (*Result, error) {
 
 		r.rec.Add(op)
 		if op.Kind == history.OpEnd {
-			if !traffic.IsChurnTopic(op.Topic) {
+			if op.Final {
 				r.rounds.Add(1)
 			}
 			r.check(op.Topic)

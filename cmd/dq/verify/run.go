@@ -24,7 +24,8 @@ type Options struct {
 	Duration time.Duration // how long traffic is made; 0 means no limit
 	Count    int64         // number of operations after which no round begins; 0 means no limit
 	Clients  int           // clients that call at the same time, in groups of [ClientsPerRound]
-	Messages int           // messages that a round sends; 0 means 400
+	Messages int           // messages that the main scene of a round sends; 0 means 400
+	Scenes   []string      // names of the scenes of a round; none means all
 	Timeout  time.Duration // how long a client waits for an answer
 	Patience time.Duration // how long a client may go without any answer before that is a violation
 	HangUp   bool          // now and then a client hangs up before the answer
@@ -93,6 +94,7 @@ func newRun(opts Options) *run {
 			Patience: opts.Patience,
 			HangUp:   opts.HangUp,
 			Messages: opts.Messages,
+			Scenes:   opts.Scenes,
 			Keep:     opts.Keep,
 		}, rec),
 		prefix: "verify-" + nuid.Next(),

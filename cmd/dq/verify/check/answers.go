@@ -6,14 +6,17 @@ import (
 	"dq/cmd/dq/verify/history"
 )
 
+// topicNotFound is the code of a call on a topic that does not exist.
+const topicNotFound = "topic_not_found"
+
 // allowed are the error codes with which a call of this traffic may be refused. A
 // topic may be deleted between the two steps of "ensure topic", which creates it
 // and then describes it.
 var allowed = map[string]string{
 	history.OpCreateTopic:      "topic_exists",
-	history.OpEnsureTopic:      "topic_not_found",
-	history.OpDescribeTopic:    "topic_not_found",
-	history.OpDeleteTopic:      "topic_not_found",
+	history.OpEnsureTopic:      topicNotFound,
+	history.OpDescribeTopic:    topicNotFound,
+	history.OpDeleteTopic:      topicNotFound,
 	history.OpDescribeConsumer: "consumer_not_found",
 	history.OpConsume:          "empty",
 	history.OpGet:              "message_not_found",
@@ -32,7 +35,7 @@ func (h *topicHistory) checkAnswers() {
 			h.violated(checkProgress, proof{op}, "this was not reached: %s", op.Name)
 		case op.Kind == history.OpProbe && op.Outcome == history.OK:
 			h.violated(checkAnswers, proof{op}, "the call should have been refused with %s", op.Name)
-		case op.Outcome == history.Refused && !mayBeRefused(op):
+		case op.Outcome == history.Refused && !h.mayBeRefused(op):
 			h.violated(checkAnswers, proof{op}, "%s was refused with status %d %s", op.Kind, op.Status, op.Code)
 		case op.Outcome == history.Unknown && !mayFail(op):
 			h.violated(checkAnswers, proof{op}, "%s was answered with status %d %s", op.Kind, op.Status, op.Code)
@@ -42,11 +45,23 @@ func (h *topicHistory) checkAnswers() {
 }
 
 // mayBeRefused reports whether the refusal of op is one that the call may get.
-func mayBeRefused(op *history.Op) bool {
-	if op.Kind == history.OpProbe && op.Code == op.Name {
+func (h *topicHistory) mayBeRefused(op *history.Op) bool {
+	switch {
+	case op.Kind == history.OpProbe && op.Code == op.Name, op.TurnedAway(), op.Code == allowed[op.Kind]:
 		return true
+	case op.Kind != history.OpAppend && op.Kind != history.OpBrowse:
+		return false
 	}
-	return op.TurnedAway() || op.Code == allowed[op.Kind]
+
+	switch op.Code {
+	case topicNotFound:
+		return h.scene == "life"
+	case "topic_full", "message_too_large":
+		return h.scene == "settings"
+	case "wrong_last_sequence":
+		return op.Expected != nil
+	}
+	return false
 }
 
 // mayFail reports whether op, of unknown outcome, had no answer, one with receipts,

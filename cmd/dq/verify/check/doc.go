@@ -17,6 +17,14 @@
 //   - lease.go: did one worker at a time have each message, and are acks final?
 //   - size.go: are the sizes of consumers right?
 //   - read.go: does reading by sequence show the same?
+//   - delayed.go: do delayed messages appear at their time or later?
+//   - machine.go: how is a history checked with a small model?
+//   - life.go, purge.go, expected.go, settings.go: the models of topics that are created
+//     again, purged, appended to on a condition, and changed
+//   - ttl.go: are messages with a TTL there until then, and not much longer?
+//   - seek.go: does a consumer continue where it was moved to?
+//   - pause.go: does a consumer get nothing while it is paused, and everything after?
+//   - sightings.go: does each sequence keep its message where messages are removed?
 //   - names.go: are topics and named consumers created and deleted one at a time?
 //   - ids.go: are ids unique and without gaps?
 //   - answers.go: is each refusal one that the call has?

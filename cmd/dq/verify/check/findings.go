@@ -24,6 +24,14 @@ const (
 	checkIDs        = "ids"        // ids are unique, are not used again, and have no gaps
 	checkRegistry   = "registry"   // registrations are linearizable
 	checkNames      = "names"      // creating and deleting topics and named consumers is linearizable
+	checkLife       = "life"       // a topic has what was appended since it was created, and nothing else
+	checkPurge      = "purge"      // a purge removes what it is to remove, at once, and nothing else
+	checkExpected   = "expected"   // an expected last sequence decides whether a message is stored
+	checkSettings   = "settings"   // changed settings are in force at once
+	checkDelayed    = "delayed"    // a delayed message appears at its time or later
+	checkTTL        = "ttl"        // a message with a TTL is there until then, and gone soon after
+	checkSeek       = "seek"       // a consumer continues at the message that it was moved to
+	checkPause      = "pause"      // a consumer that is paused gets nothing, one that is resumed all
 	checkAnswers    = "answers"    // refusals are those of the call; failures are 503, or 500 in the classic API
 	checkProgress   = "progress"   // when the faults are over, everything gets done
 )
@@ -31,7 +39,9 @@ const (
 // All lists the names of all checks.
 var All = []string{
 	checkLost, checkDuplicate, checkPhantom, checkOrder, checkStale, checkSize, checkReplay, checkAtomic,
-	checkIdempotent, checkLease, checkAck, checkIDs, checkRegistry, checkNames, checkAnswers, checkProgress,
+	checkIdempotent, checkLease, checkAck, checkIDs, checkRegistry, checkNames, checkLife,
+	checkPurge, checkExpected, checkSettings, checkDelayed, checkTTL,
+	checkSeek, checkPause, checkAnswers, checkProgress,
 }
 
 // Violation is a promise that was not kept.

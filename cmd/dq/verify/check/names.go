@@ -154,12 +154,12 @@ func afterCreate(s nameState, op *history.Op) []nameState {
 	return []nameState{s, made}
 }
 
-// onlyIf returns the state if the condition holds, and none otherwise.
-func onlyIf(condition bool, s nameState) []nameState {
+// onlyIf returns the states if the condition holds, and none otherwise.
+func onlyIf[S any](condition bool, states ...S) []S {
 	if !condition {
 		return nil
 	}
-	return []nameState{s}
+	return states
 }
 
 // mayHave reports whether the name may stand for what has that id.

@@ -1,11 +1,16 @@
 package check
 
-import "dq/cmd/dq/verify/history"
+import (
+	"slices"
+
+	"dq/cmd/dq/verify/history"
+)
 
 // topicHistory is the complete history of a topic, sorted by what it is about.
 type topicHistory struct {
 	*Findings
 	topic     string
+	scene     string // which traffic it has; "" for all others
 	ops       []*history.Op
 	log       []entry        // the messages of the topic, as the replay at the end read them
 	index     map[string]int // of each message in log
@@ -28,10 +33,11 @@ type entry struct {
 // send is a message that was sent, once or several times.
 type send struct {
 	ops       []*history.Op
-	call      int64       // of the first time
+	call      int64       // of the first time; of a delayed message, its time
 	succeeded int64       // first return with success; [history.Never] without any
 	success   *history.Op // the operation that returned then
 	refused   bool        // it was refused each time
+	delayed   bool        // it was to be stored later, each time
 }
 
 // event is something that took effect between call and ret.
@@ -61,7 +67,10 @@ type consumer struct {
 	unanswered []*history.Op
 	empty      []*history.Op // answers that nothing is left
 	sizes      []*history.Op
+	receives   []*history.Op // calls that asked for messages
 	leaseCalls []*history.Op // ack, nack, extend
+	seeks      []*history.Op
+	pauses     []*history.Op // pause, resume
 }
 
 // Topic checks the complete history of one topic. When the topic was not read to
@@ -75,10 +84,19 @@ func Topic(topic string, ops []*history.Op) *Findings {
 		sends:     make(map[string]*send),
 		consumers: make(map[int64]*consumer),
 	}
+	for _, op := range ops {
+		if op.Kind == history.OpScene {
+			h.scene = op.Name
+		}
+	}
 	h.checkAnswers()
 	h.checkNames()
+	h.checkOldMessages()
 
 	h.sortOps()
+	if check := sceneChecks[h.scene]; check != nil {
+		check(h)
+	}
 	if h.replay == nil {
 		return h.Findings
 	}
@@ -86,16 +104,38 @@ func Topic(topic string, ops []*history.Op) *Findings {
 	h.checkLog()
 	h.checkBatches()
 	h.checkReceipts()
+	h.checkDelayed()
 	h.checkReads()
 	for _, c := range h.consumers {
-		h.sortDeliveries(c)
-		h.checkDeliveries(c)
-		if c.mode == "lease" {
-			h.checkLeases(c)
-		}
-		h.checkSizes(c)
+		h.checkConsumer(c)
 	}
 	return h.Findings
+}
+
+// checkConsumer checks what a consumer got and was told.
+func (h *topicHistory) checkConsumer(c *consumer) {
+	h.sortDeliveries(c)
+	if len(c.seeks) > 0 {
+		h.checkSeek(c)
+		return
+	}
+
+	h.checkPauses(c)
+	c.empty = slices.DeleteFunc(c.empty, c.mayBePaused)
+	h.checkDeliveries(c)
+	if c.mode == "lease" {
+		h.checkLeases(c)
+	}
+	h.checkSizes(c)
+}
+
+// sceneChecks are the checks of topics that have the traffic of a scene of its own.
+var sceneChecks = map[string]func(*topicHistory){
+	"life":     (*topicHistory).checkLife,
+	"purge":    (*topicHistory).checkPurge,
+	"expected": (*topicHistory).checkExpected,
+	"settings": (*topicHistory).checkSettings,
+	"ttl":      (*topicHistory).checkTTL,
 }
 
 // sortOps fills the fields of h from its operations.
@@ -122,7 +162,10 @@ func (h *topicHistory) sortOps() {
 	for i := range h.log {
 		e := &h.log[i]
 		if e.send = h.sends[e.data]; e.send != nil {
-			e.call, e.stored, e.proof = e.send.call, e.send.succeeded, e.send.success
+			e.call = e.send.call
+			if !e.send.delayed { // success says only that a delayed message is going to be stored
+				e.stored, e.proof = e.send.succeeded, e.send.success
+			}
 		}
 	}
 	for _, op := range h.ops {
@@ -149,11 +192,12 @@ func outcomeOf(op *history.Op, i int) string {
 func (h *topicHistory) addSend(data string, op *history.Op, i int) {
 	s := h.sends[data]
 	if s == nil {
-		s = &send{call: op.Call, succeeded: history.Never, refused: true}
+		s = &send{call: history.Never, succeeded: history.Never, refused: true, delayed: true}
 		h.sends[data] = s
 	}
 	s.ops = append(s.ops, op)
-	s.call = min(s.call, op.Call)
+	s.call = min(s.call, op.Call+int64(op.Delay))
+	s.delayed = s.delayed && op.Delay > 0
 
 	outcome := outcomeOf(op, i)
 	s.refused = s.refused && outcome == history.Refused
@@ -227,11 +271,16 @@ func (h *topicHistory) addCall(op *history.Op) {
 		}
 	case history.OpAck, history.OpNack, history.OpExtend:
 		c.leaseCalls = append(c.leaseCalls, op)
+	case history.OpSeek:
+		c.seeks = append(c.seeks, op)
+	case history.OpPause, history.OpResume:
+		c.pauses = append(c.pauses, op)
 	}
 }
 
 // addReceive adds a call that asked for messages of c.
 func (c *consumer) addReceive(op *history.Op) {
+	c.receives = append(c.receives, op)
 	if op.Outcome == history.Unknown {
 		c.unanswered = append(c.unanswered, op)
 	}

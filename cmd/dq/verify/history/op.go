@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// The kinds of operations. Most are calls of the API; the last three are not.
+// The kinds of operations. Most are calls of the API; the last four are not.
 const (
 	OpCreateTopic      = "create topic"      // POST /topics
 	OpEnsureTopic      = "ensure topic"      // PUT /v1/topics/T
 	OpDescribeTopic    = "describe topic"    // GET /v1/topics/T
+	OpChangeTopic      = "change topic"      // PATCH /v1/topics/T
 	OpDeleteTopic      = "delete topic"      // DELETE /v1/topics/T
 	OpRegisterProducer = "register producer" // POST /producer/register
 	OpRegisterConsumer = "register consumer" // POST /consumer/register
@@ -26,11 +27,16 @@ const (
 	OpAck              = "ack"               // POST /v1/topics/T/consumers/ID/ack
 	OpNack             = "nack"              // POST /v1/topics/T/consumers/ID/nack
 	OpExtend           = "extend"            // POST /v1/topics/T/consumers/ID/extend
+	OpSeek             = "seek"              // POST /v1/topics/T/consumers/ID/seek
+	OpPause            = "pause"             // POST /v1/topics/T/consumers/ID/pause
+	OpResume           = "resume"            // POST /v1/topics/T/consumers/ID/resume
 	OpSize             = "size"              // GET /size
+	OpPurge            = "purge"             // DELETE /v1/topics/T/messages
 	OpBrowse           = "browse"            // GET /v1/topics/T/messages
 	OpGet              = "get"               // GET /v1/topics/T/messages/SEQUENCE
 	OpProbe            = "probe"             // a call that must be refused with the code in Name
 
+	OpScene = "scene" // the topic has the traffic of the scene in Name
 	OpStuck = "stuck" // a worker gave up waiting for the goal in Name
 	OpFault = "fault" // the fault in Name was made
 	OpEnd   = "end"   // the history of the topic is complete
@@ -69,13 +75,21 @@ type Op struct {
 	Created    bool          `json:"made,omitempty"`    // status 201: it did not exist before
 	Data       []string      `json:"data,omitempty"`    // names of the messages that were sent
 	Key        string        `json:"key,omitempty"`     // idempotency key
+	MessageKey string        `json:"of,omitempty"`      // key of the messages that were sent, or that were asked for
+	Delay      time.Duration `json:"delay,omitempty"`   // of the messages that were sent; how long a pause lasts
+	TTL        time.Duration `json:"ttl,omitempty"`     // of the messages that were sent
+	Expected   *uint64       `json:"expect,omitempty"`  // the last sequence that the call demands
+	Last       *uint64       `json:"last,omitempty"`    // the last sequence that a refusal names
+	Settings   *Settings     `json:"set,omitempty"`     // that a topic is to have, or has
+	State      *State        `json:"state,omitempty"`   // of a topic
 	Atomic     bool          `json:"atomic,omitempty"`  // the batch is stored as a whole or not at all
-	From       uint64        `json:"from,omitempty"`    // sequence to read from
+	From       uint64        `json:"from,omitempty"`    // sequence to read from, or to seek to
+	UpTo       uint64        `json:"up_to,omitempty"`   // last sequence to purge; 0 purges all
 	Limit      int           `json:"limit,omitempty"`   // most messages that the call asked for
 	Tokens     []string      `json:"tokens,omitempty"`  // of leases
 	LostTokens []string      `json:"lost,omitempty"`    // those of Tokens whose lease had ended
 	Size       int64         `json:"size,omitempty"`    // of a consumer: messages that are left
-	Final      bool          `json:"final,omitempty"`   // part of the replay that ends a round
+	Final      bool          `json:"final,omitempty"`   // part of the replay that ends a scene; OpEnd: of a round
 	Got        []Message     `json:"got,omitempty"`     // messages of the answer
 	Receipts   []Receipt     `json:"receipt,omitempty"` // one per message that was sent
 }
@@ -86,7 +100,24 @@ type Message struct {
 	Data       string `json:"data"` // name of the message, see [NameOf]
 	Token      string `json:"token,omitempty"`
 	Deliveries int    `json:"deliveries,omitempty"`
-	At         int64  `json:"at,omitempty"` // time at which a stream delivered it
+	Key        string `json:"key,omitempty"`
+	At         int64  `json:"at,omitempty"` // time at which a stream or socket delivered it
+
+	Headers map[string]string `json:"headers,omitempty"`
+}
+
+// Settings are some of the settings of a topic.
+type Settings struct {
+	MaxMessages     int64  `json:"max_messages"`
+	MaxMessageBytes int64  `json:"max_message_bytes"`
+	WhenFull        string `json:"when_full"`
+}
+
+// State is which messages a topic has.
+type State struct {
+	Messages uint64 `json:"messages"`
+	First    uint64 `json:"first_sequence"` // one more than Last without any message
+	Last     uint64 `json:"last_sequence"`  // of the newest message that was ever stored
 }
 
 // Receipt is what the broker says about one appended message.

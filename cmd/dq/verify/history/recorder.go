@@ -76,7 +76,7 @@ func (r *Recorder) Add(op *Op) {
 
 func (r *Recorder) count(op *Op) {
 	switch op.Kind {
-	case OpEnd, OpStuck:
+	case OpScene, OpEnd, OpStuck:
 		return
 	case OpFault:
 		r.faults[op.Name]++

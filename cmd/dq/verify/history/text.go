@@ -30,14 +30,24 @@ func (l *line) field(name string, value any, wanted bool) {
 
 func (op *Op) writeRequest(l *line) {
 	switch op.Kind {
-	case OpProduce, OpConsume, OpFetch, OpStream, OpAck, OpNack, OpExtend, OpSize:
+	case OpProduce, OpConsume, OpFetch, OpStream, OpAck, OpNack, OpExtend, OpSize, OpSeek, OpPause, OpResume:
 		l.field("id", op.ID, true)
 	}
 	l.field("name", strconv.Quote(op.Name), op.Name != "")
 	l.field("mode", op.Mode, op.Mode != "")
 	l.field("from", op.From, op.From > 0)
+	l.field("up to", op.UpTo, op.UpTo > 0)
 	l.field("limit", op.Limit, op.Limit > 0)
 	l.field("key", op.Key, op.Key != "")
+	l.field("of", op.MessageKey, op.MessageKey != "")
+	l.field("delay", op.Delay, op.Delay > 0)
+	l.field("ttl", op.TTL, op.TTL > 0)
+	if op.Expected != nil {
+		l.field("expected", *op.Expected, true)
+	}
+	if op.Settings != nil && op.Kind != OpDescribeTopic {
+		l.field("settings", *op.Settings, true)
+	}
 	l.field("atomic", op.Atomic, op.Atomic)
 	l.field("data", op.Data, len(op.Data) > 0)
 	l.field("tokens", op.Tokens, len(op.Tokens) > 0)
@@ -51,6 +61,15 @@ func (op *Op) writeAnswer(l *line) {
 		l.field("id", op.ID, op.Outcome == OK)
 	case OpSize:
 		l.field("size", op.Size, op.Outcome == OK)
+	}
+	if op.Last != nil {
+		l.field("last", *op.Last, true)
+	}
+	if op.Settings != nil && op.Kind == OpDescribeTopic {
+		l.field("settings", *op.Settings, true)
+	}
+	if op.State != nil {
+		l.field("state", *op.State, true)
 	}
 	l.field("lost", op.LostTokens, len(op.LostTokens) > 0)
 	l.field("got", summary(op.Got), len(op.Got) > 0)

@@ -56,6 +56,22 @@ func decodeNewConsumer(op *history.Op, body []byte) error {
 	return setID(op, answer.ID)
 }
 
+// decodeTopic reads the settings and the state of a topic.
+func decodeTopic(op *history.Op, body []byte) error {
+	var answer struct {
+		Settings *history.Settings
+		history.State
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return err
+	}
+	if answer.Settings == nil {
+		return errIncomplete
+	}
+	op.Settings, op.State = answer.Settings, &answer.State
+	return nil
+}
+
 // decodeConsumer reads the id of a consumer that was asked for by its name.
 func decodeConsumer(op *history.Op, body []byte) error {
 	var answer struct{ ID int64 }

@@ -48,7 +48,7 @@ func (w *worker) observation(i int) *history.Op {
 	case choice < 2 && found:
 		return w.size(id)
 	case choice == 2:
-		op := w.browse(1+rand.Uint64N(w.highest.Load()+1), 1+rand.IntN(50), false)
+		op := w.browse(browseOptions{from: 1 + rand.Uint64N(w.highest.Load()+1), limit: 1 + rand.IntN(50)})
 		w.noteSequences(op.Got)
 		return op
 	}

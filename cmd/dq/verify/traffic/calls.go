@@ -50,7 +50,7 @@ func (w *worker) topicCall(kind, topic string) *history.Op {
 	case history.OpEnsureTopic:
 		r.method = http.MethodPut
 	case history.OpDescribeTopic:
-		r.method = http.MethodGet
+		r.method, r.decode = http.MethodGet, decodeTopic
 	case history.OpDeleteTopic:
 		r.method = http.MethodDelete
 	}
@@ -79,12 +79,16 @@ type consumerSpec struct {
 	mode  string
 	lease time.Duration // of mode lease
 	first bool          // it starts at the first message rather than at new ones
+	of    string        // key of the messages that it gets; "" for all
+
+	maxDeliveries   int    // of mode lease; 0 for no limit
+	deadLetterTopic string // of mode lease
 }
 
 func (w *worker) createConsumer(spec consumerSpec) *history.Op {
 	op := w.newOp(history.OpCreateConsumer)
 	op.Name, op.Mode, op.Lease, op.First = spec.name, spec.mode, spec.lease, spec.first
-
+	op.MessageKey, op.Limit = spec.of, spec.maxDeliveries
 	body := fields{"mode": modeAuto}
 	if spec.name != "" {
 		body["name"] = spec.name
@@ -96,6 +100,12 @@ func (w *worker) createConsumer(spec consumerSpec) *history.Op {
 	}
 	if spec.first {
 		body["start"] = "first"
+	}
+	if spec.of != "" {
+		body["key"] = spec.of
+	}
+	if spec.maxDeliveries > 0 {
+		body["max_deliveries"], body["dead_letter_topic"] = spec.maxDeliveries, spec.deadLetterTopic
 	}
 	return w.do(op, request{
 		method: http.MethodPost, path: topicPath(w.topic, "consumers"),
@@ -125,24 +135,57 @@ func (w *worker) produce(producer int64, name string) *history.Op {
 	return w.do(op, produceRequest(w.topic, producer, name))
 }
 
-// append appends messages as one batch. With an idempotency key, which may be "",
-// the call can be repeated without storing them twice.
-func (w *worker) append(names []string, key string, atomic bool) *history.Op {
-	op := w.newOp(history.OpAppend)
-	op.Data, op.Key, op.Atomic = names, key, atomic
+// batch is messages that are appended with one call.
+type batch struct {
+	names    []string
+	key      string // idempotency key; with one, the call can be repeated without storing the messages twice
+	atomic   bool
+	of       string        // key of the messages
+	delay    time.Duration // before they are stored
+	ttl      time.Duration
+	expected *uint64 // last sequence that the topic must have
+}
 
-	batch := make([]fields, len(names))
-	for i, name := range names {
-		batch[i] = fields{"data": history.Payload(name)}
+// append appends messages.
+func (w *worker) append(b batch) *history.Op {
+	op := w.newOp(history.OpAppend)
+	op.Data, op.Key, op.Atomic, op.MessageKey = b.names, b.key, b.atomic, b.of
+	op.Delay, op.TTL, op.Expected = b.delay, b.ttl, b.expected
+
+	body := make([]fields, len(b.names))
+	for i, name := range b.names {
+		body[i] = b.message(name)
 	}
-	r := request{method: http.MethodPost, path: topicPath(w.topic, "messages"), body: batch, decode: decodeReceipts}
-	if atomic {
-		r.path += "?atomic=true"
+	r := request{method: http.MethodPost, path: topicPath(w.topic, "messages"), body: body, decode: decodeReceipts}
+	query := url.Values{}
+	if b.atomic {
+		query.Set("atomic", "true")
 	}
-	if key != "" {
-		r.headers = map[string]string{"Idempotency-Key": key}
+	if b.expected != nil {
+		query.Set("expected_last_sequence", strconv.FormatUint(*b.expected, 10))
+	}
+	if len(query) > 0 {
+		r.path += "?" + query.Encode()
+	}
+	if b.key != "" {
+		r.headers = map[string]string{"Idempotency-Key": b.key}
 	}
 	return w.do(op, r)
+}
+
+// message returns the message of b with that name.
+func (b *batch) message(name string) fields {
+	m := fields{"data": history.Payload(name)}
+	if b.of != "" {
+		m["key"] = b.of
+	}
+	if b.delay > 0 {
+		m["delay"] = b.delay.String()
+	}
+	if b.ttl > 0 {
+		m["ttl"] = b.ttl.String()
+	}
+	return m
 }
 
 func (w *worker) consume(id int64) *history.Op {
@@ -180,15 +223,64 @@ func (w *worker) leaseCall(kind string, id int64, tokens []string) {
 	w.do(op, request{method: http.MethodPost, path: w.consumerPath(id, kind), body: fields{"tokens": tokens}})
 }
 
-// browse reads up to limit messages from a sequence on. Final marks the calls of
-// the replay at the end of a round.
-func (w *worker) browse(from uint64, limit int, final bool) *history.Op {
-	op := w.newOp(history.OpBrowse)
-	op.From, op.Limit, op.Final = from, limit, final
+// seek moves a consumer to a sequence.
+func (w *worker) seek(id int64, sequence uint64) *history.Op {
+	op := w.newOp(history.OpSeek)
+	op.ID, op.From = id, sequence
 	return w.do(op, request{
-		method: http.MethodGet, path: fmt.Sprintf("%s?from=%d&limit=%d", topicPath(w.topic, "messages"), from, limit),
-		decode: decodeMessages,
+		method: http.MethodPost, path: w.consumerPath(id, "seek"), body: fields{"to": sequence},
 	})
+}
+
+func (w *worker) pause(id int64, length time.Duration) *history.Op {
+	op := w.newOp(history.OpPause)
+	op.ID, op.Delay = id, length
+	return w.do(op, request{
+		method: http.MethodPost, path: w.consumerPath(id, "pause"), body: fields{"for": length.String()},
+	})
+}
+
+func (w *worker) resume(id int64) *history.Op {
+	op := w.newOp(history.OpResume)
+	op.ID = id
+	return w.do(op, request{method: http.MethodPost, path: w.consumerPath(id, "resume")})
+}
+
+// purge removes the messages up to a sequence, or all if that is 0.
+func (w *worker) purge(upTo uint64) *history.Op {
+	op := w.newOp(history.OpPurge)
+	op.UpTo = upTo
+	r := request{method: http.MethodDelete, path: topicPath(w.topic, "messages")}
+	if upTo > 0 {
+		r.path += fmt.Sprintf("?up_to=%d", upTo)
+	}
+	return w.do(op, r)
+}
+
+// changeTopic changes settings of the topic.
+func (w *worker) changeTopic(settings history.Settings) *history.Op {
+	op := w.newOp(history.OpChangeTopic)
+	op.Settings = &settings
+	return w.do(op, request{method: http.MethodPatch, path: topicPath(w.topic), body: settings})
+}
+
+// browseOptions say which messages are read.
+type browseOptions struct {
+	from  uint64
+	limit int
+	of    string // only messages with that key
+	final bool   // the call is part of the replay that ends a scene
+}
+
+// browse reads messages without a consumer.
+func (w *worker) browse(b browseOptions) *history.Op {
+	op := w.newOp(history.OpBrowse)
+	op.From, op.Limit, op.MessageKey, op.Final = b.from, b.limit, b.of, b.final
+	path := fmt.Sprintf("%s?from=%d&limit=%d", topicPath(w.topic, "messages"), b.from, b.limit)
+	if b.of != "" {
+		path += "&key=" + url.QueryEscape(b.of)
+	}
+	return w.do(op, request{method: http.MethodGet, path: path, decode: decodeMessages})
 }
 
 func (w *worker) get(sequence uint64) *history.Op {

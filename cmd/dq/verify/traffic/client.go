@@ -22,7 +22,8 @@ type Options struct {
 	Timeout  time.Duration // how long a call waits for its answer
 	Patience time.Duration // how long a worker goes without any answer before it gives up
 	HangUp   bool          // now and then a client closes its connection before the answer
-	Messages int           // messages that a round sends; 0 means 400
+	Messages int           // messages that the scene "log" of a round sends; 0 means 400
+	Scenes   []string      // names of the scenes of a round; none means all
 	Keep     bool          // a round leaves its topics in place
 }
 
@@ -151,11 +152,12 @@ func setFailure(op *history.Op, body []byte) {
 		Code     string            `json:"code"`
 		Tokens   []string          `json:"tokens"`
 		Messages []history.Receipt `json:"messages"`
+		Last     *uint64           `json:"last_sequence"`
 	}
 	if json.Unmarshal(body, &answer) != nil || answer.Code == "" {
 		answer.Code = "bad_answer"
 	}
-	op.Code, op.LostTokens, op.Receipts = answer.Code, answer.Tokens, answer.Messages
+	op.Code, op.LostTokens, op.Receipts, op.Last = answer.Code, answer.Tokens, answer.Messages, answer.Last
 
 	op.Outcome = history.Refused
 	if op.Status >= 500 && !op.TurnedAway() || len(op.Receipts) > 0 {

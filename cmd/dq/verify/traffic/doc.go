@@ -4,9 +4,15 @@
 // It uses net/http rather than the sdk: the sdk repeats calls, and a check needs
 // one request and one outcome per operation.
 //
-//   - round.go: what happens in one round of traffic?
+// A round of traffic has scenes. The scene "log" has all that is promised of a topic
+// whose messages stay; each other one is about a single promise, on a topic of its own.
+//
+//   - round.go: what happens in one round, and in the scene "log"?
+//   - scenes.go: which scenes exist?
+//   - delayed.go, expected.go, life.go, pause.go, purge.go, seek.go, settings.go, ttl.go:
+//     what do the workers of the scenes of these names do?
 //   - worker.go: when does a client repeat a call, and when does it give up?
-//   - produce.go, consume.go, bystanders.go: what do the workers of a round do?
+//   - produce.go, consume.go, bystanders.go: what do the workers of the scene "log" do?
 //   - calls.go: which request does an operation send?
 //   - answers.go: what is recorded of a successful answer?
 //   - stream.go: how is a stream of events read?

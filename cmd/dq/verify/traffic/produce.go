@@ -43,7 +43,10 @@ func (w *worker) produceSingly() {
 func (w *worker) produceBatches(atomic bool) {
 	for {
 		n := 1 + rand.IntN(maxBatch)
-		if !w.reserve(n) || !w.proceed(w.append(w.newMessages(n), "", atomic), "batches are produced") {
+		if !w.reserve(n) {
+			return
+		}
+		if b := (batch{names: w.newMessages(n), atomic: atomic}); !w.proceed(w.append(b), "batches are produced") {
 			return
 		}
 	}
@@ -60,12 +63,18 @@ func (w *worker) produceRepeatedly() {
 
 		names := w.newMessages(n)
 		for range 1 + rand.IntN(2) {
-			w.retry("a message is produced with a key", func() *history.Op { return w.append(names, names[0], false) })
+			w.appendAll(batch{names: names, key: names[0]})
 			if w.gaveUp.Load() {
 				return
 			}
 		}
 	}
+}
+
+// appendAll appends messages until that is answered. Without an idempotency key they
+// may be stored more than once.
+func (w *worker) appendAll(b batch) (op *history.Op, succeeded bool) {
+	return w.retry("messages are appended", func() *history.Op { return w.append(b) })
 }
 
 // endWorker is the name of the worker that sends the last message.

@@ -3,7 +3,7 @@ package traffic
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +14,8 @@ import (
 // roundMessages is how many messages a round sends unless the options say it.
 const roundMessages = 400
 
-// round is traffic on topics of its own, by workers that run concurrently.
+// round is the traffic of one scene of a round on a topic of its own, by workers that
+// run concurrently.
 type round struct {
 	*Client
 	ctx   context.Context // the producers stop when it ends
@@ -30,35 +31,69 @@ type round struct {
 	consumers []int64 // ids of consumers whose size is asked for
 }
 
-// RunRound makes one round of traffic on a topic of that name and on its churn
-// topic, see [IsChurnTopic]. It creates them, runs producers and consumers until
-// ctx ends or all messages are sent, lets the consumers finish, reads the topic
-// once more and deletes both topics. Id distinguishes the messages of the round.
+// RunRound makes one round of traffic: all scenes at the same time, each on topics
+// of its own whose names begin with topic. It creates the topics, and deletes them
+// at the end. Id distinguishes the messages of the round.
 //
 // It returns the topics. Their histories in the recorder are complete then.
 func (c *Client) RunRound(ctx context.Context, topic, id string) (topics []string) {
-	r := &round{Client: c, ctx: ctx, topic: topic, id: id}
+	var playing sync.WaitGroup
+	for _, s := range scenes {
+		if len(c.opts.Scenes) > 0 && !slices.Contains(c.opts.Scenes, s.name) {
+			continue
+		}
+		r := &round{Client: c, ctx: ctx, topic: topic + s.suffix, id: id}
+		own := []string{r.topic}
+		for _, suffix := range s.others {
+			own = append(own, r.topic+suffix)
+		}
+		topics = append(topics, own...)
+		playing.Go(func() { r.play(s, own) })
+	}
+	playing.Wait()
+
+	for i, topic := range topics {
+		op := c.mark(history.OpEnd, topic, "")
+		op.Final = i == len(topics)-1
+		c.rec.Add(op)
+	}
+	return topics
+}
+
+// mark returns an operation that is no call.
+func (c *Client) mark(kind, topic, name string) *history.Op {
+	now := c.rec.Now()
+	return &history.Op{Kind: kind, Topic: topic, Name: name, Call: now, Return: now, Outcome: history.OK}
+}
+
+// play plays a scene, and deletes its topics.
+func (r *round) play(s scene, topics []string) {
+	for _, topic := range topics {
+		r.rec.Add(r.mark(history.OpScene, topic, s.name))
+	}
+
+	s.play(r)
+	if r.opts.Keep {
+		return
+	}
+	w := r.worker("deleter")
+	for _, topic := range topics {
+		w.retry("the topic is deleted", func() *history.Op { return w.topicCall(history.OpDeleteTopic, topic) })
+	}
+}
+
+// playLog is the traffic of the scene "log": producers and consumers run until ctx
+// ends or all messages are sent, the consumers finish, and the topic is read once
+// more.
+func playLog(r *round) {
 	r.unsent.Store(roundMessages)
-	if c.opts.Messages > 0 {
-		r.unsent.Store(int64(c.opts.Messages))
+	if r.opts.Messages > 0 {
+		r.unsent.Store(int64(r.opts.Messages))
 	}
 
 	consumers := r.setUp()
 	r.run(consumers)
 	r.worker("replay").replay()
-	topics = []string{r.topic, r.churnTopic()}
-	if !c.opts.Keep {
-		w := r.worker("deleter")
-		for _, topic := range topics {
-			w.retry("the topic is deleted", func() *history.Op { return w.topicCall(history.OpDeleteTopic, topic) })
-		}
-	}
-
-	for _, topic := range topics {
-		now := c.rec.Now()
-		c.rec.Add(&history.Op{Kind: history.OpEnd, Topic: topic, Call: now, Return: now, Outcome: history.OK})
-	}
-	return topics
 }
 
 const churnSuffix = "-x"
@@ -66,12 +101,8 @@ const churnSuffix = "-x"
 // churnTopic returns the topic that workers create and delete again and again.
 func (r *round) churnTopic() string { return r.topic + churnSuffix }
 
-// IsChurnTopic reports whether topic is the second topic of a round: the one that
-// workers create and delete again and again, and that holds no messages.
-func IsChurnTopic(topic string) bool { return strings.HasSuffix(topic, churnSuffix) }
-
 func (r *round) worker(name string) *worker {
-	return &worker{round: r, name: name, answeredAt: time.Now()}
+	return &worker{round: r, topic: r.topic, name: name, answeredAt: time.Now()}
 }
 
 // setUp creates the topic and the consumers. It returns what each consumer does
@@ -169,7 +200,7 @@ const replayLimit = 1000
 func (w *worker) replay() {
 	for from := uint64(1); ; {
 		op, succeeded := w.retry("the topic is read to its end", func() *history.Op {
-			return w.browse(from, replayLimit, true)
+			return w.browse(browseOptions{from: from, limit: replayLimit, final: true})
 		})
 		if !succeeded || len(op.Got) == 0 {
 			return

@@ -192,12 +192,12 @@ func TestCalls_SendTheRequestsOfTheAPI(t *testing.T) {
 	producer, classic := w.registerProducer(), w.registerConsumer()
 	consumer := w.createConsumer(consumerSpec{name: "n", mode: modeLease, lease: time.Second, first: true})
 	w.produce(8, "m")
-	w.append([]string{"m"}, "key", false)
-	w.append([]string{"m"}, "", true)
+	w.append(batch{names: []string{"m"}, key: "key"})
+	w.append(batch{names: []string{"m"}, atomic: true})
 	consumed := w.consume(9)
 	w.fetch(7, time.Second)
 	w.leaseCall(history.OpNack, 7, []string{"x"})
-	w.browse(4, 5, false)
+	w.browse(browseOptions{from: 4, limit: 5})
 	w.get(6)
 	w.describeConsumer("n")
 	w.topicCall(history.OpDeleteTopic, "t")
@@ -323,13 +323,14 @@ func TestRound_GivesUpWithoutABroker(t *testing.T) {
 
 	topics := client.RunRound(t.Context(), "t", "1")
 
-	assert.Equal(t, []string{"t", "t-x"}, topics)
-	assert.False(t, IsChurnTopic(topics[0]))
-	assert.True(t, IsChurnTopic(topics[1]))
-	for _, topic := range topics {
+	assert.Equal(t, []string{"t", "t-x"}, topics[:2])
+	for i, topic := range topics {
 		ops := rec.Take(topic)
 		require.NotEmpty(t, ops)
-		assert.Equal(t, history.OpEnd, ops[len(ops)-1].Kind, "the history of %s is complete", topic)
+		assert.Equal(t, history.OpScene, ops[0].Kind)
+		last := ops[len(ops)-1]
+		assert.Equal(t, history.OpEnd, last.Kind, "the history of %s is complete", topic)
+		assert.Equal(t, i == len(topics)-1, last.Final, "one operation ends the round")
 	}
 }
 

@@ -19,6 +19,7 @@ const drainFactor = 3
 // worker is one client in a round. It makes one call at a time.
 type worker struct {
 	*round
+	topic      string // that its calls are about: that of the round, unless it uses another one
 	name       string
 	sent       int       // messages that it has named
 	answeredAt time.Time // time of the last answer
@@ -54,14 +55,26 @@ func (w *worker) proceed(op *history.Op, goal string) bool {
 		return !w.gaveUp.Load()
 	}
 
-	if (overdue || time.Since(w.answeredAt) > patience) && !w.gaveUp.Swap(true) {
-		w.rec.Add(&history.Op{
-			Worker: w.name, Topic: w.topic, Kind: history.OpStuck,
-			Call: op.Call, Return: w.rec.Now(), Outcome: history.OK, Name: goal,
-		})
+	if overdue || time.Since(w.answeredAt) > patience {
+		w.giveUp(op, goal)
 	}
 	time.Sleep(retryPause)
 	return !w.gaveUp.Load()
+}
+
+// giveUp records that the goal was not reached with op, the last operation that tried
+// it, and makes the whole round give up.
+func (w *worker) giveUp(op *history.Op, goal string) {
+	if !w.gaveUp.Swap(true) {
+		w.recordStuck(op, goal)
+	}
+}
+
+func (w *worker) recordStuck(op *history.Op, goal string) {
+	w.rec.Add(&history.Op{
+		Worker: w.name, Topic: w.topic, Kind: history.OpStuck,
+		Call: op.Call, Return: w.rec.Now(), Outcome: history.OK, Name: goal,
+	})
 }
 
 // answered reports whether the effect of op is certain and repeating it would not
@@ -81,6 +94,33 @@ func (w *worker) retry(goal string, call func() *history.Op) (op *history.Op, su
 		if answered(op) {
 			return op, op.Outcome == history.OK
 		}
+	}
+}
+
+// retryUntil makes a call until that is answered and done, or the round gives up. When
+// it takes longer than the patience, it records that the goal was not reached, and
+// returns.
+func (w *worker) retryUntil(goal string, call func() (op *history.Op, done bool)) {
+	for begin := time.Now(); ; {
+		op, done := call()
+		if !w.proceed(op, goal) || done && answered(op) {
+			return
+		}
+		if time.Since(begin) > w.opts.Patience {
+			w.recordStuck(op, goal)
+			return
+		}
+		time.Sleep(retryPause)
+	}
+}
+
+// repeat makes n calls, one after the other, whether they are answered or not.
+func (w *worker) repeat(n int, goal string, call func(i int) *history.Op) {
+	for i := range n {
+		if !w.proceed(call(i), goal) {
+			return
+		}
+		time.Sleep(idlePause)
 	}
 }
 

@@ -1,0 +1,220 @@
+package verify_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sceneBug is a bug that the traffic of one scene must find.
+type sceneBug struct {
+	scene string
+	bug
+}
+
+// sceneBugs are the bugs, by the check that must find them.
+var sceneBugs = []sceneBug{
+	{"life", bug{
+		name: "a topic that does not exist takes a message", check: "life", text: "a append",
+		plant: func(r *request) (answer, bool) {
+			out := r.forward()
+			if r.calls("POST", messages) && out.status == http.StatusNotFound {
+				return stored(1), true
+			}
+			return out, true
+		},
+	}},
+	{"life", bug{
+		name: "a topic has the messages of an earlier one", check: "life", text: "before the topic was deleted",
+		plant: func(r *request) (answer, bool) {
+			if !r.calls("GET", messages) {
+				return forwarded()
+			}
+			old, found := r.kept["old"]
+			if found {
+				return old, true
+			}
+			out := r.forward()
+			if len(objects(fields(out.body), "messages")) > 0 {
+				r.kept["old"] = out
+			}
+			return out, true
+		},
+	}},
+	{"delayed", bug{
+		name: "a delayed message is in a topic that was created again", check: "life", text: "before the topic was deleted",
+		plant: func(r *request) (answer, bool) {
+			topic, isGone := strings.CutSuffix(r.URL.Path, messages)
+			if isGone = isGone && strings.HasSuffix(topic, "-gone"); !isGone {
+				return forwarded()
+			}
+			if r.Method == http.MethodPost {
+				r.kept["old"] = answer{body: r.body}
+				return r.forward(), true
+			}
+			var batch []object
+			_ = json.Unmarshal([]byte(r.kept["old"].body), &batch)
+			return jsonAnswer(200, object{"messages": []object{{"sequence": 1, "data": batch[0]["data"]}}, "next": 2}), true
+		},
+	}},
+	{"purge", bug{
+		name: "a purge is ignored", check: "purge", text: "",
+		plant: func(r *request) (answer, bool) {
+			return jsonAnswer(200, object{"purged": 0}), r.calls("DELETE", messages)
+		},
+	}},
+	{"purge", bug{
+		name: "a purge removes too much", check: "purge", text: "",
+		plant: func(r *request) (answer, bool) {
+			if !r.calls("DELETE", messages) {
+				return forwarded()
+			}
+			return r.send("DELETE", r.URL.Path, ""), true
+		},
+	}},
+	{"expected", bug{
+		name: "an expected sequence is ignored", check: "expected", text: "a append",
+		plant: func(r *request) (answer, bool) {
+			if !r.calls("POST", messages) {
+				return forwarded()
+			}
+			return r.send(r.Method, r.URL.Path+"?atomic=true", r.body), true
+		},
+	}},
+	{"expected", bug{
+		name: "a message with the right expected sequence is refused", check: "expected", text: "a append",
+		plant: func(r *request) (answer, bool) {
+			expected := r.URL.Query().Get("expected_last_sequence")
+			var last int
+			_ = json.Unmarshal([]byte(expected), &last)
+			wrong := object{"code": "wrong_last_sequence", "last_sequence": last}
+			return jsonAnswer(http.StatusConflict, wrong), expected != "" && r.nth(2, "expected")
+		},
+	}},
+	{"settings", bug{
+		name: "changed settings are ignored", check: "settings", text: "",
+		plant: func(r *request) (answer, bool) {
+			if r.Method != http.MethodPatch {
+				return forwarded()
+			}
+			return r.send("GET", r.URL.Path, ""), true
+		},
+	}},
+	{"settings", bug{
+		name: "a broker has old settings", check: "settings", text: "a describe topic",
+		plant: func(r *request) (answer, bool) {
+			if r.Method != http.MethodGet {
+				return forwarded()
+			}
+			if _, found := r.kept["old"]; !found {
+				r.kept["old"] = r.forward()
+			}
+			return r.kept["old"], true
+		},
+	}},
+	{"delayed", bug{
+		name: "a delay is ignored", check: "delayed", text: "before its time",
+		plant: rewrite("delay", nil),
+	}},
+	{"delayed", bug{
+		name: "a delay is too short", check: "delayed", text: "before its time",
+		plant: rewrite("delay", "1ms"),
+	}},
+	{"delayed", bug{
+		name: "delayed messages are thrown away", check: "lost", text: "is not in the topic",
+		plant: func(r *request) (answer, bool) {
+			if !strings.Contains(r.body, `"delay"`) {
+				return forwarded()
+			}
+			receipts := make([]object, strings.Count(r.body, `"delay"`))
+			return jsonAnswer(http.StatusAccepted, object{"messages": receipts}), true
+		},
+	}},
+	{"seek", bug{
+		name: "a seek is ignored", check: "seek", text: "",
+		plant: ignore("/seek"),
+	}},
+	{"seek", bug{
+		name: "a seek leaves a message out", check: "seek", text: "",
+		plant: func(r *request) (answer, bool) {
+			if !r.calls("POST", "/seek") {
+				return forwarded()
+			}
+			body, _ := json.Marshal(object{"to": fields(r.body)["to"].(float64) + 1})
+			return r.send(r.Method, r.URL.Path, string(body)), true
+		},
+	}},
+	{"pause", bug{
+		name: "a pause is ignored", check: "pause", text: "was paused for",
+		plant: ignore("/pause"),
+	}},
+	{"pause", bug{
+		name: "a resume is ignored", check: "pause", text: "was resumed and told that there is nothing",
+		plant: ignore("/resume"),
+	}},
+	{"ttl", bug{
+		name: "a TTL is ignored", check: "ttl", text: "after its TTL",
+		plant: rewrite("ttl", nil),
+	}},
+	{"ttl", bug{
+		name: "every message has a TTL", check: "ttl", text: "before its TTL of 0s",
+		plant: rewrite("ttl", "1s"),
+	}},
+}
+
+// stored is the answer to a message that was stored at that sequence.
+func stored(sequence int) answer {
+	return jsonAnswer(http.StatusCreated, object{"messages": []object{{"sequence": sequence}}})
+}
+
+// ignore returns a bug that answers a call of a consumer as if it had been done.
+func ignore(call string) func(r *request) (answer, bool) {
+	return func(r *request) (answer, bool) {
+		consumer, found := strings.CutSuffix(r.URL.Path, call)
+		if !found {
+			return forwarded()
+		}
+		return r.send("GET", consumer, ""), true
+	}
+}
+
+// rewrite returns a bug that changes a field of all messages that are appended, or
+// removes it if the value is nil.
+func rewrite(field string, value any) func(r *request) (answer, bool) {
+	return func(r *request) (answer, bool) {
+		var batch []object
+		if !r.calls("POST", messages) || json.Unmarshal([]byte(r.body), &batch) != nil {
+			return forwarded()
+		}
+		for _, message := range batch {
+			if delete(message, field); value != nil {
+				message[field] = value
+			}
+		}
+		body, _ := json.Marshal(batch)
+		return r.send(r.Method, r.URL.RequestURI(), string(body)), true
+	}
+}
+
+func TestVerify_BugsPlantedInScenesAreFound(t *testing.T) {
+	t.Parallel()
+	for _, planted := range sceneBugs {
+		t.Run(planted.name, func(t *testing.T) {
+			t.Parallel()
+			b := planted.bug
+			p := &proxy{bugs: []*bug{&b}}
+			opts := options()
+			opts.Scenes = []string{planted.scene}
+			opts.Patience = 13 * time.Second // longer than a message may be there after its TTL
+			if b.check == "lost" {
+				opts.Patience = 3 * time.Second
+			}
+
+			result, replayed := runThrough(t, p, opts)
+
+			assertFound(t, p, result, replayed)
+		})
+	}
+}
