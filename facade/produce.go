@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/gofiber/fiber/v2"
 
@@ -28,12 +30,48 @@ type newMessage struct {
 	DataBase64     *string            `json:"data_base64"`
 	Key            string             `json:"key"`
 	ContentType    string             `json:"content_type"`
-	Headers        map[string]string  `json:"headers"`
+	Headers        headerMap          `json:"headers"`
 	IdempotencyKey string             `json:"idempotency_key"`
 	TTL            jetstream.Duration `json:"ttl"`
 	Delay          jetstream.Duration `json:"delay"`
 	DeliverAt      timestamp          `json:"deliver_at"`
 }
+
+// A headerMap is the headers of a message.
+type headerMap map[string]string
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom]. It stops at the first header beyond what all may take, before
+// memory is taken for it and those that follow.
+func (h *headerMap) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != '{' {
+		return json.UnmarshalDecode(dec, (*map[string]string)(h)) // nothing, or an error that says what is wrong
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+
+	place, size := dec.StackPointer(), 0
+	*h = make(headerMap)
+	for dec.PeekKind() != '}' {
+		var name, value string
+		if err := json.UnmarshalDecode(dec, &name); err != nil {
+			return err
+		}
+		if err := json.UnmarshalDecode(dec, &value); err != nil {
+			return err
+		}
+
+		if size += len(name) + len(value) + headerCost; size > maxHeaders {
+			return &json.SemanticError{JSONPointer: place, GoType: reflect.TypeFor[headerMap](), Err: errTooManyHeaders}
+		}
+		(*h)[name] = value
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+var errTooManyHeaders = fmt.Errorf(
+	"they take more than %d bytes: names, values, and %d for each", maxHeaders, headerCost)
 
 // A timestamp is a time in JSON or in a header.
 type timestamp time.Time
@@ -141,8 +179,7 @@ func checkHeaders(d *jetstream.Draft) error {
 	}
 
 	if size > maxHeaders {
-		const format = "they take %d bytes and may take %d: names, values, and %d for each"
-		return refuse(format, size, maxHeaders, headerCost)
+		return refuse("%v", errTooManyHeaders)
 	}
 	return nil
 }

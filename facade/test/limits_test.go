@@ -2,6 +2,7 @@ package test
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -62,11 +63,19 @@ func TestLimits_ValuesAboveTheLimitAreNotDecoded(t *testing.T) {
 	array := a.do(http.MethodPost, path("T", "messages"), wrongAfter("{}"), "Content-Type", "application/json")
 	lines := a.do(http.MethodPost, path("T", "messages"), strings.Repeat("{}\n", 10_001)+"wrong",
 		"Content-Type", "application/x-ndjson")
+	var headers strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&headers, `"h%d":"",`, i)
+	}
+	headed := a.do(http.MethodPost, path("T", "messages"), `[{"data":"x"},{"headers":{`+headers.String()+"wrong",
+		"Content-Type", "application/json")
 	tokens := a.do(http.MethodPost, c.path+"/ack", `{"tokens":`+wrongAfter(`""`), "Content-Type", "application/json")
 
 	array.refuses(http.StatusRequestEntityTooLarge, "batch_too_large")
 	lines.refuses(http.StatusRequestEntityTooLarge, "batch_too_large")
-	p := tokens.refuses(http.StatusBadRequest, "invalid_field")
+	p := headed.refuses(http.StatusBadRequest, "invalid_field")
+	assert.Contains(t, p.Detail, `message 2: invalid field "headers": they take more than 16384 bytes`)
+	p = tokens.refuses(http.StatusBadRequest, "invalid_field")
 	assert.Contains(t, p.Detail, `"tokens": want at most 10000`)
 }
 
