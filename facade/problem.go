@@ -75,6 +75,7 @@ var problems = []problem{
 	refused[*decode.MissingFieldError]("missing_field", fiber.StatusBadRequest),
 	refused[*transport.UnsupportedEncodingError]("unsupported_encoding", fiber.StatusUnsupportedMediaType).
 		header(fiber.HeaderAcceptEncoding, "identity"),
+	refused[*ContentTypeNeededError]("content_type_needed", fiber.StatusUnsupportedMediaType),
 	refused[*decode.FieldError]("invalid_field", fiber.StatusBadRequest),
 	refused[*transport.BodyTooLargeError]("body_too_large", fiber.StatusRequestEntityTooLarge),
 

@@ -235,6 +235,9 @@ func draftsOf(c *fiber.Ctx, raw bool) ([]jetstream.Draft, error) {
 
 	kind, _, _ := mime.ParseMediaType(c.Get(fiber.HeaderContentType))
 	if raw || kind != fiber.MIMEApplicationJSON && kind != mimeNDJSON {
+		if !raw && unlabelled(kind, c.BodyRaw()) {
+			return nil, &ContentTypeNeededError{Got: kind}
+		}
 		draft, err := rawDraft(c, key)
 		if kind == fiber.MIMEApplicationForm { // curl -d says so of any text
 			draft.ContentType = ""
@@ -263,6 +266,40 @@ func draftsOf(c *fiber.Ctx, raw bool) ([]jetstream.Draft, error) {
 		draft.ID = key
 	}
 	return []jetstream.Draft{draft}, err
+}
+
+// unlabelled reports whether a body of that media type has messages in JSON. Programs that know nothing of the body
+// call it a form (curl -d, Python's urllib) or text (fetch of JavaScript), or nothing at all. Stored as it is, all of
+// its messages would become one.
+func unlabelled(kind string, body []byte) bool {
+	if kind != "" && kind != fiber.MIMEApplicationForm && kind != fiber.MIMETextPlain {
+		return false
+	}
+
+	body = bytes.TrimLeft(decode.WithoutBOM(body), " \t\r\n")
+	switch {
+	case bytes.HasPrefix(body, []byte("[")):
+		messages, err := decodeArray(body)
+		return err == nil && len(messages) > 0
+	case bytes.HasPrefix(body, []byte("{")):
+		messages, err := decodeLines(body)
+		if err != nil { // one message on several lines
+			var message newMessage
+			err = decode.StrictJSON(body, &message)
+			return err == nil && (message.Data != nil || message.DataBase64 != nil)
+		}
+		return len(messages) > 0
+	}
+	return false
+}
+
+// ContentTypeNeededError is a call whose body has messages in JSON, and whose content type does not say so.
+type ContentTypeNeededError struct{ Got string }
+
+func (e *ContentTypeNeededError) Error() string {
+	return fmt.Sprintf("the body has messages in JSON, but its content type is %q: add the header "+
+		"Content-Type: application/json (application/x-ndjson for one message a line), "+
+		"or raw=true to store the body as one message", e.Got)
 }
 
 // numberKeys gives each draft without an idempotency key one that is made from key, the key of the request. It does

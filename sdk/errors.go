@@ -80,6 +80,7 @@ var (
 	ErrInvalidField        = &Error{Code: "invalid_field"}
 	ErrMissingField        = &Error{Code: "missing_field"}
 	ErrUnsupportedEncoding = &Error{Code: "unsupported_encoding"} // of a body, such as gzip
+	ErrContentTypeNeeded   = &Error{Code: "content_type_needed"}  // messages in JSON that are not said to be JSON
 	ErrPathNotFound        = &Error{Code: "path_not_found"}
 	ErrMethodNotAllowed    = &Error{Code: "method_not_allowed"}
 	ErrUpgradeRequired     = &Error{Code: "upgrade_required"} // the path is for WebSockets only

@@ -15,6 +15,35 @@ import (
 	"dq/cmd/dq/broker/brokertest"
 )
 
+func TestProduce_JSONThatIsNotCalledJSONIsRefused(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	messages := []string{
+		`[{"data":"a"},{"data":"b"}]`, ` [ {"data":"a","key":"k"} ]`, `{"data":"a"}`, "{\n\"data_base64\": \"YQ==\"\n}",
+		"{\"data\":\"a\"}\n{\"data\":\"b\"}\n", "\ufeff[{\"data\":\"a\"}]",
+	}
+	others := []string{
+		`[]`, `[1]`, `{}`, `{"key":"k"}`, `{"data":"a","level":"info"}`, `[{"data":"a"}`, `{"data":"a"} and more`, "data=a",
+	}
+
+	for _, kind := range []string{"", "application/x-www-form-urlencoded", "Text/Plain;charset=UTF-8"} {
+		var headers []string
+		if kind != "" {
+			headers = []string{"Content-Type", kind}
+		}
+		for _, body := range messages {
+			r := a.do(http.MethodPost, path("T", "messages"), body, headers...)
+			p := r.refuses(http.StatusUnsupportedMediaType, "content_type_needed")
+			assert.Contains(t, p.Detail, "Content-Type: application/json")
+		}
+		for _, body := range others {
+			a.do(http.MethodPost, path("T", "messages"), body, headers...).is(http.StatusCreated)
+		}
+		a.do(http.MethodPost, path("T", "messages")+"?raw=true", messages[0], headers...).is(http.StatusCreated)
+	}
+}
+
 func TestProduce_RawBodyComesBackByteForByte(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
