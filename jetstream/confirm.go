@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -20,9 +21,16 @@ import (
 // messages that are sent together cause one wake-up, and the reply subjects are
 // reused, the last used first, because the engine caches the routes of a few
 // hundred subjects.
+//
+// Where the engine is shared, and may be a cluster, no subject is used twice: a server
+// that stood still may answer a second time what its successor has answered.
 type publisher struct {
-	nc    *nats.Conn
-	inbox string // the prefix of all reply subjects
+	nc     *nats.Conn
+	inbox  string // the prefix of all reply subjects
+	shared bool   // other processes reach the engine, too
+	// awaitStream waits a moment, and reports whether a message for a stream that
+	// did not receive it may be sent again. It is set if shared is.
+	awaitStream func(ctx context.Context, stream string) bool
 
 	mu    sync.Mutex
 	slots []slot
@@ -34,6 +42,7 @@ type slot struct {
 	subject string
 	call    *publishCall // waits for the confirmation; nil if the slot is free
 	index   int          // of the message in call
+	uses    uint64       // how often the slot was reserved
 }
 
 // publishCall is a group of messages that were sent together.
@@ -51,8 +60,8 @@ type publishAnswer struct {
 	err       error
 }
 
-func newPublisher(nc *nats.Conn) (*publisher, error) {
-	p := &publisher{nc: nc, inbox: nats.InboxPrefix + nuid.Next() + "."}
+func newPublisher(nc *nats.Conn, shared bool) (*publisher, error) {
+	p := &publisher{nc: nc, inbox: nats.InboxPrefix + nuid.Next() + ".", shared: shared}
 	sub, err := nc.Subscribe(p.inbox+"*", p.receive)
 	if err != nil {
 		return nil, engine.Unavailable("listen for confirmations", err)
@@ -64,8 +73,38 @@ func newPublisher(nc *nats.Conn) (*publisher, error) {
 }
 
 // publish sends msgs, in order, and returns an answer for each. An answer that has not
-// come when ctx ends is the error of ctx.
+// come when ctx ends is the error of ctx. Messages that no stream has received are sent
+// again until ctx ends, unless one after them was received, or their stream does not exist.
 func (p *publisher) publish(ctx context.Context, msgs ...*nats.Msg) []publishAnswer {
+	if !p.shared {
+		return p.send(ctx, msgs)
+	}
+
+	for _, m := range msgs {
+		expectStream(m)
+	}
+	answers := p.send(ctx, msgs)
+	for {
+		tail := notReceived(answers)
+		if tail == len(answers) || !p.awaitStream(ctx, streamOf(msgs[tail].Subject)) {
+			return answers
+		}
+		copy(answers[tail:], p.send(ctx, msgs[tail:]))
+	}
+}
+
+// notReceived returns the index of the first of the messages at the end that no stream
+// has received; the number of answers if the last one was received.
+func notReceived(answers []publishAnswer) (first int) {
+	first = len(answers)
+	for first > 0 && reachedNobody(answers[first-1].err) {
+		first--
+	}
+	return first
+}
+
+// send sends msgs once, in order.
+func (p *publisher) send(ctx context.Context, msgs []*nats.Msg) []publishAnswer {
 	call := &publishCall{answers: make([]publishAnswer, len(msgs)), left: len(msgs), done: make(chan struct{})}
 	p.reserve(call, msgs)
 
@@ -73,6 +112,7 @@ func (p *publisher) publish(ctx context.Context, msgs ...*nats.Msg) []publishAns
 		if err := p.nc.PublishMsg(m); err != nil {
 			p.mu.Lock()
 			call.record(i, publishAnswer{err: err})
+			p.release(call, msgs[i:i+1])
 			p.mu.Unlock()
 		}
 	}
@@ -85,13 +125,16 @@ func (p *publisher) publish(ctx context.Context, msgs ...*nats.Msg) []publishAns
 		for i := range call.answers {
 			call.record(i, publishAnswer{err: context.Cause(ctx)})
 		}
+		if p.shared {
+			p.release(call, msgs)
+		}
 	}
 	return call.answers
 }
 
-// reserve gives each message a slot. A slot is freed only when its answer has
-// arrived, even if nobody waits any more: a late answer must not be taken for
-// that of the slot's next message.
+// reserve gives each message a slot. Where a subject is used again, a slot is freed
+// only when its answer has arrived, even if nobody waits any more: a late answer must
+// not be taken for that of the slot's next message.
 func (p *publisher) reserve(call *publishCall, msgs []*nats.Msg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,7 +151,33 @@ func (p *publisher) reserve(call *publishCall, msgs []*nats.Msg) {
 		s := &p.slots[n]
 		s.call, s.index = call, i
 		m.Reply = s.subject
+		if p.shared {
+			s.uses++
+			m.Reply += "-" + strconv.FormatUint(s.uses, 36)
+		}
 	}
+}
+
+// release frees the slots of messages whose answers have not come. The caller holds the
+// publisher's lock.
+func (p *publisher) release(call *publishCall, msgs []*nats.Msg) {
+	for _, m := range msgs {
+		if n, _, ok := p.slotOf(m.Reply); ok && p.slots[n].call == call {
+			p.slots[n].call = nil
+			p.free = append(p.free, n)
+		}
+	}
+}
+
+// slotOf returns the index of the slot that a reply subject belongs to, and which of its uses
+// the subject is for.
+func (p *publisher) slotOf(reply string) (n int, use uint64, ok bool) {
+	number, suffix, used := strings.Cut(reply[len(p.inbox):], "-")
+	n, err := strconv.Atoi(number)
+	if err == nil && used {
+		use, err = strconv.ParseUint(suffix, 36, 64)
+	}
+	return n, use, err == nil && n >= 0 && n < len(p.slots)
 }
 
 // record stores the answer to message i, unless the message already has one. The caller
@@ -126,17 +195,15 @@ func (c *publishCall) record(i int, a publishAnswer) {
 
 // receive records an answer of the engine. The NATS connection calls it for each one.
 func (p *publisher) receive(m *nats.Msg) {
-	n, err := strconv.Atoi(m.Subject[len(p.inbox):])
-	if err != nil {
-		return
-	}
 	answer := decodeAnswer(m)
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if n < 0 || n >= len(p.slots) || p.slots[n].call == nil {
+	n, use, ok := p.slotOf(m.Subject)
+	if !ok || p.slots[n].call == nil || p.slots[n].uses != use {
 		return
 	}
+
 	s := &p.slots[n]
 	s.call.record(s.index, answer)
 	s.call = nil
@@ -151,8 +218,22 @@ const (
 )
 
 // publishAtomically publishes all of msgs or none, and returns the answer to the
-// last one.
+// last one. A batch that no stream has received is sent again, as by publish.
 func (p *publisher) publishAtomically(ctx context.Context, msgs []*nats.Msg) publishAnswer {
+	if p.shared {
+		for _, m := range msgs {
+			expectStream(m)
+		}
+	}
+	for {
+		answer := p.sendAtomically(ctx, msgs)
+		if !p.shared || !reachedNobody(answer.err) || !p.awaitStream(ctx, streamOf(msgs[0].Subject)) {
+			return answer
+		}
+	}
+}
+
+func (p *publisher) sendAtomically(ctx context.Context, msgs []*nats.Msg) publishAnswer {
 	last := len(msgs) - 1
 	if last > 0 { // a single message does not need the protocol
 		id := nuid.Next()
@@ -168,7 +249,7 @@ func (p *publisher) publishAtomically(ctx context.Context, msgs []*nats.Msg) pub
 			return publishAnswer{err: err}
 		}
 	}
-	return p.publish(ctx, msgs[last])[0]
+	return p.send(ctx, msgs[last:])[0]
 }
 
 var (

@@ -89,8 +89,8 @@ type cursors struct {
 }
 
 func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
-	kv, err := topics.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket:      cursorBucket,
+	kv, err := EnsureBucket(ctx, topics.js, Bucket{
+		Name:        cursorBucket,
 		Description: "the sequence that each consumer consumed last",
 		Storage:     topics.opts.Storage,
 		Replicas:    topics.opts.Replicas,

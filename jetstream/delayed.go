@@ -55,7 +55,7 @@ type Delayer struct {
 // those that are due, until Stop. Errors: [*UnavailableError].
 func StartDelayer(ctx context.Context, topics *Topics, log *slog.Logger) (*Delayer, error) {
 	d := &Delayer{topics: topics, log: log}
-	stream, err := topics.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	stream, err := EnsureStream(ctx, topics.js, jetstream.StreamConfig{
 		Name:              delayStream,
 		Description:       "messages that wait for their time",
 		Subjects:          []string{waitSubject + "*", dueSubject + "*"},

@@ -15,6 +15,7 @@
 // The files, by the question that each answers:
 //
 //   - advisories.go: which topics does anybody create?
+//   - attempts.go: when is a call of the engine made again?
 //   - batcher.go: how are messages of concurrent calls published together?
 //   - confirm.go: how are messages published, and the engine's answers gathered?
 //   - consumers.go: what is a consumer, and how far is it?
@@ -24,6 +25,7 @@
 //   - delete.go: how are the messages of a topic deleted or purged?
 //   - directget.go: how is the engine asked for messages?
 //   - doc.go: what is this package?
+//   - ensure.go: how do several processes open the streams that dq needs?
 //   - errors.go: which errors do callers get?
 //   - fetch.go: how does a consumer get its next messages?
 //   - journal.go: how are positions stored when no other process shares the engine?

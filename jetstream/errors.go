@@ -14,6 +14,8 @@ type (
 	StorageFullError = engine.StorageFullError
 	// UnavailableError is [engine.UnavailableError].
 	UnavailableError = engine.UnavailableError
+	// NotStoredError is [engine.NotStoredError].
+	NotStoredError = engine.NotStoredError
 )
 
 // NameError says that a topic name breaks a rule of [CheckName].
@@ -111,11 +113,17 @@ func (e *DeadLetterError) Unwrap() error { return e.Err }
 // MessageTooLargeError says that a message is larger than its topic or the broker
 // allows.
 type MessageTooLargeError struct {
-	Topic string // "" if it is the broker's limit
-	Limit int    // bytes of data and, for a topic's limit, headers; 0 if it is not known
+	Topic string // "" if it is the limit of the broker or of the NATS servers
+	Limit int    // bytes of data and, except for the broker's limit, headers; 0 if it is not known
+	// OfServers says that it is the max_payload of the NATS servers.
+	OfServers bool
 }
 
 func (e *MessageTooLargeError) Error() string {
+	if e.OfServers {
+		return fmt.Sprintf("the message with its headers is larger than the %d bytes that the NATS servers take: "+
+			"send less, or raise their max_payload", e.Limit)
+	}
 	if e.Topic == "" {
 		return fmt.Sprintf("the message is larger than the limit of %d bytes: "+
 			"send less, or raise DQ_MAX_MESSAGE_BYTES", e.Limit)
@@ -174,11 +182,18 @@ func (e *LeaseError) Error() string {
 	return fmt.Sprintf("%d of the tokens hold no lease (any more)", len(e.Tokens))
 }
 
-// isMissing reports whether err says that a stream does not exist.
-func isMissing(err error) bool {
-	return errors.Is(err, jetstream.ErrStreamNotFound) ||
-		errors.Is(err, jetstream.ErrNoStreamResponse)
+// PermissionError says that the NATS user of dq lacks a permission.
+type PermissionError struct{ Err error }
+
+func (e *PermissionError) Error() string {
+	return fmt.Sprintf("the NATS user of dq may not do that, grant it all of $JS.API.>, $KV.dq_>, dq.>, dq-> "+
+		"and _INBOX.>: %v", e.Err)
 }
+
+func (e *PermissionError) Unwrap() error { return e.Err }
+
+// isMissing reports whether err says that a stream does not exist.
+func isMissing(err error) bool { return errors.Is(err, jetstream.ErrStreamNotFound) }
 
 // The engine's error codes for which this package has errors of its own.
 const (
@@ -193,4 +208,11 @@ const (
 	codeInvalidConfig     = 10052
 	codeStorageResources  = 10047
 	codeMemoryResources   = 10028
+	codeNotAvailable      = 10008 // no leader
+	codeWrongStream       = 10060
+	codeNoPeers           = 10005
+	codeSubjectsOverlap   = 10065
+	codeNotEnabled        = 10076
+	codeNotEnabledHere    = 10039 // for the account
+	codeMaxStreams        = 10027
 )

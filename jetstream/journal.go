@@ -92,7 +92,7 @@ func decodeRecords(data []byte) (records []record, err error) {
 
 // openJournal opens the journal, or creates it. Errors: [*UnavailableError].
 func openJournal(ctx context.Context, topics *Topics) (*journal, error) {
-	stream, err := topics.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	stream, err := EnsureStream(ctx, topics.js, jetstream.StreamConfig{
 		Name:        journalStream,
 		Subjects:    []string{journalStream},
 		Description: "how far consumers are, since their entries in " + cursorBucket,

@@ -65,8 +65,8 @@ func (t *Topics) PublishAll(ctx context.Context, topic string, drafts []Draft) [
 // expected is not nil, it must be the topic's last sequence. A retry of a batch whose
 // messages all have ids, and were all stored, gets receipts of duplicates.
 //
-// If it returns an error, nothing was stored; only after an [*UnavailableError] that is
-// not Refused, this is unknown. Errors: those of [Topics.Publish],
+// If it returns an error, nothing was stored; only after an [*UnavailableError] this is
+// unknown. Errors: those of [Topics.Publish],
 // [*SequenceError], [*DuplicateError], [*BatchError].
 func (t *Topics) PublishAtomically(
 	ctx context.Context, topic string, drafts []Draft, expected *uint64,
@@ -169,8 +169,11 @@ func (t *Topics) storedBefore(ctx context.Context, msgs []*nats.Msg) []Receipt {
 
 // publishError turns the engine's answer to a publish into an error of this package.
 func (t *Topics) publishError(ctx context.Context, topic string, err error) error {
-	if errors.Is(err, nats.ErrNoResponders) || isMissing(err) {
-		return t.noResponders(ctx, topic)
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload):
+		return &MessageTooLargeError{Limit: int(t.nc.MaxPayload()), OfServers: true}
+	case reachedNobody(err):
+		return t.notReceived(ctx, topic, err)
 	}
 
 	var api *jetstream.APIError
@@ -179,6 +182,8 @@ func (t *Topics) publishError(ctx context.Context, topic string, err error) erro
 	}
 
 	switch api.ErrorCode {
+	case codeWrongStream: // another stream has the subject, so the topic's own does not exist
+		return t.notReceived(ctx, topic, err)
 	case codeMessageTooLarge:
 		tooLarge := &MessageTooLargeError{Topic: topic}
 		if stream, err := t.stream(ctx, topic); err == nil {
@@ -196,10 +201,21 @@ func (t *Topics) publishError(ctx context.Context, topic string, err error) erro
 		if strings.HasPrefix(api.Description, "maximum ") { // of messages, or of bytes
 			return &FullError{Topic: topic}
 		}
+		return engine.Unavailable("publish", err) // other servers may have stored it
 	case codeBatchDuplicate:
 		return &DuplicateError{}
 	case codeInvalidTTL:
 		return &BatchError{Problem: "a TTL is not valid"}
 	}
-	return engine.Unavailable("publish", err)
+	return &NotStoredError{Operation: "publish", Err: err}
+}
+
+// notReceived returns the error for messages that the stream of topic did not receive: the
+// topic does not exist, or its stream has no leader now.
+func (t *Topics) notReceived(ctx context.Context, topic string, err error) error {
+	var none *TopicNotFoundError
+	if _, lookup := t.stream(ctx, topic); errors.As(lookup, &none) {
+		return lookup
+	}
+	return &NotStoredError{Operation: "publish", Err: err}
 }

@@ -5,6 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"dq/jetstream/engine"
 )
 
 const (
@@ -36,6 +41,33 @@ func Subject(topic, key string) string {
 
 // Subjects returns the wildcard subject of all of topic's messages.
 func Subjects(topic string) string { return subjectPrefix + EncodeName(topic) + ".*" }
+
+// streamOf returns the name of the stream that stores the messages on subject, which dq
+// publishes on.
+func streamOf(subject string) string {
+	if rest, ok := strings.CutPrefix(subject, subjectPrefix); ok {
+		topic, _, _ := strings.Cut(rest, ".")
+		return engine.TopicPrefix + topic
+	}
+	if rest, ok := strings.CutPrefix(subject, "$KV."); ok {
+		bucket, _, _ := strings.Cut(rest, ".")
+		return bucketStream(bucket)
+	}
+	stream, _, _ := strings.Cut(subject, ".") // such as dq-delayed
+	return stream
+}
+
+// expectStream makes m go into its own stream, or nowhere: a stream that dq did not make may listen
+// on the same subject.
+func expectStream(m *nats.Msg) {
+	if m.Header == nil {
+		m.Header = make(nats.Header, 1)
+	}
+	m.Header[jetstream.ExpectedStreamHeader] = []string{streamOf(m.Subject)}
+}
+
+// bucketStream returns the name of the stream that holds a key-value bucket.
+func bucketStream(bucket string) string { return "KV_" + bucket }
 
 // keyOf returns the key of a message on subject. If a NATS client published it with
 // a last token that no key is encoded as, that token is the key.

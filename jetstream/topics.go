@@ -51,7 +51,7 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := newPublisher(nc)
+	publisher, err := newPublisher(nc, !opts.Alone)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 		return nil, err
 	}
 
-	return &Topics{
+	t := &Topics{
 		nc:        nc,
 		js:        js,
 		publisher: publisher,
@@ -72,7 +72,9 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 		opts:      opts,
 		memory:    memory,
 		deleting:  semaphore.NewWeighted(1),
-	}, nil
+	}
+	publisher.awaitStream = t.awaitStream
+	return t, nil
 }
 
 // A Topic describes one topic.
@@ -198,7 +200,7 @@ func (t *Topics) stream(ctx context.Context, topic string) (jetstream.Stream, er
 	if CheckName(topic) != nil {
 		return nil, &TopicNotFoundError{Topic: topic}
 	}
-	stream, err := t.js.Stream(ctx, StreamName(topic))
+	stream, err := t.lookUp(ctx, StreamName(topic))
 	switch {
 	case isMissing(err):
 		return nil, &TopicNotFoundError{Topic: topic}

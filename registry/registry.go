@@ -44,8 +44,8 @@ func Open(ctx context.Context, nc *nats.Conn, storage jetstream.Storage, replica
 	if err != nil {
 		return nil, err
 	}
-	kv, err := js.CreateOrUpdateKeyValue(ctx, natsjs.KeyValueConfig{
-		Bucket:      bucket,
+	kv, err := jetstream.EnsureBucket(ctx, js, jetstream.Bucket{
+		Name:        bucket,
 		Description: "what each producer and consumer id was registered for",
 		Storage:     storage,
 		Replicas:    replicas,

@@ -96,6 +96,7 @@ var (
 	// About the broker:
 	ErrOverloaded  = &Error{Code: "overloaded"}   // too many calls are under way
 	ErrStorageFull = &Error{Code: "storage_full"} // the disk has no room for new data
+	ErrNotStored   = &Error{Code: "not_stored"}   // the engine took nothing: send it again
 	ErrUnavailable = &Error{Code: "unavailable"}  // the broker could not do its work
 	ErrInternal    = &Error{Code: "internal"}     // a bug in the broker
 )

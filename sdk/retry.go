@@ -120,7 +120,7 @@ func mayRepeat(call call, err error) bool {
 }
 
 // turnedAway reports whether the broker refused a call before it did any of its
-// work, because it has too many.
+// work: because it has too many, or because the engine takes nothing now.
 func turnedAway(err *Error) bool {
-	return err.Code == ErrRateLimited.Code || err.Code == ErrOverloaded.Code
+	return err.Code == ErrRateLimited.Code || err.Code == ErrOverloaded.Code || err.Code == ErrNotStored.Code
 }

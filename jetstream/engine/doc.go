@@ -5,6 +5,7 @@
 // The files, by the question that each answers:
 //
 //   - clients.go: which NATS clients may connect, and what may they do?
+//   - connect.go: how does dq stay connected to an engine?
 //   - disk.go: what happens when the disk is full, or a write fails?
 //   - disk_linux.go, disk_other.go: what can the operating system do for a disk?
 //   - doc.go: what is this package?

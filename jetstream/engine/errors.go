@@ -104,6 +104,19 @@ func (e *UnavailableError) Error() string {
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
+// NotStoredError says that the engine did not take what was to be stored, and never will: no
+// server was responsible for it, or it refused. It may be sent again.
+type NotStoredError struct {
+	Operation string
+	Err       error
+}
+
+func (e *NotStoredError) Error() string {
+	return fmt.Sprintf("cannot %s, nothing was stored: try again: %v", e.Operation, e.Err)
+}
+
+func (e *NotStoredError) Unwrap() error { return e.Err }
+
 // Unavailable returns an [*UnavailableError] for what the engine answered to
 // operation, when no other error fits better.
 func Unavailable(operation string, err error) error {

@@ -155,7 +155,7 @@ func (s *Server) streamDirs() (dirs []string, err error) {
 
 // streamNames returns the names of the streams that the nats-server serves.
 func (s *Server) streamNames(ns *server.Server) (map[string]bool, error) {
-	nc, err := Connect("", s.logger.log, s.clients.login(), nats.InProcessServer(ns))
+	nc, err := openConn("", s.logger.log, s.clients.login(), nats.InProcessServer(ns))
 	if err != nil {
 		return nil, err
 	}

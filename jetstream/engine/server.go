@@ -28,10 +28,6 @@ const (
 	// startTimeout bounds how long the engine may take to read its store and get
 	// ready.
 	startTimeout = 5 * time.Minute
-
-	// reconnectWait is the pause between two attempts to connect to an engine that
-	// is restarting.
-	reconnectWait = 50 * time.Millisecond
 )
 
 // Options say how the engine in this process runs.
@@ -276,30 +272,7 @@ func (s *Server) InProcessConn() (net.Conn, error) { return s.current().InProces
 // Connect opens a connection to the engine, inside this process. It outlives a
 // restart.
 func (s *Server) Connect() (*nats.Conn, error) {
-	return Connect("", s.logger.log, s.clients.login(), nats.InProcessServer(s), nats.ReconnectWait(reconnectWait))
-}
-
-// Connect opens a connection to an engine that runs elsewhere. It reconnects until
-// it is closed, and logs when it was cut off.
-func Connect(url string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
-	cutOff := func(_ *nats.Conn, err error) {
-		if err != nil { // it is nil if we closed the connection
-			log.Error("a connection to the engine was cut off: reconnecting", "error", err)
-		}
-	}
-	opts = append(opts, nats.Name("dq facade"), nats.MaxReconnects(-1),
-		nats.ErrorHandler(logAsyncError), nats.DisconnectErrHandler(cutOff))
-	nc, err := nats.Connect(url, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the engine: %w", err)
-	}
-	return nc, nil
-}
-
-// logAsyncError logs what goes wrong on a connection outside any call: a message
-// whose headers cannot be parsed. The reader of such a message deals with it.
-func logAsyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
-	slog.Debug("engine: on the connection", "error", err)
+	return openConn("", s.logger.log, s.clients.login(), nats.InProcessServer(s))
 }
 
 // listenAddr splits an address into host and port, any free one for port 0.

@@ -1,0 +1,104 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// firstAttempt bounds the first attempt of a call; each further one may take twice
+	// as long. A server that hangs answers nothing, and another one may answer at once.
+	firstAttempt = time.Second
+
+	// attemptPause is the mean pause between two attempts. An engine without a leader
+	// has one again after some seconds.
+	attemptPause = 100 * time.Millisecond
+)
+
+// Repeat calls try, which must have no effect or the same one each time, until it gets an
+// answer of the engine, or ctx ends. It is for an engine that may be a cluster: a stream
+// whose leader was lost does not answer until it has another.
+func Repeat[T any](ctx context.Context, try func(context.Context) (T, error)) (T, error) {
+	for limit := firstAttempt; ; limit *= 2 {
+		attempt, cancel := context.WithTimeout(ctx, limit)
+		out, err := try(attempt)
+		cancel()
+		if err == nil || ctx.Err() != nil || !mayRepeat(err) || !pause(ctx, attemptPause) {
+			return out, err
+		}
+	}
+}
+
+// errNoLeader says that a stream has no leader now. What other servers know of it may be
+// out of date.
+var errNoLeader = errors.New("the stream has no leader now: too few of its servers run or reach each other")
+
+// mayRepeat reports whether err says that the engine did not answer, or cannot do its work
+// for now.
+func mayRepeat(err error) bool {
+	var api *jetstream.APIError
+	return reachedNobody(err) || errors.Is(err, errNoLeader) || errors.Is(err, errInCreation) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
+		errors.Is(err, nats.ErrDisconnected) ||
+		errors.As(err, &api) && api.ErrorCode == codeNotAvailable
+}
+
+// reachedNobody reports whether err says that nobody has received a message or a request:
+// no server leads its stream, or dq is not connected.
+func reachedNobody(err error) bool {
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrReconnectBufExceeded) ||
+		errors.Is(err, jetstream.ErrNoStreamResponse)
+}
+
+// pause waits about as long as mean, so that several processes do not keep step. It
+// returns false if ctx ends first.
+func pause(ctx context.Context, mean time.Duration) bool {
+	timer := time.NewTimer(mean/2 + rand.N(mean))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// awaitStream waits a moment, and reports whether a message for a stream that did not
+// receive it may be sent again: ctx has not ended, and the stream may exist.
+func (t *Topics) awaitStream(ctx context.Context, stream string) bool {
+	if !pause(ctx, attemptPause) {
+		return false
+	}
+	attempt, cancel := context.WithTimeout(ctx, firstAttempt)
+	defer cancel()
+	_, err := t.js.Stream(attempt, stream)
+	return !errors.Is(err, jetstream.ErrStreamNotFound) && ctx.Err() == nil
+}
+
+// lookUp looks up a stream. Its state is that of the leader.
+func (t *Topics) lookUp(ctx context.Context, name string) (jetstream.Stream, error) {
+	if t.opts.Alone {
+		return t.js.Stream(ctx, name)
+	}
+	return Repeat(ctx, func(ctx context.Context) (jetstream.Stream, error) {
+		return streamOfLeader(ctx, t.js, name)
+	})
+}
+
+// streamOfLeader looks up a stream once. It fails with errNoLeader if no leader answers:
+// the servers of a stream without one tell what they know.
+func streamOfLeader(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if c := stream.CachedInfo().Cluster; c != nil && c.Leader == "" {
+		return nil, errNoLeader
+	}
+	return stream, nil
+}
