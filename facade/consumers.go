@@ -134,6 +134,7 @@ type consumerView struct {
 	Lag                    uint64    `json:"lag"`
 	InFlight               uint64    `json:"in_flight"`
 	Size                   uint64    `json:"size"`
+	DroppedUnread          *uint64   `json:"dropped_unread,omitzero"`
 	PausedUntil            time.Time `json:"paused_until,omitzero"`
 }
 
@@ -148,16 +149,17 @@ func (f *Facade) viewConsumer(
 	}
 
 	view := consumerView{
-		ID:          c.ID,
-		Name:        c.Name,
-		Topic:       c.Topic,
-		Key:         c.Key,
-		Mode:        modeAuto,
-		Position:    state.Position,
-		Lag:         state.Lag,
-		InFlight:    state.InFlight,
-		Size:        state.Lag + state.InFlight,
-		PausedUntil: state.PausedUntil,
+		ID:            c.ID,
+		Name:          c.Name,
+		Topic:         c.Topic,
+		Key:           c.Key,
+		Mode:          modeAuto,
+		Position:      state.Position,
+		Lag:           state.Lag,
+		InFlight:      state.InFlight,
+		Size:          state.Lag + state.InFlight,
+		DroppedUnread: state.Dropped,
+		PausedUntil:   state.PausedUntil,
 	}
 	if c.Lease > 0 {
 		view.Mode, view.Lease = modeLease, jetstream.Duration(c.Lease)

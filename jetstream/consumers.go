@@ -30,6 +30,10 @@ type Consumer struct {
 	TopicCreated int64  `json:"born,omitempty"`
 	Name         string `json:"name,omitempty"` // "" if it has none
 	Key          string `json:"key,omitempty"`  // if not "", it sees only messages with that key
+	// Holes is how many messages after Start, up to the sequence End, were missing when
+	// the consumer was registered. See [Dropped].
+	Holes uint64 `json:"holes,omitempty"`
+	End   uint64 `json:"end,omitempty"`
 
 	// Lease is how long a worker has to acknowledge a message before it is
 	// delivered again. 0 is mode auto: a message is consumed when it is delivered.
@@ -63,6 +67,8 @@ type Consumers struct {
 	reads   *sharedReads
 	active  *lru.Cache[int64, *consumerState]
 
+	drops dropLog
+
 	dropping atomic.Bool                             // what was read ahead is going to be dropped, see dropLater
 	after    func(time.Duration, func()) *time.Timer // time.AfterFunc, or a test's
 }
@@ -91,6 +97,9 @@ type State struct {
 	Lag         uint64    // messages that were never delivered
 	InFlight    uint64    // messages that were delivered and are not acknowledged
 	PausedUntil time.Time // zero if it is not paused
+	// Dropped is how many messages were removed before the consumer had read them, see
+	// [Dropped]; nil if that is not known.
+	Dropped *uint64
 }
 
 // State returns the progress of consumer, as stored now. Errors: [*TopicNotFoundError] if
@@ -100,12 +109,17 @@ func (c *Consumers) State(ctx context.Context, consumer Consumer) (State, error)
 	if err != nil {
 		return State{}, err
 	}
-	lag, err := c.topics.Pending(ctx, consumer.Topic, cursor.Position+1, consumer.Key)
-	if err != nil {
+	state := State{Position: cursor.Position, InFlight: uint64(len(cursor.Leases))}
+	if consumer.Key == "" {
+		after, dropped, err := c.lookAhead(ctx, consumer, cursor)
+		if err != nil {
+			return State{}, err
+		}
+		state.Lag, state.Dropped = after.messages, &dropped.Messages
+	} else if state.Lag, err = c.topics.Pending(ctx, consumer.Topic, cursor.Position+1, consumer.Key); err != nil {
 		return State{}, err
 	}
 
-	state := State{Position: cursor.Position, Lag: lag, InFlight: uint64(len(cursor.Leases))}
 	if cursor.paused(time.Now()) {
 		state.PausedUntil = cursor.PausedUntil
 	}

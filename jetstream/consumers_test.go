@@ -168,7 +168,7 @@ func TestConsumers_PositionSurvivesARestart(t *testing.T) {
 			assert.Equal(t, numbered(10)[4:6], autoTexts)
 			assert.Equal(t, numbered(10)[3:5], leaseTexts)
 			assert.NoError(t, acked, "a lease survives, too")
-			assert.Equal(t, jetstream.State{Position: 5, Lag: 5, InFlight: 2}, state)
+			assert.Equal(t, jetstream.State{Position: 5, Lag: 5, InFlight: 2, Dropped: new(uint64)}, state)
 		})
 	}
 }
@@ -205,7 +205,7 @@ func TestConsumers_PausedConsumerGetsNothing(t *testing.T) {
 		resumed, _ := s.fetch(t, c, 1)
 
 		assert.Empty(t, paused)
-		assert.Equal(t, jetstream.State{Lag: 1, PausedUntil: until}, state)
+		assert.Equal(t, jetstream.State{Lag: 1, PausedUntil: until, Dropped: new(uint64)}, state)
 		assert.Equal(t, []string{"a"}, resumed)
 	})
 }

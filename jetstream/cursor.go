@@ -33,6 +33,9 @@ type Cursor struct {
 	Stream uint64 `json:"stream,omitempty"`
 	// PausedUntil is when the pause ends; zero if the consumer is not paused.
 	PausedUntil time.Time `json:"paused_until,omitzero"`
+	// Dropped is what was removed before the consumer had read it; nil if nothing is
+	// known beyond what the consumer was registered with.
+	Dropped *Dropped `json:"dropped,omitempty"`
 	// Gone says that the consumer was deleted. The entry stays, so that a call that
 	// was under way cannot create it again.
 	Gone bool `json:"gone,omitempty"`
@@ -58,14 +61,14 @@ func (c Cursor) clone() Cursor {
 // leases. Only such a change goes into the journal.
 func (c Cursor) moved(was Cursor) bool {
 	return len(c.Leases) == 0 && len(was.Leases) == 0 && c.Epoch == was.Epoch && c.Stream == was.Stream &&
-		c.PausedUntil.Equal(was.PausedUntil) && c.Gone == was.Gone
+		c.PausedUntil.Equal(was.PausedUntil) && c.Dropped == was.Dropped && c.Gone == was.Gone
 }
 
 func (c Cursor) paused(now time.Time) bool { return now.Before(c.PausedUntil) }
 
 // encode returns the value of the entry that stores c.
 func (c Cursor) encode() ([]byte, error) {
-	if len(c.Leases) == 0 && c.Epoch == 0 && c.Stream == 0 && c.PausedUntil.IsZero() && !c.Gone {
+	if len(c.Leases) == 0 && c.Epoch == 0 && c.Stream == 0 && c.PausedUntil.IsZero() && c.Dropped == nil && !c.Gone {
 		return strconv.AppendUint(nil, c.Position, 10), nil
 	}
 	return json.Marshal(c)

@@ -2,7 +2,10 @@ package jetstream
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -28,6 +31,7 @@ func (t *Topics) Delete(ctx context.Context, topic string) error {
 	t.purges(topic).Add(1)
 	t.batchers.Delete(topic)
 	t.memory.Remove(topic)
+	t.forgetPurges(ctx, topic)
 	return nil
 }
 
@@ -50,35 +54,77 @@ func (t *Topics) deleteStream(ctx context.Context, stream string) error {
 // all if upTo is 0, and returns how many it removed. The sequences of new messages
 // continue after the removed ones. Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, error) {
-	stream, err := t.stream(ctx, topic)
+	// One after the other, so that each finds what the others have left.
+	if err := t.purging.Acquire(ctx, 1); err != nil {
+		return 0, engine.Unavailable("purge the topic while another purge is under way", err)
+	}
+	defer t.purging.Release(1)
+	info, err := t.Describe(ctx, topic)
+	if err != nil || info.Messages == 0 {
+		return 0, err
+	}
+
+	// With a sequence after the last one, the engine would skip sequences.
+	p := purge{First: info.FirstSequence, Last: info.LastSequence, Messages: info.Messages}
+	if upTo > 0 && upTo < p.Last {
+		p.Last = upTo
+		after, err := t.Pending(ctx, topic, upTo+1, "")
+		if err != nil {
+			return 0, err
+		}
+		p.Messages -= min(after, p.Messages)
+	}
+	if p.Last < p.First {
+		return 0, nil
+	}
+	return t.purge(ctx, topic, info.Created, p)
+}
+
+// purge records p and makes it.
+func (t *Topics) purge(ctx context.Context, topic string, created time.Time, p purge) (uint64, error) {
+	// On a full disk a purge must do without: it is what makes room.
+	record := t.opts.checkSpace() == nil
+	if record {
+		if err := t.recordPurge(ctx, topic, created, func(r *purgeRecord) { r.add(p) }); err != nil {
+			return 0, err
+		}
+	}
+
+	defer t.purges(topic).Add(1)
+	removed, err := t.purgeStream(ctx, StreamName(topic), p.Last)
+	switch {
+	case isMissing(err):
+		return 0, &TopicNotFoundError{Topic: topic}
+	case err != nil:
+		return 0, engine.Unavailable("purge the topic", err)
+	}
+
+	// The limits of the topic have removed some meanwhile.
+	if record && removed < p.Messages {
+		fewer := p.Messages - removed
+		err = t.recordPurge(ctx, topic, created, func(r *purgeRecord) { r.correct(p.Last, fewer) })
+	}
+	return removed, err
+}
+
+// purgeStream removes the messages of a stream up to a sequence, and returns how many they were.
+func (t *Topics) purgeStream(ctx context.Context, stream string, last uint64) (uint64, error) {
+	request := fmt.Appendf(nil, `{"seq":%d}`, last+1)
+	reply, err := t.nc.RequestWithContext(ctx, "$JS.API.STREAM.PURGE."+stream, request)
 	if err != nil {
 		return 0, err
 	}
-	before := stream.CachedInfo().State.Msgs
-
-	var opts []jetstream.StreamPurgeOpt
-	last := stream.CachedInfo().State.LastSeq
-	if upTo > 0 && last == 0 { // what is stored from now on is not to be purged
-		return 0, nil
+	var out struct {
+		Error  *jetstream.APIError `json:"error"`
+		Purged uint64              `json:"purged"`
 	}
-	// With a sequence after the last one, the engine would skip sequences.
-	upTo = min(upTo, last)
-	if upTo > 0 {
-		opts = append(opts, jetstream.WithPurgeSequence(upTo+1))
+	if err := json.Unmarshal(reply.Data, &out); err != nil {
+		return 0, err
 	}
-	defer t.purges(topic).Add(1)
-	if err := stream.Purge(ctx, opts...); err != nil {
-		return 0, engine.Unavailable("purge the topic", err)
+	if out.Error != nil {
+		return 0, out.Error
 	}
-	if upTo == 0 {
-		return before, nil
-	}
-
-	info, err := stream.Info(ctx)
-	if err != nil {
-		return 0, engine.Unavailable("look up the topic", err)
-	}
-	return before - min(before, info.State.Msgs), nil
+	return out.Purged, nil
 }
 
 // purges counts how often this process purged or deleted topic. Messages that were

@@ -25,6 +25,7 @@
 //   - delete.go: how are the messages of a topic deleted or purged?
 //   - directget.go: how is the engine asked for messages?
 //   - doc.go: what is this package?
+//   - dropped.go: what was removed before a consumer had read it?
 //   - ensure.go: how do several processes open the streams that dq needs?
 //   - errors.go: which errors do callers get?
 //   - fetch.go: how does a consumer get its next messages?
@@ -35,6 +36,7 @@
 //   - names.go: which names may a topic have, and how are they encoded?
 //   - options.go: what does this package need from its caller?
 //   - publish.go: how are messages appended to a topic?
+//   - purged.go: which messages have clients purged?
 //   - read.go: how are messages of a topic read?
 //   - readahead.go: which messages are read before a consumer asks for them?
 //   - rewind.go: what happens to consumers after a power cut?

@@ -121,11 +121,15 @@ func (c *Consumers) fetch(
 			continue
 		}
 
+		before := s.cursor.dropped(consumer).Messages
 		stored, err := c.store(ctx, consumer, s, next)
 		if err != nil {
 			return nil, err
 		}
 		if stored {
+			if inAll := next.dropped(consumer).Messages; inAll > before {
+				c.logDropped(consumer, inAll-before, inAll)
+			}
 			return out, nil
 		}
 	}
@@ -153,6 +157,9 @@ func (c *Consumers) nextBatch(
 			break
 		}
 
+		if err := c.pass(ctx, consumer, s, next, m.Sequence); err != nil {
+			return nil, err
+		}
 		next.Position = m.Sequence
 		out = append(out, Delivery{Message: m})
 		bytes += len(m.Data)

@@ -123,7 +123,7 @@ func TestJournal_SnapshotReplacesOlderMessages(t *testing.T) {
 	for consumer, want := range map[Consumer]uint64{idle: 1, busy: 50} {
 		state, err := p.consumers.State(t.Context(), consumer)
 		require.NoError(t, err)
-		assert.Equal(t, State{Position: want, Lag: 100 - want}, state)
+		assert.Equal(t, State{Position: want, Lag: 100 - want, Dropped: new(uint64)}, state)
 	}
 }
 

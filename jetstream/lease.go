@@ -70,6 +70,9 @@ func (c *Consumers) redeliver(
 		if !ok {
 			break
 		}
+		if err := c.pass(ctx, consumer, p, next, m.Sequence); err != nil {
+			return nil, err
+		}
 		l := Lease{Sequence: m.Sequence, Deliveries: 1, Until: b.until}
 		next.Position = m.Sequence
 		next.Leases = append(next.Leases, l) // at the end: sequences only grow

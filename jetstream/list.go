@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -232,8 +233,10 @@ func (l *streamList) piece(ctx context.Context, n int) (piece, error) {
 func (t *Topics) streamNames(ctx context.Context, offset int) (names []string, total int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, t.opts.CallTimeout)
 	defer cancel()
-	// Without a subject: to look for one, the engine would compare it with those of all streams.
-	reply, err := t.nc.RequestWithContext(ctx, "$JS.API.STREAM.NAMES", fmt.Appendf(nil, `{"offset":%d}`, offset))
+	reply, err := Repeat(ctx, func(ctx context.Context) (*nats.Msg, error) {
+		// Without a subject: to look for one, the engine would compare it with those of all streams.
+		return t.nc.RequestWithContext(ctx, "$JS.API.STREAM.NAMES", fmt.Appendf(nil, `{"offset":%d}`, offset))
+	})
 	if err != nil {
 		return nil, 0, err
 	}

@@ -45,6 +45,8 @@ type readAhead struct {
 	messages []Message
 	purges   uint64 // of the topic, before the read
 	at       time.Time
+
+	purged *purgeRecord // of the topic, after the read; nil if it was not needed
 }
 
 // good reports whether r has messages that may still be used.

@@ -6,10 +6,14 @@ import (
 )
 
 // Seek moves the consumer so that its next message is the first one after position.
-// All leases end. Errors: [*UnavailableError].
+// All leases end. Errors: [*TopicNotFoundError], [*UnavailableError].
 func (c *Consumers) Seek(ctx context.Context, consumer Consumer, position uint64) error {
 	return c.update(ctx, consumer, func(next *Cursor) (bool, error) {
-		next.Position, next.Leases = position, nil
+		to, err := c.settle(ctx, consumer, next, position)
+		if err != nil {
+			return false, err
+		}
+		next.Position, next.Leases = to, nil
 		next.Epoch++
 		return true, nil
 	})
@@ -24,6 +28,9 @@ func (c *Consumers) Seek(ctx context.Context, consumer Consumer, position uint64
 func (c *Consumers) TakeOver(ctx context.Context, consumer Consumer, last *uint64) (stream uint64, err error) {
 	err = c.update(ctx, consumer, func(next *Cursor) (bool, error) {
 		if last != nil {
+			if *last < next.Position && next.Dropped != nil {
+				next.Dropped = new(next.Dropped.back(*last))
+			}
 			next.Position = *last
 			next.Stream++
 		}

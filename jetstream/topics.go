@@ -39,6 +39,7 @@ type Topics struct {
 	deleting  *semaphore.Weighted      // held while a stream is deleted
 	watches   watches
 	starts    pieceStarts
+	purging   *semaphore.Weighted // held while a topic is purged
 }
 
 // NewTopics returns the topics of the account that nc is connected to.
@@ -72,6 +73,7 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 		opts:      opts,
 		memory:    memory,
 		deleting:  semaphore.NewWeighted(1),
+		purging:   semaphore.NewWeighted(1),
 	}
 	publisher.awaitStream = t.awaitStream
 	return t, nil

@@ -65,6 +65,11 @@ type ConsumerInfo struct {
 	InFlight    uint64    `json:"in_flight"`             // how many were handed out and not acknowledged
 	Size        uint64    `json:"size"`                  // Lag and InFlight together
 	PausedUntil time.Time `json:"paused_until,omitzero"` // zero if it is not paused
+
+	// DroppedUnread is how many messages were removed before the consumer had read
+	// them, by the limits of the topic or their TTL; nil if that is not known, as for
+	// a consumer with a key.
+	DroppedUnread *uint64 `json:"dropped_unread,omitzero"`
 }
 
 // A Subscription is a handle of a consumer, which any number of workers may

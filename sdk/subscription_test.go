@@ -55,7 +55,7 @@ func TestSubscription_DescribeTellsSettingsAndProgress(t *testing.T) {
 	assert.Equal(t, sdk.ConsumerInfo{
 		ID: info.ID, Name: "c", Topic: "T", Mode: sdk.ModeLease, Lease: time.Hour,
 		MaxInFlight: 10, MaxDeliveries: 3, DeadLetterTopic: "D",
-		Position: 1, Lag: 2, Size: 2,
+		Position: 1, Lag: 2, Size: 2, DroppedUnread: new(uint64),
 	}, info)
 }
 

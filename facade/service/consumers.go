@@ -31,6 +31,7 @@ func (s *Service) CreateConsumer(
 	}
 
 	spec.ID, spec.Start, spec.TopicCreated = c.ID, c.Start, c.TopicCreated
+	spec.Holes, spec.End = c.Holes, c.End
 	if c != spec {
 		return jetstream.Consumer{}, false, &OtherSettingsError{
 			What: "Consumer:" + spec.Name, Remedy: "delete it first, or choose another name",
@@ -57,7 +58,9 @@ func (s *Service) register(
 		}
 
 		c.TopicCreated = topic.Created.UnixNano()
-		c.Start = min(before, topic.LastSequence)
+		if c, err = s.Consumers.StartAt(ctx, c, topic, before); err != nil {
+			return jetstream.Consumer{}, false, err
+		}
 		registered, created, err := s.Registry.RegisterConsumer(ctx, c)
 		if err != nil {
 			return jetstream.Consumer{}, false, err

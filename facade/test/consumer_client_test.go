@@ -3,6 +3,8 @@ package test
 import (
 	"net/http"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // consumerState is a consumer as the broker describes it.
@@ -21,6 +23,7 @@ type consumerState struct {
 	InFlight        uint64 `json:"in_flight"`
 	Size            uint64
 	PausedUntil     time.Time `json:"paused_until"`
+	DroppedUnread   *uint64   `json:"dropped_unread"`
 }
 
 // consumer calls one consumer of a topic.
@@ -50,6 +53,14 @@ func (a api) consumer(topic string, label any) consumer {
 func (c consumer) via(a api) consumer {
 	c.api = a
 	return c
+}
+
+// dropped returns how many messages were removed before the consumer had read them.
+func (c consumer) dropped() uint64 {
+	c.api.t.Helper()
+	dropped := c.describe().DroppedUnread
+	require.NotNil(c.api.t, dropped)
+	return *dropped
 }
 
 // describe returns what the consumer is like now.

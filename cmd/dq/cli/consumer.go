@@ -96,7 +96,8 @@ func listConsumersCommand(c *client) *cobra.Command {
 	return c.onTopic("list TOPIC", "List the consumers of a topic, by id",
 		func(cmd *cobra.Command, topic *sdk.Topic) error {
 			return list(c.output(cmd), topic.Consumers(cmd.Context()),
-				"id", "name", "mode", "key", "position", "lag", "in_flight", "size", "paused_until")
+				"id", "name", "mode", "key", "position", "lag", "in_flight", "size", "dropped_unread",
+				"paused_until")
 		})
 }
 
