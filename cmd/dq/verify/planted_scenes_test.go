@@ -154,6 +154,68 @@ var sceneBugs = []sceneBug{
 		name: "a resume is ignored", check: "pause", text: "was resumed and told that there is nothing",
 		plant: ignore("/resume"),
 	}},
+	{"deadletter", bug{
+		name: "dead letters are thrown away", check: "deadletter", text: "neither acknowledged nor is it a dead letter",
+		plant: func(r *request) (answer, bool) {
+			return jsonAnswer(200, object{"messages": []object{}, "next": 1}), isDeadRead(r)
+		},
+	}},
+	{"deadletter", bug{
+		name: "a limit of deliveries is ignored", check: "deadletter", text: "may get a message 2 times",
+		plant: func(r *request) (answer, bool) {
+			if !r.calls("POST", "/consumers") {
+				return forwarded()
+			}
+			body := fields(r.body)
+			body["max_deliveries"] = 3
+			text, _ := json.Marshal(body)
+			return r.send(r.Method, r.URL.Path, string(text)), true
+		},
+	}},
+	{"deadletter", bug{
+		name: "an acknowledged message is a dead letter", check: "deadletter", text: "and it is a dead letter",
+		plant: func(r *request) (answer, bool) { return answer{status: http.StatusNoContent}, r.calls("POST", ack) },
+	}},
+	{"deadletter", bug{
+		name: "a dead letter is stored twice", check: "deadletter", text: "is in the dead-letter topic twice",
+		plant: func(r *request) (answer, bool) {
+			if !isDeadRead(r) {
+				return forwarded()
+			}
+			return r.forward().edit(func(o object) {
+				if all := o["messages"].([]any); len(all) > 0 {
+					o["messages"] = append(all, all[0])
+				}
+			}), true
+		},
+	}},
+	{"keys", bug{
+		name: "a consumer gets other keys", check: "key", text: "was given to somebody who asked for key",
+		plant: func(r *request) (answer, bool) {
+			if !r.calls("POST", "/consumers") {
+				return forwarded()
+			}
+			body := fields(r.body)
+			delete(body, "key")
+			text, _ := json.Marshal(body)
+			return r.send(r.Method, r.URL.Path, string(text)), true
+		},
+	}},
+	{"keys", bug{
+		name: "a key is not stored", check: "key", text: "and received with key",
+		plant: rewrite("key", nil),
+	}},
+	{"keys", bug{
+		name: "a browse shows other keys", check: "key", text: "was given to somebody who asked for key",
+		plant: func(r *request) (answer, bool) {
+			if !browses(r) {
+				return forwarded()
+			}
+			query := r.URL.Query()
+			query.Del("key")
+			return r.send(r.Method, r.URL.Path+"?"+query.Encode(), ""), true
+		},
+	}},
 	{"ttl", bug{
 		name: "a TTL is ignored", check: "ttl", text: "after its TTL",
 		plant: rewrite("ttl", nil),
@@ -162,6 +224,11 @@ var sceneBugs = []sceneBug{
 		name: "every message has a TTL", check: "ttl", text: "before its TTL of 0s",
 		plant: rewrite("ttl", "1s"),
 	}},
+}
+
+// isDeadRead reports whether r reads the dead-letter topic.
+func isDeadRead(r *request) bool {
+	return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "-dead"+messages)
 }
 
 // stored is the answer to a message that was stored at that sequence.
@@ -217,4 +284,44 @@ func TestVerify_BugsPlantedInScenesAreFound(t *testing.T) {
 			assertFound(t, p, result, replayed)
 		})
 	}
+}
+
+func TestVerify_SocketThatSwallowsAcksIsFound(t *testing.T) {
+	t.Parallel()
+	p := &proxy{bugs: []*bug{{
+		check: "ack", text: "and got it again", plant: func(*request) (answer, bool) { return forwarded() },
+	}}}
+	acks := 0
+	p.socketText = func(text string) string {
+		if acks++; fields(text)["type"] != "ack" || acks%10 > 0 {
+			return ""
+		}
+		return jsonAnswer(0, object{"type": "ok", "id": fields(text)["id"]}).body
+	}
+	opts := options()
+	opts.Scenes = []string{"socket"}
+
+	result, replayed := runThrough(t, p, opts)
+
+	assertFound(t, p, result, replayed)
+}
+
+func TestVerify_SocketThatSendsWhatNobodyAskedForIsFound(t *testing.T) {
+	t.Parallel()
+	p := &proxy{bugs: []*bug{{
+		check: "answers", text: "socket was answered with", plant: func(*request) (answer, bool) { return forwarded() },
+	}}}
+	texts := 0
+	p.socketText = func(text string) string {
+		if texts++; fields(text)["type"] != "ack" || texts%10 > 0 {
+			return ""
+		}
+		return jsonAnswer(0, object{"type": "ok", "id": 7777}).body
+	}
+	opts := options()
+	opts.Scenes = []string{"socket"}
+
+	result, replayed := runThrough(t, p, opts)
+
+	assertFound(t, p, result, replayed)
 }

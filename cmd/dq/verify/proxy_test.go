@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/fasthttp/websocket"
 )
 
 // answer is what a broker answers.
@@ -107,6 +109,10 @@ type proxy struct {
 	mu       sync.Mutex
 	bugs     []*bug
 	dropLine func(line string) bool // whether a line of a stream is dropped; nil drops none
+
+	// socketText answers a text that a client sends over a socket, or returns "" to have
+	// it forwarded.
+	socketText func(text string) (reply string)
 }
 
 // start starts the proxy before a broker and returns its URL.
@@ -124,8 +130,12 @@ func (p *proxy) start(t *testing.T, broker string) string {
 
 func (p *proxy) ServeHTTP(w http.ResponseWriter, in *http.Request) {
 	body, _ := io.ReadAll(in.Body)
-	if strings.HasSuffix(in.URL.Path, "/stream") {
+	switch {
+	case strings.HasSuffix(in.URL.Path, "/stream"):
 		p.stream(w, in)
+		return
+	case strings.HasSuffix(in.URL.Path, "/socket"):
+		p.socket(w, in)
 		return
 	}
 
@@ -176,6 +186,51 @@ func (p *proxy) drops(line string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.dropLine != nil && p.dropLine(line)
+}
+
+// socket forwards the texts of a WebSocket.
+func (p *proxy) socket(w http.ResponseWriter, in *http.Request) {
+	address := "ws" + strings.TrimPrefix(p.broker, "http") + in.URL.RequestURI()
+	broker, _, err := websocket.DefaultDialer.DialContext(in.Context(), address, nil)
+	if err != nil {
+		return
+	}
+	defer broker.Close()
+	client, err := (&websocket.Upgrader{}).Upgrade(w, in, nil)
+	if err != nil {
+		return
+	}
+	defer client.Close()
+
+	var writing sync.Mutex // to the client
+	write := func(text []byte) {
+		writing.Lock()
+		defer writing.Unlock()
+		_ = client.WriteMessage(websocket.TextMessage, text)
+	}
+	go func() {
+		defer client.Close()
+		for _, text, err := broker.ReadMessage(); err == nil; _, text, err = broker.ReadMessage() {
+			write(text)
+		}
+	}()
+	for _, text, err := client.ReadMessage(); err == nil; _, text, err = client.ReadMessage() {
+		if reply := p.replyTo(string(text)); reply != "" {
+			write([]byte(reply))
+			continue
+		}
+		_ = broker.WriteMessage(websocket.TextMessage, text)
+	}
+}
+
+// replyTo returns the answer of the bugs to a text, "" to have it forwarded.
+func (p *proxy) replyTo(text string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.socketText == nil {
+		return ""
+	}
+	return p.socketText(text)
 }
 
 // send sends a request to the broker.

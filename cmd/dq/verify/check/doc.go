@@ -24,6 +24,8 @@
 //   - ttl.go: are messages with a TTL there until then, and not much longer?
 //   - seek.go: does a consumer continue where it was moved to?
 //   - pause.go: does a consumer get nothing while it is paused, and everything after?
+//   - deadletter.go: are dead letters what was delivered too often, and nothing else?
+//   - keys.go: do those who ask for a key get its messages, and no others?
 //   - sightings.go: does each sequence keep its message where messages are removed?
 //   - names.go: are topics and named consumers created and deleted one at a time?
 //   - ids.go: are ids unique and without gaps?

@@ -134,6 +134,9 @@ func (h *topicHistory) checkRedelivery(c *consumer, a, b *lease) {
 // back or had ended: until the message was delivered again, or acknowledged late,
 // no fetch was told that nothing is left. Later are the later leases on it.
 func (h *topicHistory) checkForgotten(c *consumer, l *lease, later []*lease) {
+	if h.mayBeDead(c, l) {
+		return
+	}
 	free := l.ret + c.lease + leaseSlack // from then on it could be delivered again
 	if l.extended {
 		free = history.Never // nobody knows how long it lasted
@@ -199,6 +202,9 @@ func (h *topicHistory) checkCounts(c *consumer, leases []*lease) {
 // checkAllAcked checks that every message was acknowledged, or may have been, when
 // the size of c was said to be 0.
 func (h *topicHistory) checkAllAcked(c *consumer, byIndex map[int][]*lease) {
+	if c.maxDeliveries > 0 {
+		return // checkDeadLetters does it
+	}
 	for _, op := range c.sizes {
 		if op.Size > 0 {
 			continue

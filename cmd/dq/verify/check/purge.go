@@ -15,6 +15,7 @@ type purgeState struct {
 
 // purgeCheck checks the calls on a topic from which messages are removed.
 type purgeCheck struct {
+	*topicHistory
 	during map[int64]bool // numbers of the operations that overlap with a purge
 }
 
@@ -22,7 +23,7 @@ type purgeCheck struct {
 // consumer from the answer on, and nothing else. Calls that overlap with it may see
 // some of its messages.
 func (h *topicHistory) checkPurge() {
-	c := purgeCheck{during: make(map[int64]bool)}
+	c := purgeCheck{topicHistory: h, during: make(map[int64]bool)}
 	all := h.ops
 	h.ops = slices.DeleteFunc(slices.Clone(all), func(op *history.Op) bool {
 		c.during[op.N] = overlaps(op, all, history.OpPurge)
@@ -57,7 +58,7 @@ func (c purgeCheck) next(s purgeState, op *history.Op) []purgeState {
 	case history.OpAppend:
 		return nextAppend(op, s.last, s, purgeState{s.first, s.last + uint64(len(op.Data)), s.position})
 	case history.OpPurge:
-		return effect(op, s, s.purge(op.UpTo))
+		return c.purge(s, op)
 	case history.OpFetch:
 		if n := len(op.Got); n > 0 && c.during[op.N] {
 			got := op.Got[n-1].Sequence
@@ -68,14 +69,34 @@ func (c purgeCheck) next(s purgeState, op *history.Op) []purgeState {
 	return onlyIf(s.shows(op), s)
 }
 
-// purge returns the state after messages up to a sequence were removed, all if that
-// is 0.
-func (s purgeState) purge(upTo uint64) purgeState {
-	if upTo == 0 {
-		upTo = s.last
+// purge returns the states after a purge. One of all messages may leave those that were
+// appended after its call.
+func (c purgeCheck) purge(s purgeState, op *history.Op) (after []purgeState) {
+	if op.UpTo > 0 {
+		return effect(op, s, s.purge(op.UpTo))
 	}
+	for left := range c.appendedDuring(op) + 1 {
+		after = append(after, effect(op, s, s.purge(s.last-min(left, s.last)))...)
+	}
+	return after
+}
+
+// purge returns the state after the messages up to a sequence were removed.
+func (s purgeState) purge(upTo uint64) purgeState {
 	s.first = max(s.first, min(upTo, s.last)+1)
 	return s
+}
+
+// appendedDuring returns how many messages were appended by calls that overlap with op.
+func (h *topicHistory) appendedDuring(op *history.Op) (n uint64) {
+	for _, other := range h.ops {
+		before := other.Outcome != history.Unknown && other.Return < op.Call
+		after := op.Outcome != history.Unknown && other.Call > op.Return
+		if other.Kind == history.OpAppend && !before && !after {
+			n += uint64(len(other.Data))
+		}
+	}
+	return n
 }
 
 // next returns the sequence of the next message of the consumer.

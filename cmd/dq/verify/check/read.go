@@ -13,7 +13,11 @@ func (h *topicHistory) checkReads() {
 	for _, op := range h.ops {
 		switch {
 		case op.Kind == history.OpBrowse && op.Outcome == history.OK && !op.Final:
-			h.checkBrowse(op)
+			view := h
+			if op.MessageKey != "" {
+				view = h.withKey(op.MessageKey)
+			}
+			view.checkBrowse(op)
 		case op.Kind == history.OpGet && (op.Outcome == history.OK || op.Code == "message_not_found"):
 			h.checkGet(op)
 		}

@@ -22,7 +22,10 @@ var stories = map[string]func() *story{
 	"delayed":  delayedStory,
 	"ttl":      ttlStory,
 	"seek":     seekStory,
-	"pause":    pauseStory,
+	"key":      keyStory,
+
+	"deadletter": deadLetterStory,
+	"pause":      pauseStory,
 }
 
 // newScene begins the history of a scene.
@@ -177,6 +180,45 @@ func seekStory() *story {
 	return s
 }
 
+func deadLetterStory() *story {
+	s := newScene("deadletter")
+	s.add("create consumer", history.Op{
+		Kind: history.OpCreateConsumer, ID: 1, Mode: "lease", Lease: time.Second, Limit: 2,
+	})
+	delivered := func(count int, token string, sequence uint64, data string) history.Message {
+		return history.Message{Sequence: sequence, Data: data, Token: token, Deliveries: count}
+	}
+	s.add("append", appended(1, "a", "b"))
+	s.add("fetch", history.Op{Kind: history.OpFetch, ID: 1, Limit: 8, Got: []history.Message{
+		delivered(1, "a1", 1, "a"), delivered(1, "b1", 2, "b"),
+	}})
+	s.add("nack", history.Op{Kind: history.OpNack, ID: 1, Tokens: []string{"a1"}})
+	s.add("ack", history.Op{Kind: history.OpAck, ID: 1, Tokens: []string{"b1"}})
+	s.add("fetch again", history.Op{Kind: history.OpFetch, ID: 1, Limit: 8, Got: []history.Message{
+		delivered(2, "a2", 1, "a"),
+	}})
+	s.add("nack again", history.Op{Kind: history.OpNack, ID: 1, Tokens: []string{"a2"}})
+	s.add("size", history.Op{Kind: history.OpSize, ID: 1})
+	s.add("read dead", history.Op{Kind: history.OpReadDead, Got: []history.Message{{Sequence: 1, Data: "a",
+		Headers: map[string]string{"Dq-Dead-Sequence": "1", "Dq-Dead-Deliveries": "2"}}}})
+	s.addReplay("a", "b")
+	return s
+}
+
+func keyStory() *story {
+	s := newScene("keys")
+	s.add("create consumer", history.Op{Kind: history.OpCreateConsumer, ID: 1, Mode: "auto", MessageKey: "k"})
+	s.add("append", appended(1, "a"))
+	s.add("append with key", appended(2, "b"))
+	s.labels["append with key"].MessageKey = "k"
+	s.add("fetch", history.Op{Kind: history.OpFetch, ID: 1, Limit: 8, Got: browsed(2, "b").Got})
+	s.labels["fetch"].Got[0].Key = "k"
+	s.add("fetch nothing", history.Op{Kind: history.OpFetch, ID: 1, Limit: 8})
+	s.addReplay("a", "b")
+	s.labels["replay"].Got[1].Key = "k"
+	return s
+}
+
 func pauseStory() *story {
 	s := newScene("pause")
 	s.add("create consumer", history.Op{Kind: history.OpCreateConsumer, ID: 1, Mode: "auto"})
@@ -268,6 +310,22 @@ var badScenes = []struct {
 	{"pause", "consumer 1 was resumed and told that there is nothing, and a was there", func(s *story) {
 		s.labels["fetch"].Got = nil
 	}},
+	{"deadletter", "a was neither acknowledged nor is it a dead letter", func(s *story) { s.labels["read dead"].Got = nil }},
+	{"deadletter", "a is in the dead-letter topic twice", func(s *story) { s.add("again", *s.labels["read dead"]) }},
+	{"deadletter", "consumer 1 acknowledged b, and it is a dead letter", func(s *story) {
+		s.labels["read dead"].Got = append(s.labels["read dead"].Got, history.Message{Data: "b"})
+	}},
+	{"deadletter", "says sequence 2 and 2 deliveries", func(s *story) {
+		s.labels["read dead"].Got[0].Headers["Dq-Dead-Sequence"] = "2"
+	}},
+	{"deadletter", "may get a message 2 times, and got a as delivery 3", func(s *story) {
+		s.labels["fetch again"].Got[0].Deliveries = 3
+	}},
+	{"deadletter", "a is a dead letter, and consumer 1 got it 1 times", func(s *story) { s.remove("fetch again") }},
+	{"key", "was given to somebody who asked for key", func(s *story) {
+		s.labels["fetch"].Got = append(browsed(1, "a").Got, s.labels["fetch"].Got...)
+	}},
+	{"key", `b was sent with key "k", and received with key ""`, func(s *story) { s.labels["fetch"].Got[0].Key = "" }},
 }
 
 // merged returns the call with the outcome of another one.

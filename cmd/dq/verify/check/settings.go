@@ -12,7 +12,7 @@ type settingsState struct {
 func (h *topicHistory) checkSettings() {
 	m := machine[settingsState]{
 		start: settingsState{settings: history.Settings{WhenFull: dropOldest}},
-		next:  nextSettingsState,
+		next:  h.nextSettingsState,
 	}
 	checkMachine(h, checkSettings, "the limits of the topic", m,
 		history.OpChangeTopic, history.OpAppend, history.OpPurge, history.OpDescribeTopic)
@@ -22,16 +22,19 @@ func (h *topicHistory) checkSettings() {
 // dropOldest is the setting that makes room for a message by removing the oldest one.
 const dropOldest = "drop_oldest"
 
-func nextSettingsState(s settingsState, op *history.Op) []settingsState {
+func (h *topicHistory) nextSettingsState(s settingsState, op *history.Op) (after []settingsState) {
 	switch op.Kind {
 	case history.OpChangeTopic:
-		states := effect(op, s, settingsState{*op.Settings, s.messages})
+		after = effect(op, s, settingsState{*op.Settings, s.messages})
 		if op.Outcome != history.Refused && s != s.trimmed() {
-			states = append(states, settingsState{*op.Settings, s.trimmed().messages})
+			after = append(after, settingsState{*op.Settings, s.trimmed().messages})
 		}
-		return states
+		return after
 	case history.OpPurge:
-		return effect(op, s, settingsState{s.settings, 0})
+		for left := range h.appendedDuring(op) + 1 { // what is appended meanwhile may stay
+			after = append(after, effect(op, s, settingsState{s.settings, min(s.messages, int64(left))})...)
+		}
+		return after
 	case history.OpAppend:
 		return s.append(op)
 	}

@@ -48,6 +48,9 @@ func (h *topicHistory) gone(c *consumer) []span {
 	if c.mode == "lease" {
 		for _, l := range c.leases() {
 			g := &gone[l.index]
+			if h.mayBeDead(c, l) {
+				g.from = min(g.from, l.call)
+			}
 			if l.ackTried {
 				g.from = min(g.from, l.released)
 			}

@@ -16,8 +16,9 @@ type topicHistory struct {
 	index     map[string]int // of each message in log
 	sends     map[string]*send
 	consumers map[int64]*consumer
-	replay    *history.Op // the first call of the replay; nil if the replay is not complete
-	complete  bool        // the replay reached the end of the topic
+	dead      map[string]deadLetter // by the names of the messages
+	replay    *history.Op           // the first call of the replay; nil if the replay is not complete
+	complete  bool                  // the replay reached the end of the topic
 }
 
 // entry is a message in the topic.
@@ -56,10 +57,14 @@ type delivery struct {
 
 // consumer is what is known of a consumer.
 type consumer struct {
-	id         int64
-	mode       string
-	lease      int64       // how long a lease lasts
-	first      bool        // it starts at the first message
+	id    int64
+	mode  string
+	lease int64  // how long a lease lasts
+	first bool   // it starts at the first message
+	key   string // of the messages that it gets; "" for all
+
+	maxDeliveries int // 0 for no limit
+
 	created    *history.Op // the first call that was answered
 	call, ret  int64       // it was created between them
 	start      int         // index in the log from which on it must get everything
@@ -83,6 +88,7 @@ func Topic(topic string, ops []*history.Op) *Findings {
 		index:     make(map[string]int),
 		sends:     make(map[string]*send),
 		consumers: make(map[int64]*consumer),
+		dead:      make(map[string]deadLetter),
 	}
 	for _, op := range ops {
 		if op.Kind == history.OpScene {
@@ -114,6 +120,11 @@ func Topic(topic string, ops []*history.Op) *Findings {
 
 // checkConsumer checks what a consumer got and was told.
 func (h *topicHistory) checkConsumer(c *consumer) {
+	if c.key != "" {
+		view := h.withKey(c.key)
+		c.deliveries = c.seenIn(h, view)
+		h = view
+	}
 	h.sortDeliveries(c)
 	if len(c.seeks) > 0 {
 		h.checkSeek(c)
@@ -125,6 +136,9 @@ func (h *topicHistory) checkConsumer(c *consumer) {
 	h.checkDeliveries(c)
 	if c.mode == "lease" {
 		h.checkLeases(c)
+	}
+	if c.maxDeliveries > 0 {
+		h.checkDeadLetters(c)
 	}
 	h.checkSizes(c)
 }
@@ -170,6 +184,9 @@ func (h *topicHistory) sortOps() {
 	}
 	for _, op := range h.ops {
 		h.addCall(op)
+		if op.Kind == history.OpReadDead {
+			h.addDeadLetters(op)
+		}
 	}
 }
 
@@ -233,7 +250,7 @@ func (h *topicHistory) addConsumer(op *history.Op) {
 	if c == nil {
 		c = &consumer{
 			id: op.ID, mode: op.Mode, lease: int64(op.Lease), first: op.First,
-			created: op, call: op.Call, ret: op.Return,
+			key: op.MessageKey, maxDeliveries: op.Limit, created: op, call: op.Call, ret: op.Return,
 		}
 		h.consumers[op.ID] = c
 	}
@@ -262,7 +279,7 @@ func (h *topicHistory) addCall(op *history.Op) {
 	}
 
 	switch op.Kind {
-	case history.OpConsume, history.OpFetch, history.OpStream:
+	case history.OpConsume, history.OpFetch, history.OpStream, history.OpSocket:
 		c.addReceive(op)
 		h.addMessages(op, c)
 	case history.OpSize:
@@ -281,7 +298,7 @@ func (h *topicHistory) addCall(op *history.Op) {
 // addReceive adds a call that asked for messages of c.
 func (c *consumer) addReceive(op *history.Op) {
 	c.receives = append(c.receives, op)
-	if op.Outcome == history.Unknown {
+	if op.Outcome == history.Unknown || op.Kind == history.OpSocket { // a socket may have had more on its way
 		c.unanswered = append(c.unanswered, op)
 	}
 	nothing := op.Kind == history.OpFetch && op.Outcome == history.OK && len(op.Got) == 0
@@ -308,6 +325,11 @@ func (h *topicHistory) addMessages(op *history.Op, c *consumer) {
 			d.ret = m.At
 		}
 		e := &h.log[index]
+		wanted := op.MessageKey
+		if c != nil {
+			wanted = c.key
+		}
+		h.checkKeyOf(op, m, e.send, wanted)
 		if d.ret < e.stored {
 			e.stored, e.proof = d.ret, op
 		}

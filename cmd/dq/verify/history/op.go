@@ -33,6 +33,8 @@ const (
 	OpSize             = "size"              // GET /size
 	OpPurge            = "purge"             // DELETE /v1/topics/T/messages
 	OpBrowse           = "browse"            // GET /v1/topics/T/messages
+	OpReadDead         = "read dead letters" // OpBrowse of the topic's dead-letter topic
+	OpSocket           = "socket"            // GET /v1/topics/T/consumers/ID/socket, one connection
 	OpGet              = "get"               // GET /v1/topics/T/messages/SEQUENCE
 	OpProbe            = "probe"             // a call that must be refused with the code in Name
 

@@ -30,7 +30,7 @@ func (l *line) field(name string, value any, wanted bool) {
 
 func (op *Op) writeRequest(l *line) {
 	switch op.Kind {
-	case OpProduce, OpConsume, OpFetch, OpStream, OpAck, OpNack, OpExtend, OpSize, OpSeek, OpPause, OpResume:
+	case OpProduce, OpConsume, OpFetch, OpStream, OpSocket, OpAck, OpNack, OpExtend, OpSize, OpSeek, OpPause, OpResume:
 		l.field("id", op.ID, true)
 	}
 	l.field("name", strconv.Quote(op.Name), op.Name != "")

@@ -283,6 +283,14 @@ func (w *worker) browse(b browseOptions) *history.Op {
 	return w.do(op, request{method: http.MethodGet, path: path, decode: decodeMessages})
 }
 
+// readDead reads the dead-letter topic of the scene.
+func (w *worker) readDead(from uint64) *history.Op {
+	op := w.newOp(history.OpReadDead)
+	op.From, op.Limit = from, replayLimit
+	path := fmt.Sprintf("%s?from=%d&limit=%d", topicPath(w.topic+deadSuffix, "messages"), from, replayLimit)
+	return w.do(op, request{method: http.MethodGet, path: path, decode: decodeMessages})
+}
+
 func (w *worker) get(sequence uint64) *history.Op {
 	op := w.newOp(history.OpGet)
 	op.From = sequence

@@ -25,6 +25,9 @@ var scenes = []scene{
 	{name: "delayed", suffix: "-delayed", others: []string{goneSuffix}, play: playDelayed},
 	{name: "seek", suffix: "-seek", play: playSeek},
 	{name: "pause", suffix: "-pause", play: playPause},
+	{name: "deadletter", suffix: "-work", others: []string{deadSuffix}, play: playDeadLetters},
+	{name: "keys", suffix: "-keys", play: playKeys},
+	{name: "socket", suffix: "-socket", play: playSockets},
 	{name: "ttl", suffix: "-ttl", play: playTTL},
 }
 
