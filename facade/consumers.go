@@ -288,15 +288,20 @@ func (f *Facade) v1ListConsumers(ctx context.Context, c *fiber.Ctx) (response, e
 	return reply(fiber.StatusOK, page), nil
 }
 
-// consumerOf returns the consumer that the path names.
-func (f *Facade) consumerOf(ctx context.Context, c *fiber.Ctx) (none jetstream.Consumer, err error) {
-	topic, err := decode.PathParameter(c, "topic")
-	if err != nil {
-		return none, err
+// pathOfConsumer returns the topic and the name or id of the consumer that the path names.
+func pathOfConsumer(c *fiber.Ctx) (topic, label string, err error) {
+	if topic, err = decode.PathParameter(c, "topic"); err != nil {
+		return "", "", err
 	}
-	label, err := decode.PathParameter(c, "consumer")
+	label, err = decode.PathParameter(c, "consumer")
+	return topic, label, err
+}
+
+// consumerOf returns the consumer that the path names.
+func (f *Facade) consumerOf(ctx context.Context, c *fiber.Ctx) (jetstream.Consumer, error) {
+	topic, label, err := pathOfConsumer(c)
 	if err != nil {
-		return none, err
+		return jetstream.Consumer{}, err
 	}
 	return f.service.FindConsumer(ctx, topic, label)
 }
@@ -310,11 +315,11 @@ func (f *Facade) v1DescribeConsumer(ctx context.Context, c *fiber.Ctx) (response
 }
 
 func (f *Facade) v1DeleteConsumer(ctx context.Context, c *fiber.Ctx) (response, error) {
-	consumer, err := f.consumerOf(ctx, c)
+	topic, label, err := pathOfConsumer(c)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.service.DeleteConsumer(ctx, consumer); err != nil {
+	if err := f.service.DeleteConsumer(ctx, topic, label); err != nil {
 		return nil, err
 	}
 	return noContent{}, nil

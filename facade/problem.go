@@ -91,6 +91,7 @@ var problems = []problem{
 	failed[*transport.SlowBodyError]("overloaded").withoutLog(),      // the client's fault, if there was any
 	failed[*jetstream.StorageFullError]("storage_full").withoutLog(), // the engine logs a full disk once
 	failed[*jetstream.NotStoredError]("not_stored"),
+	failed[*jetstream.BusyError]("topic_busy").withoutLog(),
 	failed[*jetstream.UnavailableError]("unavailable"),
 	// The dead-letter topic does not exist any more, or the caller may not see it. The consumer logs that once.
 	failed[*jetstream.DeadLetterError]("dead_letter_refused").withoutLog(),

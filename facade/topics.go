@@ -161,7 +161,7 @@ func (f *Facade) v1DeleteTopic(ctx context.Context, c *fiber.Ctx) (response, err
 	if err != nil {
 		return nil, err
 	}
-	if err := f.service.DeleteTopic(ctx, topic); err != nil {
+	if err := f.service.Topics.Delete(ctx, topic); err != nil {
 		return nil, err
 	}
 	return noContent{}, nil

@@ -12,40 +12,75 @@ import (
 	"dq/jetstream/engine"
 )
 
-// Delete removes topic and all its messages. Its producers and consumers are the
-// caller's job: package service deletes them first. Errors: [*TopicNotFoundError],
-// [*UnavailableError].
+// Delete removes topic with all its messages, and what others keep for it ([Topics.OnGone]).
+// The first step is to delete the stream; with that the topic does not exist any more, for
+// anybody. If the process ends before the rest is removed, the next call that creates or
+// deletes a topic of that name removes it. If ctx ends before, Delete returns nil, and the
+// rest is removed in the background.
+// Errors: [*TopicNotFoundError], [*BusyError], [*UnavailableError].
 func (t *Topics) Delete(ctx context.Context, topic string) error {
 	if CheckName(topic) != nil {
 		return &TopicNotFoundError{Topic: topic}
 	}
 
-	err := t.deleteStream(ctx, StreamName(topic))
-	switch {
-	case isMissing(err):
-		return &TopicNotFoundError{Topic: topic}
-	case err != nil:
-		return engine.Unavailable("delete the topic", err)
-	}
+	deleted := make(chan struct{})
+	err := t.alter(ctx, topic, func(ctx context.Context, lock *topicLock) error {
+		err := t.deleteStream(ctx, lock, StreamName(topic))
+		missing := isMissing(err)
+		if err != nil && !missing {
+			return engine.Unavailable("delete the topic", err)
+		}
 
-	t.purges(topic).Add(1)
-	t.batchers.Delete(topic)
-	t.memory.Remove(topic)
-	t.forgetPurges(ctx, topic)
-	return nil
-}
+		if !missing {
+			t.purges(topic).Add(1)
+			t.batchers.Delete(topic)
+			t.memory.Remove(topic)
+			close(deleted)
+			t.forgetPurges(ctx, topic)
+		}
 
-// deleteStream deletes a stream. Only one call runs at a time, because
-// RemoveDeletedFiles must not remove files that another deletion is still moving.
-func (t *Topics) deleteStream(ctx context.Context, stream string) error {
-	if t.opts.RemoveDeletedFiles != nil {
-		if err := t.deleting.Acquire(ctx, 1); err != nil {
+		if err := t.forgetDeleted(ctx, topic); err != nil {
 			return err
 		}
-		defer t.deleting.Release(1)
+		if missing {
+			return &TopicNotFoundError{Topic: topic}
+		}
+		return nil
+	})
+
+	if ctx.Err() != nil {
+		select {
+		case <-deleted:
+			return nil
+		default:
+		}
+	}
+	return err
+}
+
+// forgetDeleted removes what others keep for a topic that was deleted. The stream goes to
+// disk first: after a power cut a topic that is there again must not lack its consumers.
+func (t *Topics) forgetDeleted(ctx context.Context, topic string) error {
+	err := t.opts.sync(ctx)
+	if err == nil {
+		err = t.forget(ctx, topic)
+	}
+	if err != nil {
+		t.opts.Logger.Warn("cannot remove the consumers and producers of a deleted topic: "+
+			"the next start does, or the next call that creates or deletes the topic", "topic", topic, "error", err)
+	}
+	return err
+}
+
+// deleteStream deletes a stream of a topic. The caller holds the lock.
+func (t *Topics) deleteStream(ctx context.Context, lock *topicLock, stream string) error {
+	if t.opts.RemoveDeletedFiles != nil {
 		if err := t.opts.RemoveDeletedFiles(stream); err != nil {
 			return err
 		}
+	}
+	if err := lock.check(); err != nil {
+		return err
 	}
 	return t.js.DeleteStream(ctx, stream)
 }

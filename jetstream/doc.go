@@ -32,6 +32,7 @@
 //   - journal.go: how are positions stored when no other process shares the engine?
 //   - lease.go: how are messages acknowledged, and delivered again?
 //   - list.go: which topics exist?
+//   - lock.go: how do creations and deletions of one topic take turns?
 //   - message.go: what is a message, and how is it encoded for the engine?
 //   - names.go: which names may a topic have, and how are they encoded?
 //   - options.go: what does this package need from its caller?

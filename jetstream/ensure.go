@@ -62,10 +62,16 @@ type Bucket struct {
 	Name, Description string
 	Storage           Storage
 	Replicas          int
+	TTL               time.Duration // after which an entry is gone that was not written again; 0 is never
 }
 
 // EnsureBucket opens a bucket, as [EnsureStream] does with a stream.
 func EnsureBucket(ctx context.Context, js jetstream.JetStream, b Bucket) (jetstream.KeyValue, error) {
+	duplicates := 2 * time.Minute
+	if b.TTL > 0 {
+		duplicates = min(duplicates, b.TTL) // the engine allows no more
+	}
+
 	_, err := EnsureStream(ctx, js, jetstream.StreamConfig{
 		Name:              bucketStream(b.Name),
 		Description:       b.Description,
@@ -74,7 +80,8 @@ func EnsureBucket(ctx context.Context, js jetstream.JetStream, b Bucket) (jetstr
 		Replicas:          b.Replicas,
 		MaxMsgsPerSubject: 1,
 		Discard:           jetstream.DiscardNew,
-		Duplicates:        2 * time.Minute,
+		Duplicates:        duplicates,
+		MaxAge:            b.TTL,
 		AllowRollup:       true,
 		DenyDelete:        true,
 		AllowDirect:       directReads(b.Replicas),

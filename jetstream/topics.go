@@ -36,7 +36,8 @@ type Topics struct {
 	batchers  sync.Map                 // topic to *batcher[*nats.Msg]
 	memory    *lru.Cache[string, bool] // whether a topic is stored in memory
 	purged    sync.Map                 // topic to *atomic.Uint64, see purges
-	deleting  *semaphore.Weighted      // held while a stream is deleted
+	locks     locks
+	forget    func(ctx context.Context, topic string) error // see OnGone
 	watches   watches
 	starts    pieceStarts
 	purging   *semaphore.Weighted // held while a topic is purged
@@ -72,12 +73,19 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 		reader:    reader,
 		opts:      opts,
 		memory:    memory,
-		deleting:  semaphore.NewWeighted(1),
+		locks:     newLocks(),
+		forget:    func(context.Context, string) error { return nil },
 		purging:   semaphore.NewWeighted(1),
 	}
 	publisher.awaitStream = t.awaitStream
 	return t, nil
 }
+
+// OnGone sets the function that removes what others keep for a topic that does not exist,
+// such as its consumers. It is called after a topic was deleted and before one is created,
+// so that a topic never finds what an earlier one of its name has left. Call OnGone before
+// any topic is created or deleted.
+func (t *Topics) OnGone(forget func(ctx context.Context, topic string) error) { t.forget = forget }
 
 // A Topic describes one topic.
 type Topic struct {
@@ -92,9 +100,9 @@ type Topic struct {
 	LastTime      time.Time // of the newest message ever stored
 }
 
-// Create creates a topic. Of any number of concurrent calls with the same name, exactly
-// one succeeds. Errors: [*NameError], [*SettingError], [*ExistsError],
-// [*StorageFullError], [*UnavailableError].
+// Create creates a topic. Of any number of concurrent calls with the same
+// name, exactly one succeeds. Errors: [*NameError], [*SettingError], [*ExistsError],
+// [*StorageFullError], [*BusyError], [*UnavailableError].
 func (t *Topics) Create(ctx context.Context, topic string, settings Settings) error {
 	if err := CheckName(topic); err != nil {
 		return err
@@ -106,6 +114,37 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 		return err
 	}
 
+	// Most calls are for a topic that exists, and need no lock.
+	if err := t.refuseExisting(ctx, topic); err != nil {
+		return err
+	}
+	return t.alter(ctx, topic, func(ctx context.Context, lock *topicLock) error {
+		if err := t.refuseExisting(ctx, topic); err != nil {
+			return err
+		}
+		if err := t.forget(ctx, topic); err != nil {
+			return err
+		}
+		return t.create(ctx, lock, topic, settings)
+	})
+}
+
+// refuseExisting returns an [*ExistsError] if topic exists. Other errors:
+// [*UnavailableError].
+func (t *Topics) refuseExisting(ctx context.Context, topic string) error {
+	_, err := t.stream(ctx, topic)
+	var missing *TopicNotFoundError
+	switch {
+	case err == nil:
+		return &ExistsError{Topic: topic}
+	case errors.As(err, &missing):
+		return nil
+	}
+	return err
+}
+
+// create creates the stream of topic. The caller holds the lock.
+func (t *Topics) create(ctx context.Context, lock *topicLock, topic string, settings Settings) error {
 	cfg := jetstream.StreamConfig{
 		Name:               StreamName(topic),
 		Subjects:           []string{Subjects(topic)},
@@ -117,9 +156,12 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 	settings.apply(&cfg)
 
 	for {
+		if err := lock.check(); err != nil {
+			return err
+		}
 		stream, err := t.js.CreateStream(ctx, cfg)
 		switch {
-		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
+		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse): // a native client was faster
 			return &ExistsError{Topic: topic}
 		case err != nil:
 			return settingsError("create the topic", settings, err)
@@ -132,33 +174,45 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 		if info.State.LastSeq == 0 || !info.State.LastTime.Before(info.Created) {
 			return nil
 		}
-		if err := t.deleteStream(ctx, cfg.Name); err != nil && !isMissing(err) {
+		if err := t.deleteStream(ctx, lock, cfg.Name); err != nil && !isMissing(err) {
 			return engine.Unavailable("create the topic", err)
 		}
 		cfg.Metadata[instanceKey] = nuid.Next()
 	}
 }
 
-// Change replaces the settings of topic; the storage cannot be changed.
-// Errors: [*TopicNotFoundError], [*SettingError], [*UnavailableError].
-func (t *Topics) Change(ctx context.Context, topic string, settings Settings) error {
-	if err := settings.check(); err != nil {
-		return err
-	}
-	stream, err := t.stream(ctx, topic)
-	if err != nil {
-		return err
-	}
+// Change replaces the settings of topic by what change makes of them; the storage cannot
+// be changed. Changes that run at the same time are made one after the other. Errors: those
+// of change, [*TopicNotFoundError], [*SettingError], [*BusyError], [*UnavailableError].
+func (t *Topics) Change(ctx context.Context, topic string, change func(Settings) (Settings, error)) error {
+	return t.alter(ctx, topic, func(ctx context.Context, lock *topicLock) error {
+		stream, err := t.stream(ctx, topic)
+		if err != nil {
+			return err
+		}
+		cfg := stream.CachedInfo().Config
+		was := settingsOf(cfg)
+		settings, err := change(was)
+		if err != nil {
+			return err
+		}
+		if err := settings.check(); err != nil {
+			return err
+		}
+		if was.Storage != settings.Storage {
+			want := was.Storage + ", as it cannot be changed"
+			return &SettingError{Setting: "storage", Value: settings.Storage, Want: want}
+		}
 
-	cfg := stream.CachedInfo().Config
-	if now := settingsOf(cfg).Storage; now != settings.Storage {
-		return &SettingError{Setting: "storage", Value: settings.Storage, Want: now + ", as it cannot be changed"}
-	}
-	settings.apply(&cfg)
-	if _, err := t.js.UpdateStream(ctx, cfg); err != nil {
-		return settingsError("change the topic", settings, err)
-	}
-	return nil
+		settings.apply(&cfg)
+		if err := lock.check(); err != nil {
+			return err
+		}
+		if _, err := t.js.UpdateStream(ctx, cfg); err != nil {
+			return settingsError("change the topic", settings, err)
+		}
+		return nil
+	})
 }
 
 // Describe returns the settings and the current size of topic.

@@ -77,8 +77,36 @@ func (r *Registry) ConsumerStarts(ctx context.Context) ([]jetstream.Consumer, er
 	return r.index.consumers(), nil
 }
 
-// RemoveConsumer deletes the consumer with an id, and frees its name. The id is
-// never given out again.
+// Left is what is registered for a topic: its producers and, with no more than their id,
+// topic and start, its consumers.
+type Left struct {
+	Producers []Producer
+	Consumers []jetstream.Consumer
+}
+
+// Left returns what is registered for topic. It reads no entries, and so it is cheap where
+// there is nothing. Errors: [*jetstream.UnavailableError].
+func (r *Registry) Left(ctx context.Context, topic string) (left Left, err error) {
+	if err := r.catchUp(ctx); err != nil {
+		return Left{}, err
+	}
+	for _, id := range r.index.list(producer, topic) {
+		left.Producers = append(left.Producers, Producer{ID: id, Topic: topic})
+	}
+	return Left{Producers: left.Producers, Consumers: r.index.consumersOf(topic)}, nil
+}
+
+// Topics returns the topics for which anything is registered, in no order.
+// Errors: [*jetstream.UnavailableError].
+func (r *Registry) Topics(ctx context.Context) ([]string, error) {
+	if err := r.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	return r.index.topics(), nil
+}
+
+// RemoveConsumer deletes the consumer with an id. The id is never given out again. A name
+// of the consumer is free from then on; [Registry.FreeName] removes what is left of it.
 // Errors: [*jetstream.ConsumerNotFoundError], [*jetstream.UnavailableError].
 func (r *Registry) RemoveConsumer(ctx context.Context, id int64) error {
 	return r.remove(ctx, entryID{consumer, id})

@@ -208,13 +208,6 @@ func (r *Registry) remove(ctx context.Context, id entryID) error {
 			return id.notFound()
 		}
 
-		// The name goes first: it must not be kept by a consumer that is deleted.
-		if rec.Name != "" {
-			if err := r.removeName(ctx, rec.Consumer); err != nil {
-				return err
-			}
-		}
-
 		rec.Deleted = true
 		value, err := json.Marshal(rec)
 		if err != nil {

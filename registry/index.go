@@ -17,21 +17,69 @@ type index struct {
 
 	mu      sync.Mutex
 	starts  map[kind]map[string]map[int64]uint64 // the starts of all ids, by topic and id
+	unnamed map[string][]int64                   // consumers whose name has no entry with their id, by its key
 	applied uint64                               // the revision that was applied last
 	changed chan struct{}                        // closed when applied changes; nil if nobody waits for that
 }
 
 func newIndex(ended <-chan struct{}) *index {
-	return &index{ended: ended, starts: map[kind]map[string]map[int64]uint64{
+	return &index{ended: ended, unnamed: make(map[string][]int64), starts: map[kind]map[string]map[int64]uint64{
 		producer: make(map[string]map[int64]uint64),
 		consumer: make(map[string]map[int64]uint64),
 	}}
+}
+
+// applyName records that the entry of a name, at key, now has the id of a consumer.
+func (x *index) applyName(key string, id int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.named(key, id)
+}
+
+// named records that a consumer has got its name, or needs it no more. The caller holds
+// the lock.
+func (x *index) named(key string, id int64) {
+	left := slices.DeleteFunc(x.unnamed[key], func(other int64) bool { return other == id })
+	if len(left) == 0 {
+		delete(x.unnamed, key)
+		return
+	}
+	x.unnamed[key] = left
+}
+
+// withoutName returns the first consumer that was registered under the name at key and
+// whose id the name's entry never had.
+func (x *index) withoutName(key string) (id int64, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if ids := x.unnamed[key]; len(ids) > 0 {
+		return slices.Min(ids), true
+	}
+	return 0, false
+}
+
+// allWithoutName returns all consumers whose id the entry of their name never had.
+func (x *index) allWithoutName() (ids []int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, some := range x.unnamed {
+		ids = append(ids, some...)
+	}
+	return ids
 }
 
 // apply records that the entry of id is now rec.
 func (x *index) apply(id entryID, rec record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+
+	if rec.Name != "" {
+		key := nameKey(rec.Topic, rec.Name)
+		x.named(key, id.number)
+		if !rec.Deleted {
+			x.unnamed[key] = append(x.unnamed[key], id.number)
+		}
+	}
 
 	topics := x.starts[id.kind]
 	starts := topics[rec.Topic]
@@ -96,6 +144,29 @@ func (x *index) consumers() (all []jetstream.Consumer) {
 	for topic, starts := range x.starts[consumer] {
 		for id, start := range starts {
 			all = append(all, jetstream.Consumer{ID: id, Topic: topic, Start: start})
+		}
+	}
+	return all
+}
+
+// consumersOf returns the consumers of topic with their ids and starts.
+func (x *index) consumersOf(topic string) (all []jetstream.Consumer) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for id, start := range x.starts[consumer][topic] {
+		all = append(all, jetstream.Consumer{ID: id, Topic: topic, Start: start})
+	}
+	return all
+}
+
+// topics returns all topics that have ids.
+func (x *index) topics() []string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	all := slices.Collect(maps.Keys(x.starts[consumer]))
+	for topic := range x.starts[producer] {
+		if x.starts[consumer][topic] == nil {
+			all = append(all, topic)
 		}
 	}
 	return all

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -109,6 +110,11 @@ func (r *Registry) follow(revision uint64) {
 func (r *Registry) apply(entry natsjs.KeyValueEntry, isNew bool) {
 	if strings.HasPrefix(entry.Key(), namePrefix) {
 		r.names.Remove(entry.Key()) // it is read again when it is asked for
+
+		id, err := strconv.ParseInt(string(entry.Value()), 10, 64)
+		if err == nil { // it has none when it was removed
+			r.index.applyName(entry.Key(), id)
+		}
 		return
 	}
 	id, ok := parseKey(entry.Key())

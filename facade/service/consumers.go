@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"dq/jetstream"
 )
@@ -66,31 +67,32 @@ func (s *Service) register(
 			return jetstream.Consumer{}, false, err
 		}
 
-		same, err := s.topicIsThatOf(ctx, registered)
+		// An older one of the name is of an earlier version, and has no time.
+		same := registered.TopicCreated == 0
+		if !same {
+			same, err = s.isThatOf(ctx, c.Topic, time.Unix(0, registered.TopicCreated))
+		}
 		if err != nil {
 			return jetstream.Consumer{}, false, err
 		}
 		if same {
 			return registered, created, nil
 		}
-		if err := s.DeleteConsumer(ctx, registered); err != nil {
+		if err := s.remove(ctx, registered); err != nil {
 			return jetstream.Consumer{}, false, err
 		}
 	}
 }
 
-// topicIsThatOf reports whether the topic that c was registered for still exists;
+// isThatOf reports whether the topic that was created at that time still exists;
 // another one may have its name.
-func (s *Service) topicIsThatOf(ctx context.Context, c jetstream.Consumer) (bool, error) {
-	topic, err := s.Topics.Describe(ctx, c.Topic)
+func (s *Service) isThatOf(ctx context.Context, topic string, created time.Time) (bool, error) {
+	t, err := s.Topics.Describe(ctx, topic)
 	var none *jetstream.TopicNotFoundError
-	switch {
-	case errors.As(err, &none):
+	if errors.As(err, &none) {
 		return false, nil
-	case err != nil:
-		return false, err
 	}
-	return c.TopicCreated == 0 || c.TopicCreated == topic.Created.UnixNano(), nil
+	return t.Created.Equal(created), err
 }
 
 // FindConsumer returns the consumer of topic whose name or id is label.
@@ -145,14 +147,38 @@ func (s *Service) ListConsumers(ctx context.Context, topic string) ([]jetstream.
 	return s.Registry.ListConsumers(ctx, topic)
 }
 
-// DeleteConsumer deletes a consumer, if it exists. Its id is never given out again.
-// Errors: [*jetstream.UnavailableError].
-func (s *Service) DeleteConsumer(ctx context.Context, c jetstream.Consumer) error {
-	var none *jetstream.ConsumerNotFoundError
-	if err := s.Registry.RemoveConsumer(ctx, c.ID); err != nil && !errors.As(err, &none) {
+// DeleteConsumer deletes the consumer of topic whose name or id is label. Its id is never
+// given out again. If an earlier call stopped before it had done everything, DeleteConsumer
+// does the rest. Errors: those of [Service.FindConsumer].
+func (s *Service) DeleteConsumer(ctx context.Context, topic, label string) error {
+	c, missing := s.FindConsumer(ctx, topic, label)
+	var deleted *jetstream.ConsumerNotFoundError
+	if errors.As(missing, &deleted) && deleted.Deleted && deleted.Topic == topic {
+		id, err := strconv.ParseInt(deleted.Consumer, 10, 64)
+		if err != nil {
+			return missing
+		}
+		c = jetstream.Consumer{ID: id, Topic: topic}
+	} else if missing != nil {
+		return missing
+	}
+
+	if err := s.remove(ctx, c); err != nil {
 		return err
 	}
-	return s.Consumers.Remove(ctx, c)
+	return missing
+}
+
+// remove deletes a consumer, if it exists. The mark in the entry of its id comes first, and
+// with that it is deleted; the last step leaves what the others need to be found again.
+func (s *Service) remove(ctx context.Context, c jetstream.Consumer) error {
+	if err := ignoreGone(s.Registry.RemoveConsumer(ctx, c.ID)); err != nil {
+		return err
+	}
+	if err := s.Consumers.Remove(ctx, c); err != nil {
+		return err
+	}
+	return s.Registry.FreeName(ctx, c.ID)
 }
 
 // Consume returns the next message of a consumer and advances the consumer past

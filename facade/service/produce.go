@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"dq/jetstream"
@@ -9,14 +10,45 @@ import (
 )
 
 // RegisterProducer registers a producer of topic and returns its id. It creates
-// the topic, with the default settings, if the topic does not exist.
+// the topic, with the default settings, if the topic does not exist. If the topic is
+// deleted meanwhile, RegisterProducer starts over.
 // Errors: [*jetstream.NameError], [*jetstream.UnavailableError].
 func (s *Service) RegisterProducer(ctx context.Context, topic string) (int64, error) {
-	if err := s.CreateTopicIfMissing(ctx, topic); err != nil {
-		return 0, err
+	for {
+		created, err := s.ensureCreated(ctx, topic)
+		if err != nil {
+			return 0, err
+		}
+		p, err := s.Registry.RegisterProducer(ctx, topic)
+		if err != nil {
+			return 0, err
+		}
+
+		same, err := s.isThatOf(ctx, topic, created)
+		if err != nil {
+			return 0, err
+		}
+		if same {
+			return p.ID, nil
+		}
+		if err := ignoreGone(s.Registry.RemoveProducer(ctx, p.ID)); err != nil {
+			return 0, err
+		}
 	}
-	p, err := s.Registry.RegisterProducer(ctx, topic)
-	return p.ID, err
+}
+
+// ensureCreated creates topic if it does not exist, and returns when it was created.
+func (s *Service) ensureCreated(ctx context.Context, topic string) (time.Time, error) {
+	for {
+		if err := s.CreateTopicIfMissing(ctx, topic); err != nil {
+			return time.Time{}, err
+		}
+		t, err := s.Topics.Describe(ctx, topic)
+		var none *jetstream.TopicNotFoundError
+		if !errors.As(err, &none) { // otherwise it was deleted in between
+			return t.Created, err
+		}
+	}
 }
 
 // Produce appends message to topic. The message is stored when Produce returns.

@@ -1,6 +1,8 @@
 package service
 
 import (
+	"context"
+
 	"dq/jetstream"
 	"dq/registry"
 )
@@ -13,4 +15,37 @@ type Service struct {
 	Registry  *registry.Registry
 
 	MaxMessageBytes int // of the largest message that the broker takes
+}
+
+// Start prepares the service to be used, and finishes what a process that was ended did
+// not: registrations under a name, and deletions of topics.
+// Errors: [*jetstream.UnavailableError].
+func (s *Service) Start(ctx context.Context) error {
+	s.Topics.OnGone(s.forget)
+
+	if err := s.Registry.FinishRegistrations(ctx); err != nil {
+		return err
+	}
+	topics, err := s.Registry.Topics(ctx)
+	if err != nil || len(topics) == 0 {
+		return err
+	}
+
+	// The list of those that exist comes after: see forget.
+	existing := make(map[string]bool)
+	for name, err := range s.Topics.Names(ctx, "", "") {
+		if err != nil {
+			return err
+		}
+		existing[name] = true
+	}
+	for _, topic := range topics {
+		if existing[topic] {
+			continue
+		}
+		if err := s.forget(ctx, topic); err != nil {
+			return err
+		}
+	}
+	return nil
 }

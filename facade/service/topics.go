@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"dq/jetstream"
 	"dq/registry"
 )
@@ -58,24 +60,22 @@ func (s *Service) EnsureTopic(
 // ChangeTopic changes the settings of a topic as change says. Errors: those of
 // change, and those of [jetstream.Topics.Change].
 func (s *Service) ChangeTopic(ctx context.Context, topic string, change func(*jetstream.Settings) error) error {
-	existing, err := s.Topics.Describe(ctx, topic)
-	if err != nil {
-		return err
-	}
-	settings := existing.Settings
-	if err := change(&settings); err != nil {
-		return err
-	}
+	return s.Topics.Change(ctx, topic, func(was jetstream.Settings) (jetstream.Settings, error) {
+		settings := was
+		if err := change(&settings); err != nil {
+			return settings, err
+		}
 
-	// The default of the dedup window depends on other settings. A topic that has the
-	// default keeps it, so the window changes with them.
-	unset := existing.Settings
-	unset.DedupWindow = 0
-	window := existing.Settings.DedupWindow
-	if settings.DedupWindow == window && unset.Complete().DedupWindow == window {
-		settings.DedupWindow = 0
-	}
-	return s.Topics.Change(ctx, topic, settings)
+		// The default of the dedup window depends on other settings. A topic that has the
+		// default keeps it, so the window changes with them.
+		unset := was
+		unset.DedupWindow = 0
+		window := was.DedupWindow
+		if settings.DedupWindow == window && unset.Complete().DedupWindow == window {
+			settings.DedupWindow = 0
+		}
+		return settings, nil
+	})
 }
 
 // A TopicDescription is a topic and how many consumers and producers it has.
@@ -94,62 +94,53 @@ func (s *Service) DescribeTopic(ctx context.Context, topic string) (d TopicDescr
 	return d, err
 }
 
-// DeleteTopic deletes a topic and all its producers and consumers.
-// Errors: [*jetstream.TopicNotFoundError], [*jetstream.UnavailableError].
-func (s *Service) DeleteTopic(ctx context.Context, topic string) error {
-	existing, err := s.Topics.Describe(ctx, topic)
-	if err != nil {
+// removals is how many producers and consumers of a topic are removed at a time.
+const removals = 256
+
+// forget removes the producers and consumers of a topic that does not exist. They are
+// what is left to do after a topic was deleted, so the entry of each is marked as deleted
+// last: whatever stops this call, the next one goes on.
+func (s *Service) forget(ctx context.Context, topic string) error {
+	left, err := s.Registry.Left(ctx, topic)
+	if err != nil || len(left.Consumers)+len(left.Producers) == 0 {
 		return err
 	}
 
-	// The ids first: they must not work for a later topic of the same name.
-	if err := s.removeProducers(ctx, topic); err != nil {
-		return err
-	}
-	consumers, err := s.Registry.ListConsumers(ctx, topic)
-	if err != nil {
-		return err
-	}
-	if err := s.removeConsumers(ctx, consumers); err != nil {
-		return err
-	}
-	if err := s.Topics.Delete(ctx, topic); err != nil {
+	// Only now: so each of them is of a topic that was deleted, even if another process
+	// creates one of that name in this moment.
+	_, err = s.Topics.LastSequence(ctx, topic)
+	var none *jetstream.TopicNotFoundError
+	if !errors.As(err, &none) {
 		return err
 	}
 
-	// Consumers that were registered meanwhile go too, but not those of a later topic.
-	if consumers, err = s.Registry.ListConsumers(ctx, topic); err != nil {
-		return err
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(removals)
+	for _, p := range left.Producers {
+		group.Go(func() error { return ignoreGone(s.Registry.RemoveProducer(ctx, p.ID)) })
 	}
-	created := existing.Created.UnixNano()
-	return s.removeConsumers(ctx, slices.DeleteFunc(consumers, func(c jetstream.Consumer) bool {
-		return c.TopicCreated != created
-	}))
+	for _, c := range left.Consumers {
+		group.Go(func() error {
+			if err := s.Consumers.Remove(ctx, c); err != nil {
+				return err
+			}
+			if err := ignoreGone(s.Registry.RemoveConsumer(ctx, c.ID)); err != nil {
+				return err
+			}
+			return s.Registry.FreeName(ctx, c.ID)
+		})
+	}
+	return group.Wait()
 }
 
-// removeProducers removes the producers of topic.
-func (s *Service) removeProducers(ctx context.Context, topic string) error {
-	producers, err := s.Registry.ListProducers(ctx, topic)
-	if err != nil {
-		return err
+// ignoreGone returns err unless it says that a producer or consumer was deleted before.
+func ignoreGone(err error) error {
+	var producer *registry.ProducerNotFoundError
+	var consumer *jetstream.ConsumerNotFoundError
+	if errors.As(err, &producer) || errors.As(err, &consumer) {
+		return nil
 	}
-	for _, p := range producers {
-		var none *registry.ProducerNotFoundError
-		if err := s.Registry.RemoveProducer(ctx, p.ID); err != nil && !errors.As(err, &none) {
-			return err
-		}
-	}
-	return nil
-}
-
-// removeConsumers removes consumers.
-func (s *Service) removeConsumers(ctx context.Context, consumers []jetstream.Consumer) error {
-	for _, c := range consumers {
-		if err := s.DeleteConsumer(ctx, c); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // A TopicQuery says which topics to list.

@@ -19,6 +19,7 @@
 // The features:
 //   - classic_test.go: the classic calls, with their client
 //   - topic_test.go: topics and their settings, purge, deletion, lists
+//   - deletion_test.go: topics that clients create and delete at the same time, deletions that were not finished
 //   - produce_test.go: single messages and batches, idempotency, expected sequences, TTL
 //   - delayed_test.go: messages that are delivered later
 //   - browse_test.go: reading a topic without a consumer

@@ -84,10 +84,14 @@ func twoBrokers(t *testing.T) (first, second api) {
 	t.Helper()
 	cfg := natsConfig(t)
 	first = startAPI(t, cfg)
+	return first, startAPI(t, sharing(cfg))
+}
 
+// sharing returns the configuration of a broker that uses the engine of one with the configuration cfg.
+func sharing(cfg broker.Config) broker.Config {
 	other := brokertest.Config("")
 	other.NatsURL, other.NATSUser, other.NATSPassword = "nats://"+cfg.NATSAddr, cfg.NATSUser, cfg.NATSPassword
-	return first, startAPI(t, other)
+	return other
 }
 
 // natsConfig returns the configuration of a broker that NATS clients may connect to.

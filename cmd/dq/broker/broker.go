@@ -215,16 +215,17 @@ func (b *Broker) openService(ctx context.Context) (*service.Service, error) {
 	if b.delayer, err = jetstream.StartDelayer(ctx, topics, b.logger); err != nil {
 		return nil, err
 	}
-	if err := b.openPort(topics); err != nil {
-		return nil, err
-	}
-	return &service.Service{
+	queue := &service.Service{
 		Topics:          topics,
 		Delayer:         b.delayer,
 		Consumers:       consumers,
 		Registry:        b.registry,
 		MaxMessageBytes: b.cfg.MaxMessageBytes,
-	}, nil
+	}
+	if err := queue.Start(ctx); err != nil {
+		return nil, err
+	}
+	return queue, b.openPort(topics)
 }
 
 func (b *Broker) storeOptions() jetstream.StoreOptions {

@@ -133,7 +133,7 @@ type Receipt struct {
 // anything, and may accept it later.
 func (op *Op) TurnedAway() bool {
 	switch op.Code {
-	case "overloaded", "rate_limited", "quota_exceeded", "storage_full", "not_stored":
+	case "overloaded", "rate_limited", "quota_exceeded", "storage_full", "not_stored", "topic_busy":
 		return true
 	}
 	return op.Status == http.StatusTooManyRequests
