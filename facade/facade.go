@@ -45,6 +45,8 @@ type Options struct {
 	// Ready returns nil if the broker can do its work, or an error that says why it cannot. A
 	// [*jetstream.StorageFullError] says that it can do all but take new data.
 	Ready func(context.Context) error
+	// Starting, if it is not nil, returns why the broker cannot answer calls yet, nil if it can.
+	Starting func() error
 	// Heartbeat is how long a stream or socket stays silent before it sends a sign of life; 0 is 15 s.
 	Heartbeat time.Duration
 	// Logger logs the failures of the broker.

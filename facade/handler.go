@@ -32,6 +32,11 @@ func (f *Facade) serve(r route) fiber.Handler {
 
 // call authorizes a call and runs its handler. If it returns without an error, all changes are on disk.
 func (f *Facade) call(ctx context.Context, c *fiber.Ctx, r *route) (response, error) {
+	if f.opts.Starting != nil {
+		if err := f.opts.Starting(); err != nil {
+			return nil, &notReadyError{err}
+		}
+	}
 	if err := authorize(c, r); err != nil {
 		return nil, err
 	}

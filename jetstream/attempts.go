@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -24,12 +25,20 @@ const (
 // answer of the engine, or ctx ends. It is for an engine that may be a cluster: a stream
 // whose leader was lost does not answer until it has another.
 func Repeat[T any](ctx context.Context, try func(context.Context) (T, error)) (T, error) {
+	var reason error // what the engine has said last
 	for limit := firstAttempt; ; limit *= 2 {
 		attempt, cancel := context.WithTimeout(ctx, limit)
 		out, err := try(attempt)
 		cancel()
-		if err == nil || ctx.Err() != nil || !mayRepeat(err) || !pause(ctx, attemptPause) {
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			reason = err
+		}
+
+		switch {
+		case err == nil || !mayRepeat(err):
 			return out, err
+		case ctx.Err() != nil || !pause(ctx, attemptPause):
+			return out, cmp.Or(reason, err)
 		}
 	}
 }

@@ -42,6 +42,7 @@
 //   - readahead.go: which messages are read before a consumer asks for them?
 //   - rewind.go: what happens to consumers after a power cut?
 //   - seek.go: how is a consumer moved, taken over or paused?
+//   - servers.go: which NATS servers can dq use?
 //   - settings.go: what can be set for a topic?
 //   - state.go: what does a process remember of a consumer?
 //   - subjects.go: which subject does a message have, and which key?

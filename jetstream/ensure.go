@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,7 +30,7 @@ func EnsureStream(
 			return nil, errInCreation // with other settings, which the next attempt sees
 		}
 		if err != nil {
-			return nil, permissionError(js.Conn(), err)
+			return nil, permissionError(js.Conn(), err, cfg.Name)
 		}
 
 		have := stream.CachedInfo().Config
@@ -103,11 +104,15 @@ func isBucket(cfg jetstream.StreamConfig) bool { return cfg.AllowRollup && cfg.M
 // Where several do, all but the leader may be behind.
 func directReads(replicas int) bool { return replicas <= 1 }
 
-// permissionError returns the error of a call that got no answer, with the reason if that is
-// known: the engine tells a user who lacks a permission on the connection, not in an answer.
-func permissionError(nc *nats.Conn, err error) error {
+// permissionError returns the error of a call that got no answer, with the reason if that is a
+// permission for a subject that contains part: the engine tells a user who lacks one on the
+// connection, not in an answer.
+func permissionError(nc *nats.Conn, err error, part string) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
 	last := nc.LastError()
-	if errors.Is(err, context.DeadlineExceeded) && errors.Is(last, nats.ErrPermissionViolation) {
+	if errors.Is(last, nats.ErrPermissionViolation) && strings.Contains(last.Error(), part) {
 		return &PermissionError{Err: last}
 	}
 	return err

@@ -14,6 +14,8 @@ type (
 	StorageFullError = engine.StorageFullError
 	// UnavailableError is [engine.UnavailableError].
 	UnavailableError = engine.UnavailableError
+	// URLError is [engine.URLError].
+	URLError = engine.URLError
 	// NotStoredError is [engine.NotStoredError].
 	NotStoredError = engine.NotStoredError
 )
@@ -191,6 +193,15 @@ func (e *LeaseError) Error() string {
 	return fmt.Sprintf("%d of the tokens hold no lease (any more)", len(e.Tokens))
 }
 
+// SubjectsTakenError says that a topic cannot be created, because a stream that dq did not make
+// listens on its subjects.
+type SubjectsTakenError struct{}
+
+func (*SubjectsTakenError) Error() string {
+	return "another stream of the NATS account, which dq did not make, listens on the subjects of this topic: " +
+		"change its subjects or delete it (nats stream ls), or choose another name for the topic"
+}
+
 // PermissionError says that the NATS user of dq lacks a permission.
 type PermissionError struct{ Err error }
 
@@ -223,5 +234,4 @@ const (
 	codeSubjectsOverlap   = 10065
 	codeNotEnabled        = 10076
 	codeNotEnabledHere    = 10039 // for the account
-	codeMaxStreams        = 10027
 )

@@ -169,7 +169,7 @@ func (t *Topics) storedBefore(ctx context.Context, msgs []*nats.Msg) []Receipt {
 
 // publishError turns the engine's answer to a publish into an error of this package.
 func (t *Topics) publishError(ctx context.Context, topic string, err error) error {
-	switch {
+	switch err = permissionError(t.nc, err, subjectPrefix+EncodeName(topic)+"."); {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return &MessageTooLargeError{Limit: int(t.nc.MaxPayload()), OfServers: true}
 	case reachedNobody(err):

@@ -162,6 +162,11 @@ func settingsError(operation string, s Settings, err error) error {
 	switch api.ErrorCode {
 	case codeReplicas:
 		return refuse("replicas", s.Replicas, "at most as many as the cluster has servers, and 1 without a cluster")
+	case codeNoPeers:
+		return refuse("replicas", s.Replicas, "at most as many as the cluster has servers that run and have room: "+
+			api.Description)
+	case codeSubjectsOverlap:
+		return &SubjectsTakenError{}
 	case codeStorageResources, codeMemoryResources:
 		return refuse("max_bytes", s.MaxBytes, "no more than the engine has space for, all topics taken together")
 	case codeInvalidConfig:

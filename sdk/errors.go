@@ -45,6 +45,7 @@ func (e *Error) Is(target error) bool {
 var (
 	// About topics:
 	ErrTopicExists      = &Error{Code: "topic_exists"}
+	ErrSubjectsTaken    = &Error{Code: "subjects_taken"} // a stream that dq did not make has those of the topic
 	ErrTopicNotFound    = &Error{Code: "topic_not_found"}
 	ErrNoTopics         = &Error{Code: "no_topics"} // the classic list of topics is empty
 	ErrInvalidTopicName = &Error{Code: "invalid_topic_name"}

@@ -41,18 +41,25 @@ func Connect(urls string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, er
 	)...)
 }
 
-// checkURLs refuses what is no URL of a server. The error quotes nothing: it may be a part of a password.
+// checkURLs returns a [*URLError] if one of the URLs is not valid.
 func checkURLs(urls string) error {
 	for i, text := range strings.Split(urls, ",") {
 		if text = strings.TrimSpace(text); !strings.Contains(text, "://") {
 			text = "nats://" + text
 		}
 		if _, err := url.Parse(text); err != nil {
-			return fmt.Errorf("URL %d is not valid: want nats://HOST:PORT, or nats://USER:PASSWORD@HOST:PORT with "+
-				"the special characters of the password encoded, such as %%40 for @", i+1)
+			return &URLError{Number: i + 1}
 		}
 	}
 	return nil
+}
+
+// URLError says that a URL of a NATS server is not valid. It does not have the URL, which may hold a password.
+type URLError struct{ Number int } // from 1
+
+func (e *URLError) Error() string {
+	return fmt.Sprintf("URL %d is not valid: want nats://HOST:PORT, or nats://USER:PASSWORD@HOST:PORT with the special "+
+		"characters of the password encoded, such as %%40 for @", e.Number)
 }
 
 // openConn opens a connection that reconnects until it is closed.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 
@@ -28,6 +29,7 @@ type Broker struct {
 	engine   *engine.Server // nil if it is another process
 	conn     *nats.Conn
 	reads    *nats.Conn // the connection for messages that are read
+	topics   *jetstream.Topics
 	registry *registry.Registry
 	delayer  *jetstream.Delayer
 	facade   *facade.Facade
@@ -37,7 +39,8 @@ type Broker struct {
 	clients  *natsClients   // nil: no NATS client may show a token
 
 	serving sync.WaitGroup
-	failed  chan error // receives the error that ended serving early
+	failed  chan error            // receives the error that ended serving early
+	closed  atomic.Pointer[error] // why calls cannot be answered yet; nil if they can
 
 	stop    sync.Once
 	stopErr error
@@ -47,7 +50,9 @@ type Broker struct {
 func Start(ctx context.Context, cfg Config, logger *slog.Logger) (*Broker, error) {
 	b := &Broker{cfg: cfg, logger: logger, failed: make(chan error, 1)}
 	if err := b.start(ctx); err != nil {
+		_ = b.stopServing(context.Background()) // err says more
 		b.release()
+		b.serving.Wait()
 		return nil, err
 	}
 	return b, nil
@@ -63,6 +68,10 @@ func (b *Broker) start(ctx context.Context) (err error) {
 	}
 	if err := b.openAccess(); err != nil {
 		return err
+	}
+
+	if b.cfg.NatsURL != "" {
+		return b.startElsewhere(ctx)
 	}
 
 	data, err := b.openEngine()
@@ -118,18 +127,9 @@ func (b *Broker) openAccess() (err error) {
 	return nil
 }
 
-// openEngine connects to the engine of DQ_NATS_URL or, without it, to one that it starts in this process. It returns
-// where the engine keeps its data, for the log.
+// openEngine starts the engine in this process and connects to it. It returns where the engine keeps its data, for the
+// log.
 func (b *Broker) openEngine() (data string, err error) {
-	if b.cfg.NatsURL != "" {
-		login := nats.UserInfo(b.cfg.NATSUser, b.cfg.NATSPassword)
-		connect := func() (*nats.Conn, error) { return engine.Connect(b.cfg.NatsURL, b.logger, login) }
-		if err := b.connect(connect); err != nil {
-			return "", fmt.Errorf("DQ_NATS_URL: %w", err)
-		}
-		return b.conn.ConnectedUrlRedacted(), nil
-	}
-
 	data, dir := "memory", ""
 	if b.cfg.Persist {
 		data, dir = b.cfg.DataDir, b.cfg.DataDir
@@ -197,6 +197,7 @@ func (b *Broker) openService(ctx context.Context) (*service.Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.topics = topics
 	consumers, err := jetstream.NewConsumers(ctx, topics)
 	if err != nil {
 		return nil, err
@@ -291,6 +292,7 @@ func (b *Broker) serve(queue *service.Service) {
 		Heartbeat:            b.cfg.Heartbeat,
 		Sync:                 b.sync(),
 		Ready:                b.ready,
+		Starting:             b.starting,
 		Logger:               b.logger,
 	})
 
@@ -317,16 +319,25 @@ func (b *Broker) Failed() <-chan error { return b.failed }
 // requests had to be cut off. Later calls return what the first one returned.
 func (b *Broker) Stop(ctx context.Context) error {
 	b.stop.Do(func() {
-		ctx, cancel := context.WithTimeout(ctx, b.cfg.DrainDelay+b.cfg.ShutdownTimeout)
-		defer cancel()
-		if err := b.facade.Shutdown(ctx); err != nil {
-			b.stopErr = fmt.Errorf("requests were cut off after DQ_SHUTDOWN_TIMEOUT=%s: %w", b.cfg.ShutdownTimeout, err)
-		}
+		b.stopErr = b.stopServing(ctx)
 
 		b.release()
 		b.serving.Wait()
 	})
 	return b.stopErr
+}
+
+// stopServing lets requests in progress finish, and returns an error if it had to cut some off.
+func (b *Broker) stopServing(ctx context.Context) error {
+	if b.facade == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.DrainDelay+b.cfg.ShutdownTimeout)
+	defer cancel()
+	if err := b.facade.Shutdown(ctx); err != nil {
+		return fmt.Errorf("requests were cut off after DQ_SHUTDOWN_TIMEOUT=%s: %w", b.cfg.ShutdownTimeout, err)
+	}
+	return nil
 }
 
 // release closes what Start opened, also after a start that failed halfway.
@@ -335,21 +346,7 @@ func (b *Broker) release() {
 		_ = b.listener.Close()
 	}
 
-	// These use the connection, and that the engine.
-	if b.clients != nil {
-		b.clients.stop()
-	}
-	if b.delayer != nil {
-		b.delayer.Stop()
-	}
-	if b.registry != nil {
-		b.registry.Close()
-	}
-	for _, conn := range []*nats.Conn{b.reads, b.conn} {
-		if conn != nil {
-			conn.Close()
-		}
-	}
+	b.closeStore()
 	if b.engine != nil {
 		b.engine.Shutdown()
 	}
@@ -365,9 +362,31 @@ func (b *Broker) release() {
 	}
 }
 
+// closeStore closes what uses the engine, and the connections to it.
+func (b *Broker) closeStore() {
+	if b.clients != nil {
+		b.clients.stop()
+	}
+	if b.delayer != nil {
+		b.delayer.Stop()
+	}
+	if b.registry != nil {
+		b.registry.Close()
+	}
+	for _, conn := range []*nats.Conn{b.reads, b.conn} {
+		if conn != nil {
+			conn.Close()
+		}
+	}
+	b.delayer, b.registry, b.reads, b.conn = nil, nil, nil, nil
+}
+
 // ready returns an error if the engine does not answer, or a [*jetstream.StorageFullError] if it does, and has no room
 // for new messages.
 func (b *Broker) ready(ctx context.Context) error {
+	if err := b.starting(); err != nil {
+		return err
+	}
 	if !b.conn.IsConnected() {
 		return errors.New("not connected to the storage engine")
 	}
@@ -375,10 +394,10 @@ func (b *Broker) ready(ctx context.Context) error {
 		return fmt.Errorf("the storage engine does not answer: %w", err)
 	}
 
-	if b.engine != nil {
-		return b.engine.CheckSpace(0, 0)
+	if b.engine == nil {
+		return b.readyElsewhere(ctx)
 	}
-	return nil
+	return b.engine.CheckSpace(0, 0)
 }
 
 // NewLogger returns a logger that writes to w, in the format and from the level of cfg.

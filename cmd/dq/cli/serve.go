@@ -36,7 +36,11 @@ func serve(ctx context.Context) error {
 	}
 
 	b, err := broker.Start(ctx, cfg, logger)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil: // stopped while it was waiting for its engine
+		logger.Info("stopping")
+		return nil
+	case err != nil:
 		return err
 	}
 
