@@ -37,13 +37,13 @@ type ExistsError struct{ Topic string }
 
 func (e *ExistsError) Error() string { return fmt.Sprintf("Topic:%s exists already", e.Topic) }
 
-// BusyError says that a topic could not be created, changed or deleted, because an earlier
-// call that does so is still under way, such as the deletion of a topic with very many
-// consumers. Nothing was done.
+// BusyError says that a topic could not be created, changed, purged or deleted, because an
+// earlier call that does so is still under way, such as the deletion of a topic with very
+// many consumers. Nothing was done.
 type BusyError struct{ Topic string }
 
 func (e *BusyError) Error() string {
-	return fmt.Sprintf("Topic:%s is still being created, changed or deleted by an earlier call: try again", e.Topic)
+	return fmt.Sprintf("Topic:%s is still being created, changed, purged or deleted by an earlier call: try again", e.Topic)
 }
 
 // ConsumerNotFoundError says that a consumer does not exist.
