@@ -215,6 +215,12 @@ func (e *PermissionError) Unwrap() error { return e.Err }
 // isMissing reports whether err says that a stream does not exist.
 func isMissing(err error) bool { return errors.Is(err, jetstream.ErrStreamNotFound) }
 
+// isNoMessage reports whether err says that a stream does not have a message.
+func isNoMessage(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == codeNoMessage || api.ErrorCode == codeNoSequence)
+}
+
 // The engine's error codes for which this package has errors of its own.
 const (
 	codeMessageTooLarge   = 10054
@@ -234,4 +240,6 @@ const (
 	codeSubjectsOverlap   = 10065
 	codeNotEnabled        = 10076
 	codeNotEnabledHere    = 10039 // for the account
+	codeNoMessage         = 10037
+	codeNoSequence        = 10043
 )
