@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,7 +38,7 @@ const (
 	delayTopic  = "Dq-Delay-Topic"  // when the topic was created, in nanoseconds of Unix time
 	delayUntil  = "Dq-Delay-Until"  // when it is due, in microseconds of Unix time
 	delayKey    = "Dq-Delay-Key"    // its key, encoded
-	delayID     = "Dq-Delay-Id"     // its idempotency key, encoded
+	delayID     = "Dq-Delay-Id"     // its idempotency key, or an id that dq has given it, encoded
 	delayTTL    = "Dq-Delay-Ttl"    // its TTL
 	delayType   = "Dq-Delay-Type"   // its content type
 	delayHeader = "Dq-Delay-Header" // and "-" and a name: its headers
@@ -51,6 +52,7 @@ type Delayer struct {
 	stop   context.CancelFunc
 	opened chan struct{} // closed when the stream is open
 	moving sync.WaitGroup
+	mover  atomic.Pointer[mover] // nil: another process moves the messages
 }
 
 // StartDelayer starts to open the stream of the delayed messages, and then to move those
@@ -118,7 +120,7 @@ func (d *Delayer) Stop() {
 // them moves the messages of all.
 func (d *Delayer) run(ctx context.Context) {
 	if d.topics.opts.Alone {
-		newMover(d, func() bool { return true }).run(ctx)
+		d.move(ctx, func() bool { return true })
 		return
 	}
 
@@ -126,9 +128,17 @@ func (d *Delayer) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		o.acquire(ctx)
 		owned, release := o.keep(ctx)
-		newMover(d, o.valid).run(owned)
+		d.move(owned, o.valid)
 		release()
 	}
+}
+
+// move moves due messages until ctx ends.
+func (d *Delayer) move(ctx context.Context, valid func() bool) {
+	m := newMover(d, valid)
+	d.mover.Store(m)
+	defer d.mover.Store(nil)
+	m.run(ctx)
 }
 
 // Delay stores drafts, each to be produced to topic at its time. If the topic is
@@ -163,12 +173,26 @@ func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Re
 	}
 
 	for j, a := range d.topics.publisher.publish(ctx, msgs...) {
-		receipts[places[j]] = Receipt{Delayed: true, Duplicate: a.duplicate}
-		if a.err != nil {
-			receipts[places[j]] = Receipt{Err: engine.Unavailable("store a delayed message", a.err)}
+		i := places[j]
+		receipts[i] = Receipt{Delayed: true, Duplicate: a.duplicate}
+		switch {
+		case a.err != nil:
+			receipts[i] = Receipt{Err: engine.Unavailable("store a delayed message", a.err)}
+		case !a.duplicate:
+			d.soonDue(topic, &drafts[i], a.sequence)
 		}
 	}
 	return receipts, nil
+}
+
+// soonDue tells the mover about a message that was stored to wait, if it is due soon.
+func (d *Delayer) soonDue(topic string, draft *Draft, sequence uint64) {
+	m, pause := d.mover.Load(), time.Until(draft.At)
+	if m == nil || pause > soon {
+		return
+	}
+	e := dueEntry{sequence: sequence, until: draft.At.UnixMicro(), size: len(draft.Data), waiting: true}
+	m.addLater(m.queue(topic), pause, e)
 }
 
 // creation returns the time at which a topic was created, which tells it from an
@@ -179,7 +203,12 @@ func creation(stream jetstream.Stream) string {
 
 // wait returns the message that waits for the time of draft.
 func (draft *Draft) wait(topic, created string) *nats.Msg {
-	place := EncodeName(topic) + "." + nuid.Next()
+	name := nuid.Next()
+	place := EncodeName(topic) + "." + name
+	id := draft.ID
+	if id == "" {
+		id = ReservedIDPrefix + "delayed-" + name
+	}
 	m := nats.NewMsg(waitSubject + place)
 	m.Data = draft.Data
 	for name, value := range draft.Headers {
@@ -188,7 +217,7 @@ func (draft *Draft) wait(topic, created string) *nats.Msg {
 	m.Header.Set(delayTopic, created)
 	m.Header.Set(delayUntil, strconv.FormatInt(draft.At.UnixMicro(), 10))
 	m.Header.Set(delayKey, EncodeName(draft.Key))
-	m.Header.Set(delayID, EncodeName(draft.ID))
+	m.Header.Set(delayID, EncodeName(id))
 	m.Header.Set(delayTTL, draft.TTL.String())
 	m.Header.Set(delayType, draft.ContentType)
 	m.Header.Set(jetstream.ScheduleHeader, "@at "+draft.At.UTC().Format(time.RFC3339))
@@ -205,7 +234,7 @@ func due(header nats.Header, data []byte, sequence uint64) Draft {
 	draft.Key, _ = DecodeName(header.Get(delayKey))
 	draft.ID, _ = DecodeName(header.Get(delayID))
 	draft.TTL, _ = time.ParseDuration(header.Get(delayTTL))
-	if draft.ID == "" {
+	if draft.ID == "" { // an earlier version stored it
 		draft.ID = ReservedIDPrefix + "delayed-" + strconv.FormatUint(sequence, 10)
 	}
 	for name, values := range header {

@@ -18,6 +18,10 @@ const (
 	// sizeHeader has the size of a message whose data the engine was asked to leave out.
 	sizeHeader = "Nats-Msg-Size"
 
+	// soon is how long a message may wait that the process which stored it moves at its time.
+	// It need not wait for the engine then, which may be busy with many others.
+	soon = time.Minute
+
 	// relistAfter is the pause before the list of due messages is read again after an error.
 	relistAfter = time.Second
 )
@@ -49,10 +53,12 @@ type dueQueue struct {
 
 	topic    string
 	mark     mark
-	found    map[string]struct{} // ids that the topic has stored since mark; nil: not looked up
-	failures int                 // attempts in a row that moved nothing
-	dropped  int                 // messages since the log last said so
-	said     time.Time           // when the log last said something about it
+	found    map[string]struct{}  // ids that the topic has stored since mark; nil: not looked up
+	early    map[string]time.Time // ids that were moved while they waited, and when
+	failures int                  // attempts in a row that moved nothing
+	dropped  int                  // messages since the log last said so
+	pruned   time.Time            // when early was last pruned
+	said     time.Time            // when the log last said something about it
 }
 
 // dueEntry is one due message.
@@ -62,6 +68,7 @@ type dueEntry struct {
 	size     int    // of its data
 	unsure   bool   // the topic may already have it
 	plain    bool   // an earlier version stored it
+	waiting  bool   // it waits still; the engine has not moved it to the due messages
 }
 
 func newMover(d *Delayer, valid func() bool) *mover {
@@ -160,12 +167,8 @@ func (m *mover) add(subject string, header nats.Header, meta *jetstream.MsgMetad
 	e.until, _ = strconv.ParseInt(header.Get(delayUntil), 10, 64)
 	e.size, _ = strconv.Atoi(header.Get(sizeHeader))
 
+	q := m.queue(topic)
 	m.mu.Lock()
-	q := m.queues[topic]
-	if q == nil {
-		q = &dueQueue{topic: topic}
-		m.queues[topic] = q
-	}
 	if e.unsure {
 		q.unsure++
 	}
@@ -173,6 +176,18 @@ func (m *mover) add(subject string, header nats.Header, meta *jetstream.MsgMetad
 	m.mu.Unlock()
 
 	m.addLater(q, time.Until(time.UnixMicro(e.until)), e)
+}
+
+// queue returns the queue of a topic.
+func (m *mover) queue(topic string) *dueQueue {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	q := m.queues[topic]
+	if q == nil {
+		q = &dueQueue{topic: topic, early: make(map[string]time.Time)}
+		m.queues[topic] = q
+	}
+	return q
 }
 
 // addLater adds messages to a queue after a pause.

@@ -29,6 +29,9 @@ const (
 	// sayAgain is how often the log says that the messages of one topic wait, or are dropped.
 	sayAgain = time.Minute
 
+	// forgetAfter is how long a queue remembers what was moved while it waited.
+	forgetAfter = 10 * time.Minute
+
 	// markAfter is how many messages a topic stores before another mark is set.
 	markAfter = 10_000
 )
@@ -59,6 +62,9 @@ func (m *mover) move(ctx context.Context, q *dueQueue, batch []dueEntry) (rest [
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.topics.opts.CallTimeout)
 	defer cancel()
 
+	if time.Since(q.pruned) > forgetAfter {
+		q.forgetEarly()
+	}
 	a := attempt{mover: m, queue: q}
 	a.run(ctx, batch)
 	m.count(q, batch, a.rest, a.misfits)
@@ -177,11 +183,20 @@ func (a *attempt) load(ctx context.Context, created string, limit int, batch []d
 		case m.Header.Get(delayTopic) != created: // another topic has its name
 			a.drop(e)
 		default:
-			a.drafts = append(a.drafts, due(m.Header, m.Data, e.sequence))
-			a.sources = append(a.sources, e)
+			a.add(due(m.Header, m.Data, e.sequence), e)
 		}
 	}
 	return nil
+}
+
+// add adds a message to those that are to be moved, unless it was moved while it waited:
+// the engine may have made it due at the same time.
+func (a *attempt) add(draft Draft, e dueEntry) {
+	if _, moved := a.queue.early[draft.ID]; moved && !e.waiting {
+		a.done = append(a.done, e)
+		return
+	}
+	a.drafts, a.sources = append(a.drafts, draft), append(a.sources, e)
 }
 
 // misfit has a message that does not fit into its topic wait for other settings.
@@ -356,6 +371,9 @@ func (a *attempt) publish(ctx context.Context) {
 		switch {
 		case r.Err == nil:
 			a.done = append(a.done, e)
+			if e.waiting {
+				a.queue.early[a.drafts[i].ID] = time.Now()
+			}
 		case errors.As(r.Err, new(*TopicNotFoundError)):
 			a.drop(e)
 		case errors.As(r.Err, new(*MessageTooLargeError)), errors.As(r.Err, new(*BatchError)):
@@ -368,6 +386,16 @@ func (a *attempt) publish(ctx context.Context) {
 			a.fail(r.Err, e)
 		}
 	}
+}
+
+// forgetEarly forgets what was moved so long ago that the engine does not make it due any more.
+func (q *dueQueue) forgetEarly() {
+	for id, at := range q.early {
+		if time.Since(at) > forgetAfter {
+			delete(q.early, id)
+		}
+	}
+	q.pruned = time.Now()
 }
 
 // remove removes the messages that are done from the due messages.
