@@ -88,8 +88,10 @@ func TestDelayer_FullTopicHoldsUpNoOther(t *testing.T) {
 	eventually(t, p.topics, "full", 1)
 	delayed(t, d, "T", Draft{Data: []byte("a")})
 	other := eventually(t, p.topics, "T", 1)
-	settings.MaxMessages = 0
-	require.NoError(t, p.topics.Change(t.Context(), "full", settings))
+	require.NoError(t, p.topics.Change(t.Context(), "full", func(s Settings) (Settings, error) {
+		s.MaxMessages = 0
+		return s, nil
+	}))
 
 	require.Eventually(t, func() bool {
 		topic, err := p.topics.Describe(t.Context(), "full")
