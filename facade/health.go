@@ -12,6 +12,9 @@ import (
 const (
 	livePath  = "/livez"
 	readyPath = "/readyz"
+
+	// maxDamaged is the most damaged topics that /readyz describes.
+	maxDamaged = 100
 )
 
 // livez answers that the process serves HTTP.
@@ -24,6 +27,29 @@ type readiness struct {
 	Status      string `json:"status"`
 	AcceptsData bool   `json:"accepts_data"`
 	Message     string `json:"message,omitzero"` // why it does not accept data
+
+	// DamagedTopics is how many topics are not served because their files are damaged. Their names are for those who
+	// may see all topics: everybody, if there are no tokens.
+	DamagedTopics int            `json:"damaged_topics,omitzero"`
+	Damaged       []damagedTopic `json:"damaged,omitempty"`
+}
+
+// A damagedTopic is a topic that is not served, and why.
+type damagedTopic struct {
+	Topic string                 `json:"topic"`
+	Files []jetstream.FileDamage `json:"files"`
+}
+
+// noteDamage adds the topics that are not served.
+func (f *Facade) noteDamage(r *readiness) {
+	topics := f.service.Topics.Damaged()
+	r.DamagedTopics = len(topics)
+	if f.opts.Tokens != nil {
+		return
+	}
+	for _, t := range topics[:min(len(topics), maxDamaged)] {
+		r.Damaged = append(r.Damaged, damagedTopic{Topic: t.Topic, Files: t.Damage.Files})
+	}
 }
 
 // readyz answers whether the broker can do its work. A broker whose disk is full can: who takes it out of service then
@@ -36,14 +62,16 @@ func (f *Facade) readyz(c *fiber.Ctx) error {
 	}
 
 	err := f.opts.Ready(ctx)
+	ready := &readiness{Status: "success", AcceptsData: err == nil}
 	var full *jetstream.StorageFullError
 	switch {
 	case errors.As(err, &full):
-		return writeJSON(c, fiber.StatusOK, &readiness{Status: "success", Message: full.Error()})
+		ready.Message = full.Error()
 	case err != nil:
 		return &notReadyError{err}
 	}
-	return writeJSON(c, fiber.StatusOK, &readiness{Status: "success", AcceptsData: true})
+	f.noteDamage(ready)
+	return writeJSON(c, fiber.StatusOK, ready)
 }
 
 // notReadyError says why the broker cannot do its work now.

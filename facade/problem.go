@@ -89,7 +89,9 @@ var problems = []problem{
 		retryAfter("60"), // only a deletion helps
 
 	failed[*transport.OverloadedError]("overloaded"),
-	failed[*transport.SlowBodyError]("overloaded").withoutLog(),      // the client's fault, if there was any
+	failed[*transport.SlowBodyError]("overloaded").withoutLog(), // the client's fault, if there was any
+	// The engine logs what it found at its start; only somebody at the broker can help.
+	failed[*jetstream.TopicDamagedError]("topic_damaged").header(fiber.HeaderRetryAfter, "60").withoutLog(),
 	failed[*jetstream.StorageFullError]("storage_full").withoutLog(), // the engine logs a full disk once
 	failed[*jetstream.NotStoredError]("not_stored"),
 	failed[*jetstream.BusyError]("topic_busy").withoutLog(),
@@ -241,6 +243,8 @@ type problemDetails struct {
 	Messages []receipt `json:"messages,omitempty"`
 	// LastSequence is the topic's last sequence, which was not the expected one.
 	LastSequence *uint64 `json:"last_sequence,omitzero"`
+	// Damage says which files of the topic are damaged, and what that costs.
+	Damage []jetstream.FileDamage `json:"damage,omitempty"`
 }
 
 const mimeProblem = "application/problem+json"
@@ -308,6 +312,10 @@ func (p *problem) details(err error) problemDetails {
 	var sequence *jetstream.SequenceError
 	if errors.As(err, &sequence) {
 		details.LastSequence = sequence.Last
+	}
+	var damaged *jetstream.TopicDamagedError
+	if errors.As(err, &damaged) {
+		details.Damage = damaged.Damage.Files
 	}
 	var partial *PartialError
 	if errors.As(err, &partial) {

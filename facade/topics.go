@@ -26,6 +26,9 @@ type topicView struct {
 	LastTime      time.Time          `json:"last_time,omitzero"`
 	Consumers     *int               `json:"consumers,omitzero"`
 	Producers     *int               `json:"producers,omitzero"`
+
+	// Damage says why the topic is not served; nothing else is known of it then.
+	Damage []jetstream.FileDamage `json:"damage,omitempty"`
 }
 
 // viewTopic returns the JSON of t. The first sequence of an empty topic is the one that its next message will have.
@@ -39,6 +42,7 @@ func viewTopic(t jetstream.Topic) topicView {
 		Bytes:         t.Bytes,
 		FirstSequence: t.FirstSequence,
 		LastSequence:  t.LastSequence,
+		Damage:        t.Damage,
 		LastTime:      t.LastTime,
 	}
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -16,10 +17,13 @@ import (
 // anybody. If the process ends before the rest is removed, the next call that creates or
 // deletes a topic of that name removes it. If ctx ends before, Delete returns nil, and the
 // rest is removed in the background.
-// Errors: [*TopicNotFoundError], [*BusyError], [*UnavailableError].
+// Errors: [*TopicNotFoundError], [*TopicDamagedError], [*BusyError], [*UnavailableError].
 func (t *Topics) Delete(ctx context.Context, topic string) error {
 	if CheckName(topic) != nil {
 		return &TopicNotFoundError{Topic: topic}
+	}
+	if damaged := t.damaged(topic); damaged != nil {
+		return damaged // its consumers and producers stay
 	}
 
 	deleted := make(chan struct{})
@@ -86,29 +90,14 @@ func (t *Topics) deleteStream(ctx context.Context, lock *topicLock, stream strin
 
 // Purge removes the messages of topic up to and including the sequence upTo, or
 // all if upTo is 0, and returns how many it removed. The sequences of new messages
-// continue after the removed ones.
-// Errors: [*TopicNotFoundError], [*BusyError], [*UnavailableError].
+// continue after the removed ones. Errors: [*TopicNotFoundError], [*StorageFullError] if the
+// disk has no room for the little that the engine writes, [*UnavailableError].
 func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, error) {
-	if CheckName(topic) != nil {
-		return 0, &TopicNotFoundError{Topic: topic}
+	// One after the other, so that each finds what the others have left.
+	if err := t.purging.Acquire(ctx, 1); err != nil {
+		return 0, engine.Unavailable("purge the topic while another purge is under way", err)
 	}
-
-	// Each purge must find what the others have left, and none may come to a topic that
-	// was created again after the purge has looked at it.
-	removed := make(chan uint64, 1)
-	err := t.alter(ctx, topic, func(ctx context.Context, lock *topicLock) error {
-		n, err := t.purgeUpTo(ctx, lock, topic, upTo)
-		removed <- n
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	return <-removed, nil
-}
-
-// purgeUpTo is Purge for a caller that holds the lock.
-func (t *Topics) purgeUpTo(ctx context.Context, lock *topicLock, topic string, upTo uint64) (uint64, error) {
+	defer t.purging.Release(1)
 	info, err := t.Describe(ctx, topic)
 	if err != nil || info.Messages == 0 {
 		return 0, err
@@ -127,12 +116,16 @@ func (t *Topics) purgeUpTo(ctx context.Context, lock *topicLock, topic string, u
 	if p.Last < p.First {
 		return 0, nil
 	}
-	return t.purge(ctx, lock, info, p)
+	if t.opts.RoomToPurge != nil {
+		if err := t.opts.RoomToPurge(info.Bytes, p.Last == info.LastSequence); err != nil {
+			return 0, err
+		}
+	}
+	return t.purge(ctx, topic, info.Created, p)
 }
 
-// purge records p and makes it. The caller holds the lock.
-func (t *Topics) purge(ctx context.Context, lock *topicLock, info Topic, p purge) (uint64, error) {
-	topic, created := info.Name, info.Created
+// purge records p and makes it.
+func (t *Topics) purge(ctx context.Context, topic string, created time.Time, p purge) (uint64, error) {
 	// On a full disk a purge must do without: it is what makes room.
 	record := t.opts.checkSpace() == nil
 	if record {
@@ -141,9 +134,6 @@ func (t *Topics) purge(ctx context.Context, lock *topicLock, info Topic, p purge
 		}
 	}
 
-	if err := lock.check(); err != nil {
-		return 0, err
-	}
 	defer t.purges(topic).Add(1)
 	removed, err := t.purgeStream(ctx, StreamName(topic), p.Last)
 	switch {

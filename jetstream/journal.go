@@ -233,8 +233,8 @@ func (j *journal) snapshot(ctx context.Context, sequence uint64) {
 func (j *journal) trim(first uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), trimTimeout)
 	defer cancel()
-	if j.topics.opts.flush(ctx) != nil {
-		return
+	if j.topics.opts.flush(ctx) != nil || j.topics.opts.checkSpace() != nil {
+		return // a purge needs room
 	}
 	if stream, err := j.topics.js.Stream(ctx, journalStream); err == nil {
 		_ = stream.Purge(ctx, jetstream.WithPurgeSequence(first))

@@ -26,7 +26,7 @@ const (
 	pieceStep = pieceLength - 64
 
 	// concurrentInfos is how many descriptions of topics are asked for at once.
-	concurrentInfos = 64
+	concurrentInfos = 16
 )
 
 // Names yields the names of the topics that start with prefix and come after the name after, in the order of the
@@ -36,13 +36,41 @@ const (
 func (t *Topics) Names(ctx context.Context, prefix, after string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		l := &streamList{names: t.streamNames, pieces: make(map[int]piece), starts: &t.starts}
-		if _, err := l.each(ctx, prefix, after, yield); err != nil {
+		damaged := t.damagedNames(prefix, after)
+		merged := func(name string, _ error) bool {
+			for ; len(damaged) > 0 && damaged[0] < name; damaged = damaged[1:] {
+				if !yield(damaged[0], nil) {
+					return false
+				}
+			}
+			return yield(name, nil)
+		}
+
+		more, err := l.each(ctx, prefix, after, merged)
+		if err != nil {
 			yield("", engine.Unavailable("list the topics", err))
+			return
+		}
+		for ; more && len(damaged) > 0; damaged = damaged[1:] {
+			more = yield(damaged[0], nil)
 		}
 	}
 }
 
-// DescribeAll describes those of the topics names that exist, in the order of names. Errors: [*UnavailableError].
+// damagedNames returns the topics that are not served, in the order of their names. The engine
+// does not list them.
+func (t *Topics) damagedNames(prefix, after string) (names []string) {
+	for _, topic := range t.Damaged() {
+		if strings.HasPrefix(topic.Topic, prefix) && topic.Topic > after {
+			names = append(names, topic.Topic)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// DescribeAll describes those of the topics names that exist, in the order of names; of damaged ones it returns the name
+// and the damage. Errors: [*UnavailableError].
 func (t *Topics) DescribeAll(ctx context.Context, names []string) ([]Topic, error) {
 	all := make([]Topic, len(names))
 	calls, ctx := errgroup.WithContext(ctx)
@@ -52,7 +80,12 @@ func (t *Topics) DescribeAll(ctx context.Context, names []string) ([]Topic, erro
 		calls.Go(func() (err error) {
 			all[i], err = t.Describe(ctx, name)
 			var deleted *TopicNotFoundError
-			if errors.As(err, &deleted) {
+			var damaged *TopicDamagedError
+			switch {
+			case errors.As(err, &deleted):
+				return nil
+			case errors.As(err, &damaged):
+				all[i] = Topic{Name: name, Settings: t.DefaultSettings(), Damage: damaged.Damage.Files}
 				return nil
 			}
 			return err

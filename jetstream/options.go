@@ -7,6 +7,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"dq/jetstream/engine"
 )
 
 // Storage says where the engine keeps a stream.
@@ -50,12 +52,30 @@ type StoreOptions struct {
 	// RemoveDeletedFiles removes the files that an earlier deletion of the stream
 	// has left. It is called before the stream is deleted again.
 	RemoveDeletedFiles func(stream string) error
+	// RoomToPurge makes room for the purge of a stream of so many bytes, of all of it or of a
+	// part, or returns a [*StorageFullError].
+	RoomToPurge func(bytes uint64, all bool) error
+	// Damaged returns what is wrong with a stream that the engine does not serve because its
+	// files are damaged, or nil. AllDamaged returns all such streams.
+	Damaged    func(stream string) *engine.StreamDamage
+	AllDamaged func() []*engine.StreamDamage
 	// CheckSpace returns a [*StorageFullError] if the disk has no room for that
 	// many bytes of data in that many messages.
 	CheckSpace func(messages, bytes int) error
 	// Logger gets what happens outside any call, or concerns others than its caller; nil
 	// is nobody.
 	Logger *slog.Logger
+}
+
+// RequiredStreams returns the streams of this package that hold no topic, and what is in them:
+// without one of them nothing works.
+func RequiredStreams() map[string]string {
+	return map[string]string{
+		"KV_" + cursorBucket: "the positions and leases of consumers",
+		journalStream:        "the newest positions of consumers",
+		delayStream:          "the delayed messages",
+		"KV_" + purgeBucket:  "what was purged",
+	}
 }
 
 // checkSpace checks that the disk has room for data or, without data, for a new topic.

@@ -211,10 +211,11 @@ func (t *Topics) publishError(ctx context.Context, topic string, err error) erro
 }
 
 // notReceived returns the error for messages that the stream of topic did not receive: the
-// topic does not exist, or its stream has no leader now.
+// topic does not exist, is damaged, or its stream has no leader now.
 func (t *Topics) notReceived(ctx context.Context, topic string, err error) error {
 	var none *TopicNotFoundError
-	if _, lookup := t.stream(ctx, topic); errors.As(lookup, &none) {
+	var damaged *TopicDamagedError
+	if _, lookup := t.stream(ctx, topic); errors.As(lookup, &none) || errors.As(lookup, &damaged) {
 		return lookup
 	}
 	return &NotStoredError{Operation: "publish", Err: err}

@@ -55,6 +55,7 @@ func (c *Consumers) lastSequences(ctx context.Context, consumers []Consumer) (ma
 	topics, err := c.topics.DescribeAll(ctx, slices.Collect(maps.Keys(last)))
 
 	clear(last)
+	topics = slices.DeleteFunc(topics, func(t Topic) bool { return t.Damage != nil })
 	for _, topic := range topics {
 		last[topic.Name] = topic.LastSequence
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+	"golang.org/x/sync/semaphore"
 
 	"dq/jetstream/engine"
 )
@@ -39,6 +40,7 @@ type Topics struct {
 	forget    func(ctx context.Context, topic string) error // see OnGone
 	watches   watches
 	starts    pieceStarts
+	purging   *semaphore.Weighted // held while a topic is purged
 }
 
 // NewTopics returns the topics of the account that nc is connected to.
@@ -73,6 +75,7 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 		memory:    memory,
 		locks:     newLocks(),
 		forget:    func(context.Context, string) error { return nil },
+		purging:   semaphore.NewWeighted(1),
 	}
 	publisher.awaitStream = t.awaitStream
 	return t, nil
@@ -90,15 +93,17 @@ type Topic struct {
 	Created       time.Time
 	Settings      Settings
 	Messages      uint64
-	Bytes         uint64    // as stored: data, headers, and what the engine adds
-	FirstSequence uint64    // of the oldest message; one more than LastSequence if there is none
-	FirstTime     time.Time // of the oldest message
-	LastSequence  uint64    // of the newest message ever stored, 0 if there was none
-	LastTime      time.Time // of the newest message ever stored
+	Bytes         uint64       // as stored: data, headers, and what the engine adds
+	FirstSequence uint64       // of the oldest message; one more than LastSequence if there is none
+	FirstTime     time.Time    // of the oldest message
+	LastSequence  uint64       // of the newest message ever stored, 0 if there was none
+	LastTime      time.Time    // of the newest message ever stored
+	Damage        []FileDamage // of a topic that is not served; nothing but its name is known then
 }
 
 // Create creates a topic. Of any number of concurrent calls with the same
-// name, exactly one succeeds. Errors: [*NameError], [*SettingError], [*ExistsError],
+// name, exactly one succeeds. Errors: [*NameError], [*TopicDamagedError], [*SettingError],
+// [*ExistsError],
 // [*StorageFullError], [*BusyError], [*UnavailableError].
 func (t *Topics) Create(ctx context.Context, topic string, settings Settings) error {
 	if err := CheckName(topic); err != nil {
@@ -106,6 +111,9 @@ func (t *Topics) Create(ctx context.Context, topic string, settings Settings) er
 	}
 	if err := settings.check(); err != nil {
 		return err
+	}
+	if damaged := t.damaged(topic); damaged != nil {
+		return damaged
 	}
 	if err := t.opts.checkSpace(); err != nil {
 		return err
@@ -246,8 +254,40 @@ func (t *Topics) LastSequence(ctx context.Context, topic string) (uint64, error)
 	return stream.CachedInfo().State.LastSeq, nil
 }
 
+// missing returns the error for a topic whose stream the engine does not have.
+func (t *Topics) missing(topic string) error {
+	if damaged := t.damaged(topic); damaged != nil {
+		return damaged
+	}
+	return &TopicNotFoundError{Topic: topic}
+}
+
+// damaged returns a [*TopicDamagedError], or nil if topic is not damaged.
+func (t *Topics) damaged(topic string) error {
+	if t.opts.Damaged == nil {
+		return nil
+	}
+	if damage := t.opts.Damaged(StreamName(topic)); damage != nil {
+		return &TopicDamagedError{Topic: topic, Damage: damage}
+	}
+	return nil
+}
+
+// Damaged returns the topics that are damaged and not served.
+func (t *Topics) Damaged() (topics []*TopicDamagedError) {
+	if t.opts.AllDamaged == nil {
+		return nil
+	}
+	for _, damage := range t.opts.AllDamaged() {
+		if topic, ok := topicOf(damage.Stream); ok {
+			topics = append(topics, &TopicDamagedError{Topic: topic, Damage: damage})
+		}
+	}
+	return topics
+}
+
 // stream looks up the stream of topic. Errors: [*TopicNotFoundError],
-// [*UnavailableError].
+// [*TopicDamagedError], [*UnavailableError].
 func (t *Topics) stream(ctx context.Context, topic string) (jetstream.Stream, error) {
 	// The engine's answer to an invalid name is undefined.
 	if CheckName(topic) != nil {
@@ -256,7 +296,7 @@ func (t *Topics) stream(ctx context.Context, topic string) (jetstream.Stream, er
 	stream, err := t.lookUp(ctx, StreamName(topic))
 	switch {
 	case isMissing(err):
-		return nil, &TopicNotFoundError{Topic: topic}
+		return nil, t.missing(topic)
 	case err != nil:
 		return nil, engine.Unavailable("look up the topic", err)
 	}

@@ -129,7 +129,7 @@ func (t *Topics) watchNew(ctx context.Context, topic string, arrived func()) (st
 		HeadersOnly:   true,
 	})
 	if isMissing(err) {
-		return nil, &TopicNotFoundError{Topic: topic}
+		return nil, t.missing(topic)
 	}
 	if err != nil {
 		return nil, engine.Unavailable("watch the topic", err)

@@ -13,5 +13,6 @@
 // The files: registry.go opens the bucket and follows it, entries.go creates,
 // reads and deletes entries, consumers.go and producers.go are what callers use,
 // names.go finds consumers by name, index.go knows which ids a topic has,
-// errors.go has the errors.
+// reserve.go keeps the ids of lost entries from being given out again, errors.go has
+// the errors.
 package registry

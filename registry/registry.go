@@ -20,6 +20,9 @@ const (
 	// stream is the stream that holds the bucket.
 	stream = "KV_" + bucket
 
+	// Stream is the stream that holds all registrations.
+	Stream = stream
+
 	// remembered is how many entries a process keeps in memory, at about 200 bytes
 	// each. It reads the others when they are asked for.
 	remembered = 64 << 10
@@ -68,7 +71,7 @@ func Open(ctx context.Context, nc *nats.Conn, storage jetstream.Storage, replica
 	if err != nil {
 		return nil, unavailable("open the registry", err)
 	}
-	watcher, err := kv.WatchAll(context.WithoutCancel(ctx)) // it ends with its context
+	watcher, err := kv.WatchAll(ctx)
 	if err != nil {
 		return nil, unavailable("watch the registry", err)
 	}

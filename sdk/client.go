@@ -146,6 +146,27 @@ type Readiness struct {
 	AcceptsData bool `json:"accepts_data"`
 	// Message says why it accepts no data.
 	Message string `json:"message,omitzero"`
+	// DamagedTopics is how many topics are not served, with [ErrTopicDamaged], because
+	// their files are damaged.
+	DamagedTopics int `json:"damaged_topics,omitzero"`
+	// Damaged describes them, if the broker has no tokens.
+	Damaged []DamagedTopic `json:"damaged,omitempty"`
+}
+
+// A DamagedTopic is a topic that is not served, with what is wrong with its files.
+type DamagedTopic struct {
+	Topic string       `json:"topic"`
+	Files []FileDamage `json:"files"`
+}
+
+// A FileDamage says what is wrong with a file, and which messages that costs.
+type FileDamage struct {
+	File     string `json:"file"` // below the broker's data directory
+	Problem  string `json:"problem"`
+	At       int    `json:"at,omitzero"`             // the first damaged byte
+	First    uint64 `json:"first_sequence,omitzero"` // the messages that are lost, at most
+	Last     uint64 `json:"last_sequence,omitzero"`
+	Messages uint64 `json:"messages,omitzero"`
 }
 
 // Readiness returns whether a broker that is ready takes new data. It fails as

@@ -52,7 +52,7 @@ var (
 	ErrInvalidSetting   = &Error{Code: "invalid_setting"}
 	ErrOtherSettings    = &Error{Code: "other_settings"} // the topic or consumer exists, with other settings
 	ErrTopicFull        = &Error{Code: "topic_full"}     // and it refuses new messages
-	ErrTopicBusy        = &Error{Code: "topic_busy"}     // an earlier call is still creating, changing, purging or deleting it
+	ErrTopicBusy        = &Error{Code: "topic_busy"}     // an earlier call is still creating, changing or deleting it
 
 	// About producers and consumers:
 	ErrProducerNotFound      = &Error{Code: "producer_not_found"}
@@ -99,8 +99,10 @@ var (
 	ErrOverloaded  = &Error{Code: "overloaded"}   // too many calls are under way
 	ErrStorageFull = &Error{Code: "storage_full"} // the disk has no room for new data
 	ErrNotStored   = &Error{Code: "not_stored"}   // the engine took nothing: send it again
-	ErrUnavailable = &Error{Code: "unavailable"}  // the broker could not do its work
-	ErrInternal    = &Error{Code: "internal"}     // a bug in the broker
+	// ErrTopicDamaged means that files of the topic are damaged, and it is not served.
+	ErrTopicDamaged = &Error{Code: "topic_damaged"}
+	ErrUnavailable  = &Error{Code: "unavailable"} // the broker could not do its work
+	ErrInternal     = &Error{Code: "internal"}    // a bug in the broker
 )
 
 // codeUnknown is the code of an answer that has none, such as one of a proxy.

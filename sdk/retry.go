@@ -105,6 +105,9 @@ func mayRepeat(call call, err error) bool {
 	if errors.Is(err, ErrUnreachable) {
 		return true // it had no effect
 	}
+	if errors.Is(err, ErrTopicDamaged) {
+		return false // only somebody at the broker can help
+	}
 
 	refused, ok := errors.AsType[*Error](err)
 	switch {
@@ -120,7 +123,12 @@ func mayRepeat(call call, err error) bool {
 }
 
 // turnedAway reports whether the broker refused a call before it did any of its
-// work: because it has too many, or because the engine takes nothing now.
+// work: because it has too many, because the engine takes nothing now, or because the
+// topic is damaged.
 func turnedAway(err *Error) bool {
-	return err.Code == ErrRateLimited.Code || err.Code == ErrOverloaded.Code || err.Code == ErrNotStored.Code
+	switch err.Code {
+	case ErrRateLimited.Code, ErrOverloaded.Code, ErrNotStored.Code, ErrTopicDamaged.Code:
+		return true
+	}
+	return false
 }

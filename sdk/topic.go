@@ -97,6 +97,10 @@ type TopicInfo struct {
 
 	Consumers *int `json:"consumers,omitzero"` // how many are registered; nil in lists
 	Producers *int `json:"producers,omitzero"` // how many the classic API registered; nil in lists
+
+	// Damage is only in lists: it says why the topic is not served, which means
+	// [ErrTopicDamaged]. Nothing but its name is known then.
+	Damage []FileDamage `json:"damage,omitempty"`
 }
 
 // Create creates the topic if it does not exist, and reports whether it did. A

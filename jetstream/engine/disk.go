@@ -106,13 +106,22 @@ func (w *diskWatch) look() {
 	switch was := w.full.Load(); {
 	case free < reserve || w.failed.Load():
 		w.full.Store(&StorageFullError{Free: free, Reserve: reserve})
-		if was == nil {
-			w.log.Error("the disk is full: refusing new data", "dir", w.dir, "free", free, "reserve", reserve)
+		if was == nil || was.hasSpace() && free < reserve {
+			w.logRefusal(free, reserve)
 		}
 	case was != nil:
 		w.full.Store(nil)
-		w.log.Info("the disk has space again: taking new data", "dir", w.dir, "free", free)
+		w.log.Info("taking new data again", "dir", w.dir, "free", free)
 	}
+}
+
+// logRefusal says why new data is refused.
+func (w *diskWatch) logRefusal(free, reserve uint64) {
+	why := "the disk is full"
+	if free >= reserve {
+		why = "a write failed, and the engine must be restarted"
+	}
+	w.log.Error(why+": refusing new data", "dir", w.dir, "free", free, "reserve", reserve)
 }
 
 // canRestart reports whether the engine can be restarted: the disk has space, or the

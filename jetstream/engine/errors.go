@@ -59,6 +59,23 @@ func (e *NewerEngineError) Error() string {
 
 func (e *NewerEngineError) Unwrap() error { return e.Err }
 
+// DamagedError says that files are damaged without which dq cannot work.
+type DamagedError struct {
+	Stream  StreamDamage // the first
+	Holds   string       // what it holds
+	Streams int          // how many streams are damaged so
+}
+
+func (e *DamagedError) Error() string {
+	others := ""
+	if e.Streams > 1 {
+		others = fmt.Sprintf(" (and %d other streams)", e.Streams-1)
+	}
+	return fmt.Sprintf("the files of %s, which holds %s, are damaged%s: %s; restore the data directory from a backup, "+
+		"or start with DQ_ACCEPT_DAMAGE=%s to go on with what is left",
+		e.Stream.Stream, e.Holds, others, &e.Stream, e.Stream.Stream)
+}
+
 // LostStreamsError says that the store has streams that the engine cannot use.
 type LostStreamsError struct{ Dirs []string } // at least one
 
@@ -74,6 +91,10 @@ type StorageFullError struct {
 }
 
 func (e *StorageFullError) Error() string {
+	if e.hasSpace() {
+		return "a write to the broker's disk failed, although it is not full: nothing was stored; " +
+			"try again when the storage engine was restarted, and see the broker's log"
+	}
 	return fmt.Sprintf("the broker's disk is full (%d MiB free, %d MiB are kept): nothing was stored; "+
 		"delete or purge topics, or make room, and try again", e.Free>>20, e.Reserve>>20)
 }

@@ -27,18 +27,21 @@ const (
 )
 
 // claimDir makes sure that this dq can serve a data directory, before it changes anything in
-// it, and writes its format version. Errors: those of checkFormat, and [*NewerEngineError].
-func (s *Server) claimDir(dir string) error {
-	found, err := checkFormat(dir)
+// it, and writes its format version. It returns how the last run ended. Errors: those of
+// checkFormat, and [*NewerEngineError].
+func (s *Server) claimDir(opts Options) (run lastRun, err error) {
+	found, err := checkFormat(opts.Dir)
 	if err != nil {
-		return err
+		return run, err
 	}
 	if err := s.checkEngineLevels(); err != nil {
-		return err
+		return run, err
 	}
+	_, known := os.Stat(filepath.Join(opts.Dir, formatFile))
+	run = readLastRun(opts.Dir, known == nil)
 
-	s.openDisk(dir) // a full disk gets some room: writing needs it, and so does the start
-	return s.writeFormat(dir, found)
+	s.openDisk(opts.Dir) // a full disk gets some room: writing needs it, and so does the start
+	return run, s.writeFormat(opts.Dir, found)
 }
 
 // checkFormat returns the format version of a data directory. Errors: [*NewerFormatError],
@@ -156,9 +159,7 @@ func checkEngineLevel[T any](dir, key string) error {
 		}
 	}
 
-	decoder := json.NewDecoder(bytes.NewReader(settings))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(new(T)); err != nil {
+	if _, err := decodeStrictly[T](settings); err != nil {
 		newer.Err = err
 		return newer
 	}

@@ -12,6 +12,10 @@ import (
 // the only place where it says so: the publisher gets no answer.
 const storeFailure = "JetStream failed to store a msg on stream"
 
+// writeFailure is in the text that the engine logs when it will not write to a stream any more:
+// after a failed purge or deletion of a message, too.
+const writeFailure = "] Critical write error: "
+
 // slowConsumer is in the notice that says why the engine cuts a connection off.
 const slowConsumer = "Slow Consumer Detected"
 
@@ -92,7 +96,7 @@ func (l *engineLogger) failed(format string, v ...any) {
 	l.mu.Unlock()
 
 	l.log.Error("engine: " + text)
-	if strings.HasPrefix(text, storeFailure) {
+	if strings.HasPrefix(text, storeFailure) || strings.Contains(text, writeFailure) {
 		l.storeFailed()
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,42 +40,36 @@ const (
 	blocks       = "msgs/*.blk"
 )
 
-// start starts the nats-server on the store, and makes sure that it serves every
-// stream: it would leave out a damaged one and only log that, and a client could
-// create the topic again in its place. A stream is repaired if nothing but the
-// checksum of its settings is wrong, as when a process ended between writing the one
-// and the other. Errors: [*LostStreamsError].
-func (s *Server) start() error {
+// start starts the nats-server on the store, and makes sure that it serves every stream that
+// is not damaged: it would leave out one that it cannot use and only log that, and a client
+// could create the topic again in its place. The parameter run says how the last run ended.
+// Errors: [*DamagedError], [*LostStreamsError].
+func (s *Server) start(run lastRun) error {
 	if err := s.finishDeletions(); err != nil {
 		return err
 	}
-
-	repaired := make(map[string]bool)
-	for {
-		ns, err := s.startNATS()
-		if err != nil {
-			return err
-		}
-		lost, err := s.lostStreams(ns)
-		if err == nil && len(lost) == 0 {
-			s.mu.Lock()
-			s.ns = ns
-			s.mu.Unlock()
-			return nil
-		}
-		stopNATS(ns)
-		if err != nil {
-			return err
-		}
-
-		for _, dir := range lost {
-			if repaired[dir] || repairChecksum(dir) != nil {
-				return &LostStreamsError{Dirs: lost}
-			}
-			repaired[dir] = true
-			s.logger.log.Warn("the engine left out a stream: wrote the checksum of its settings again", "dir", dir)
-		}
+	if err := s.checkFiles(run); err != nil {
+		return err
 	}
+	s.recordRun()
+
+	ns, err := s.startNATS()
+	if err != nil {
+		return err
+	}
+	lost, err := s.lostStreams(ns)
+	if err == nil && len(lost) > 0 {
+		err = &LostStreamsError{Dirs: lost}
+	}
+	if err != nil {
+		stopNATS(ns)
+		return err
+	}
+
+	s.mu.Lock()
+	s.ns = ns
+	s.mu.Unlock()
+	return nil
 }
 
 // finishDeletions moves away the files of topics that were being deleted when the
@@ -192,25 +185,6 @@ func isUnfinished(dir string) bool {
 func isEmpty(path string) bool {
 	info, err := os.Stat(path)
 	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0
-}
-
-// repairChecksum computes the checksum of a stream's settings and writes it to its
-// file. It fails if the settings cannot be read: the engine replaces their file as a
-// whole, so one that is valid JSON is complete.
-func repairChecksum(dir string) error {
-	settings, err := os.ReadFile(filepath.Join(dir, settingsFile))
-	if err != nil {
-		return err
-	}
-	var stream struct{ Name string }
-	if err := json.Unmarshal(settings, &stream); err != nil {
-		return err
-	}
-	if name := filepath.Base(dir); stream.Name != name {
-		return fmt.Errorf("the settings in %s are those of %s", dir, stream.Name)
-	}
-
-	return replaceFile(filepath.Join(dir, checksumFile), []byte(checksum(stream.Name, settings)))
 }
 
 // checksum returns the engine's checksum of a file of settings. The key is the name of the

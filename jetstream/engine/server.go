@@ -44,6 +44,12 @@ type Options struct {
 	MaxMessageBytes int
 	// Port says where and how NATS clients may connect.
 	Port ClientPort
+	// Required are the streams without which dq cannot work, and what each holds: if one is
+	// damaged, the engine does not start. Other damaged streams are not served.
+	Required map[string]string
+	// AcceptDamage are the streams that are repaired if they are damaged: what is left of them
+	// is served.
+	AcceptDamage []string
 	// Logger gets the engine's log.
 	Logger *slog.Logger
 }
@@ -62,16 +68,33 @@ type Server struct {
 	stopWatch context.CancelFunc // ends the watch of the disk
 	watching  sync.WaitGroup
 
-	mu sync.RWMutex
-	ns *server.Server // replaced by a restart
+	dir        string            // the data directory; "" in memory mode
+	required   map[string]string // as in Options
+	accepted   []string
+	lost       map[string]uint64 // messages of streams that accepted damage cost
+	syncWithin time.Duration     // how long data may wait for a sync
+	started    bool
+
+	mu      sync.RWMutex
+	ns      *server.Server           // replaced by a restart
+	damaged map[string]*StreamDamage // streams that are not served, replaced by a restart
 }
 
 // Start starts the engine, and returns when it has read its store and is ready.
 // Errors: [*DirInUseError] if another process uses the directory, [*NewerFormatError],
-// [*UnreadableFormatError] or [*NewerEngineError] if a newer dq wrote it, [*LostStreamsError]
-// if a stream cannot be read.
+// [*UnreadableFormatError] or [*NewerEngineError] if a newer dq wrote it, [*DamagedError] if
+// it is damaged, [*LostStreamsError] if a stream cannot be read.
 func Start(opts Options) (_ *Server, err error) {
-	s := &Server{logger: &engineLogger{log: opts.Logger, storeFailed: func() {}}}
+	s := &Server{
+		logger:   &engineLogger{log: opts.Logger, storeFailed: func() {}},
+		required: opts.Required,
+		accepted: opts.AcceptDamage,
+		lost:     make(map[string]uint64),
+		dir:      opts.Dir,
+	}
+	if !opts.SyncAlways {
+		s.syncWithin = opts.SyncInterval
+	}
 	s.clients = newClients(opts.Port, opts.Logger)
 	defer func() {
 		if err != nil {
@@ -86,14 +109,16 @@ func Start(opts Options) (_ *Server, err error) {
 	if err := s.configure(opts, dir); err != nil {
 		return nil, err
 	}
+	run := lastRun{end: endInOrder}
 	if opts.Dir != "" {
-		if err := s.claimDir(dir); err != nil {
+		if run, err = s.claimDir(opts); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.start(); err != nil {
+	if err := s.start(run); err != nil {
 		return nil, err
 	}
+	s.started = true
 	s.watchDisk()
 	return s, nil
 }
@@ -139,7 +164,7 @@ func (s *Server) openDisk(dir string) {
 	s.disk.look()
 }
 
-// watchDisk watches the disk until Shutdown.
+// watchDisk watches the disk, and shows that this process is alive, until Shutdown.
 func (s *Server) watchDisk() {
 	if s.disk == nil {
 		return
@@ -147,6 +172,7 @@ func (s *Server) watchDisk() {
 	var ctx context.Context
 	ctx, s.stopWatch = context.WithCancel(context.Background())
 	s.watching.Go(func() { s.disk.run(ctx) })
+	s.watching.Go(func() { s.stayAlive(ctx) })
 }
 
 // StartBare starts an engine with nothing of dq's around it: no lock, no repair, no
@@ -215,7 +241,7 @@ func stopNATS(ns *server.Server) {
 // restart stops and starts the engine. Connections reconnect by themselves.
 func (s *Server) restart() error {
 	stopNATS(s.current())
-	return s.start()
+	return s.start(lastRun{end: endKilled})
 }
 
 func (s *Server) current() *server.Server {
@@ -235,6 +261,9 @@ func (s *Server) Shutdown() {
 		stopNATS(ns)
 	}
 
+	if s.dir != "" && s.started {
+		recordEnd(s.dir)
+	}
 	if s.syncer != nil {
 		s.syncer.close()
 	}
@@ -253,6 +282,18 @@ func (s *Server) CheckSpace(messages, bytes int) error {
 		return nil
 	}
 	return s.disk.checkSpace(messages, bytes)
+}
+
+// RoomToPurge makes room for the purge of a stream of so many bytes, of all of it or of a part.
+// It returns a [*StorageFullError] if that is not possible: then the purge must not be tried.
+func (s *Server) RoomToPurge(bytes uint64, all bool) error {
+	if s.disk == nil {
+		return nil
+	}
+	if all {
+		bytes = 0
+	}
+	return s.disk.roomToPurge(purgeNeeds + min(bytes, maxPurgeNeeds))
 }
 
 // Flush returns when everything that was confirmed before is on disk. In memory mode

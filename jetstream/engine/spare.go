@@ -13,27 +13,68 @@ const (
 	// programs have filled the disk to the last byte: without any space the engine can neither start nor purge.
 	spareFile = "spare"
 
+	// purgeFile is like it, but is removed only for a purge: whatever fills the disk meanwhile, one can purge.
+	purgeFile = "spare.purge"
+
+	// purgeNeeds is what a purge of a whole stream writes, at most: a block, a directory and an index, all small.
+	purgeNeeds = 128 << 10
+
+	// maxPurgeNeeds bounds what a purge up to a sequence writes in addition: at most one block, without what it removes.
+	maxPurgeNeeds = 8 << 20
+
 	// maxSpare is the largest size of the file. On small disks it is one part in spareParts of the reserve.
 	maxSpare   = 4 << 20
 	spareParts = 4
 )
 
 // keepSpare removes the spare file when no more than its size is free, and writes it again when there is space for
-// it beyond the reserve.
+// it beyond the reserve, and likewise that for a purge.
 func (w *diskWatch) keepSpare(free, reserve uint64) {
 	path, size := filepath.Join(w.dir, spareFile), min(maxSpare, reserve/spareParts)
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && free < size && info.Size() > 0:
-		if err := os.Remove(path); err != nil {
-			w.log.Error("cannot free the spare space of the data directory", "file", path, "error", err)
-			return
+		if w.freeSpare(path) {
+			w.log.Warn("the disk is filled to the last: freed the spare space, so that one can purge and delete",
+				"file", path, "bytes", info.Size())
 		}
-		w.log.Warn("the disk is filled to the last: freed the spare space, so that one can purge and delete",
-			"file", path, "bytes", info.Size())
 	case errors.Is(err, fs.ErrNotExist) && free > reserve+2*size:
 		w.writeSpare(path, int(size))
 	}
+
+	purge := filepath.Join(w.dir, purgeFile)
+	if _, err := os.Stat(purge); errors.Is(err, fs.ErrNotExist) && free > reserve+2*size {
+		w.writeSpare(purge, purgeNeeds)
+	}
+}
+
+// freeSpare removes a spare file, and reports whether it did.
+func (w *diskWatch) freeSpare(path string) bool {
+	err := os.Remove(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.log.Error("cannot free the spare space of the data directory", "file", path, "error", err)
+	}
+	return err == nil
+}
+
+// roomToPurge makes room for a purge that writes that many bytes at most. It returns a [*StorageFullError] if there is
+// too little: the engine would do half of the purge, and then nothing more with that stream before a restart.
+func (w *diskWatch) roomToPurge(bytes uint64) error {
+	w.looking.Lock()
+	defer w.looking.Unlock()
+
+	var free uint64
+	for _, spare := range []string{"", purgeFile, spareFile} {
+		if spare != "" && !w.freeSpare(filepath.Join(w.dir, spare)) {
+			continue
+		}
+		now, _, err := w.space(w.dir)
+		if err != nil || now >= bytes {
+			return nil // without an answer, the engine finds out
+		}
+		free = now
+	}
+	return &StorageFullError{Free: free, Reserve: bytes}
 }
 
 // writeSpare writes the spare file. Its bytes are random, as some file systems store others in less space.

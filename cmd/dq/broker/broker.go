@@ -140,6 +140,8 @@ func (b *Broker) openEngine() (data string, err error) {
 		SyncInterval:    b.cfg.SyncInterval,
 		MaxMessageBytes: b.cfg.MaxMessageBytes,
 		Port:            b.natsPort(),
+		Required:        requiredStreams(),
+		AcceptDamage:    b.acceptedDamage(),
 		Logger:          b.logger,
 	})
 	if err != nil {
@@ -181,6 +183,21 @@ func (b *Broker) openPort(topics *jetstream.Topics) error {
 	return nil
 }
 
+// requiredStreams returns the streams without which a broker cannot work, and what they hold.
+func requiredStreams() map[string]string {
+	streams := jetstream.RequiredStreams()
+	streams[registry.Stream] = "the ids of producers and consumers"
+	return streams
+}
+
+// acceptedDamage returns the streams that DQ_ACCEPT_DAMAGE names: those of topics, or others.
+func (b *Broker) acceptedDamage() (streams []string) {
+	for _, name := range b.cfg.AcceptDamage {
+		streams = append(streams, name, jetstream.StreamName(name))
+	}
+	return streams
+}
+
 // connect opens the connections to the engine.
 func (b *Broker) connect(open func() (*nats.Conn, error)) (err error) {
 	if b.conn, err = open(); err != nil {
@@ -206,6 +223,14 @@ func (b *Broker) openService(ctx context.Context) (*service.Service, error) {
 		return nil, err
 	}
 
+	if b.engine != nil {
+		if lost := b.engine.Lost(registry.Stream); lost > 0 {
+			if err := b.registry.Reserve(ctx, lost); err != nil {
+				return nil, err
+			}
+		}
+	}
+
 	// Nobody else may store messages before the consumers are rewound.
 	if store.Alone {
 		if err := b.rewind(ctx, consumers); err != nil {
@@ -213,7 +238,9 @@ func (b *Broker) openService(ctx context.Context) (*service.Service, error) {
 		}
 	}
 
-	b.delayer = jetstream.StartDelayer(topics, b.logger)
+	if b.delayer, err = jetstream.StartDelayer(ctx, topics, b.logger); err != nil {
+		return nil, err
+	}
 	queue := &service.Service{
 		Topics:          topics,
 		Delayer:         b.delayer,
@@ -244,6 +271,8 @@ func (b *Broker) storeOptions() jetstream.StoreOptions {
 		store.CheckSpace = b.engine.CheckSpace
 		store.Flush = b.engine.Flush
 		store.RemoveDeletedFiles = b.engine.RemoveDeletedFiles
+		store.RoomToPurge = b.engine.RoomToPurge
+		store.Damaged, store.AllDamaged = b.engine.Damaged, b.engine.AllDamaged
 		store.Alone = b.cfg.NATSAddr == ""
 	}
 	return store

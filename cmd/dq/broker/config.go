@@ -49,6 +49,7 @@ type Config struct {
 	NATSAddr              string          `split_words:"true" desc:"address to listen on for NATS clients, HOST:PORT; empty: no port is open"`
 	NATSUser              string          `split_words:"true" desc:"NATS user who may do everything; required with DQ_NATS_ADDR without DQ_TOKENS"`
 	NATSPassword          string          `split_words:"true" desc:"password of the NATS user"`
+	AcceptDamage          []string        `split_words:"true" desc:"comma-separated damaged topics to serve all the same, without what is lost"`
 	LogLevel              slog.Level      `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 	LogFormat             LogFormat       `split_words:"true" default:"text" desc:"text or json"`
 

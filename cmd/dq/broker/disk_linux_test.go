@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -96,4 +97,43 @@ func clientOf(t *testing.T, b *broker.Broker) *sdk.Client {
 	require.NoError(t, err)
 	t.Cleanup(api.Close)
 	return api
+}
+
+func TestDisk_PurgeOnAFullDiskIsDoneOrRefusedAsAWhole(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t)
+	b := brokertest.Start(t, brokertest.Config(filepath.Join(disk, "data")))
+	api, err := sdk.New(b.URL(), sdk.WithRetries(0))
+	require.NoError(t, err)
+	defer api.Close()
+	topic := api.Topic("T")
+	create(t, topic)
+	for range 10 {
+		_, err := topic.Produce(t.Context(), sdk.Text(strings.Repeat("x", 500_000)))
+		require.NoError(t, err)
+	}
+	for i := range 2 { // the second takes what the broker frees
+		fillDisk(t, filepath.Join(disk, "ballast"+strconv.Itoa(i)))
+		_, err := os.Stat(filepath.Join(disk, "data", "spare"))
+		for ; i == 0 && err == nil; _, err = os.Stat(filepath.Join(disk, "data", "spare")) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+
+	_, part := topic.Purge(t.Context(), 5)
+	before, err := topic.Describe(t.Context())
+	require.NoError(t, err)
+	removed, all := topic.Purge(t.Context(), 0)
+	after, err := topic.Describe(t.Context())
+	require.NoError(t, err)
+
+	assert.ErrorIs(t, part, sdk.ErrStorageFull, "the engine may have to write a part again")
+	assert.EqualValues(t, 10, before.Messages, "a purge that is refused removes nothing")
+	require.NoError(t, all)
+	assert.EqualValues(t, 10, removed)
+	assert.Zero(t, after.Messages)
+	assert.Eventually(t, func() bool {
+		receipt, err := topic.Produce(t.Context(), sdk.Text("x"))
+		return err == nil && receipt.Sequence == 11
+	}, 20*time.Second, 10*time.Millisecond, "what was purged leaves room")
 }

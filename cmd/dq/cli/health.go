@@ -19,11 +19,23 @@ func healthCommand(c *client) *cobra.Command {
 				return err
 			}
 
-			switch {
-			case c.json:
-				return c.output(cmd).object(map[string]any{"ready": true, "accepts_data": ready.AcceptsData})
-			case !ready.AcceptsData:
+			if c.json {
+				answer := map[string]any{"ready": true, "accepts_data": ready.AcceptsData}
+				if ready.DamagedTopics > 0 {
+					answer["damaged_topics"] = ready.DamagedTopics
+				}
+				return c.output(cmd).object(answer)
+			}
+			if !ready.AcceptsData {
 				cmd.PrintErrln(ready.Message)
+			}
+			if ready.DamagedTopics > 0 {
+				cmd.PrintErrf("%d topics are damaged and not served\n", ready.DamagedTopics)
+			}
+			for _, topic := range ready.Damaged {
+				for _, f := range topic.Files {
+					cmd.PrintErrf("%s: %s: %s\n", topic.Topic, f.File, f.Problem)
+				}
 			}
 			return nil
 		}),

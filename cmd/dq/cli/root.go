@@ -78,7 +78,7 @@ func Root() *cobra.Command {
 	}
 
 	c := &client{}
-	root.AddCommand(serveCommand(), demoCommand(), tokenCommand(), versionCommand(c))
+	root.AddCommand(serveCommand(), demoCommand(), dataCommand(c), tokenCommand(), versionCommand(c))
 	for _, cmd := range []*cobra.Command{
 		topicsCommand(c), topicCommand(c), consumerCommand(c), seekCommand(c),
 		produceCommand(c), browseCommand(c), tailCommand(c),

@@ -12,9 +12,9 @@ func TestCLI_VerifyChecksAndReplaysAHistory(t *testing.T) {
 
 	s.run(
 		command{
-			args:   "verify --count 1 --clients 20 --faults all --history " + history,
+			args:   "verify --count 1 --clients 20 --history " + history,
 			stdout: []string{"all promises were kept"},
-			stderr: "verify: left out are kill, restart, pause, disk, files",
+			stderr: "verify: 1 operations to go",
 		},
 		command{args: "verify --replay " + history, stdout: []string{"all promises were kept"}},
 	)

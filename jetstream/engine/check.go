@@ -1,0 +1,315 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+const (
+	messagesDir = "msgs"         // has the blocks of a stream
+	purgedDir   = "__new_msgs__" // has the block that a purge puts in the place of all others
+	blockSuffix = ".blk"
+	keyFile     = "meta.key" // exists if the stream is encrypted
+	stateFile   = "o.dat"    // how far a consumer is
+)
+
+// A FileDamage says what is wrong with a file of a stream, and which messages that costs.
+type FileDamage struct {
+	File     string `json:"file"` // below the data directory
+	Problem  string `json:"problem"`
+	At       int    `json:"at,omitzero"`             // the first damaged byte
+	First    uint64 `json:"first_sequence,omitzero"` // the messages that are lost, at most
+	Last     uint64 `json:"last_sequence,omitzero"`
+	Messages uint64 `json:"messages,omitzero"`
+}
+
+// A StreamCheck is what a check of the files of a stream found.
+type StreamCheck struct {
+	Stream  string       `json:"stream"`
+	Records int          `json:"records"` // sound ones that were read
+	Bytes   int64        `json:"bytes"`
+	Damage  []FileDamage `json:"damage,omitempty"` // it costs something that was confirmed
+	Torn    []FileDamage `json:"torn,omitempty"`   // the end of the last run explains it
+	Mended  []FileDamage `json:"mended,omitempty"` // it costs nothing: what was there is known
+	Skipped string       `json:"skipped,omitempty"`
+
+	repairs []repair
+	final   block  // the last block
+	highest uint64 // of the sequences that were given out
+	kept    uint64 // the highest sequence that a sound record has
+	newest  int64  // when the newest sound message was stored
+}
+
+// A repair makes a file usable.
+type repair struct {
+	file    string // below the directory of the stream
+	content []byte // what it must hold; nil removes it
+	keep    bool   // keep what it was
+}
+
+// A block is a file of messages.
+type block struct {
+	number int
+	file   string // below the directory of the stream
+	size   int64
+}
+
+// A checker checks the files of one stream.
+type checker struct {
+	StreamCheck
+	dir   string
+	run   lastRun
+	full  bool            // read all blocks, also where the engine would trust its index
+	index *streamIndex    // nil if there is no sound one
+	read  func(bytes int) // is told how much was read
+}
+
+// check checks the files of the stream. It fails if the file system does.
+func (c *checker) check() error {
+	c.Stream = filepath.Base(c.dir)
+	if _, err := os.Stat(filepath.Join(c.dir, keyFile)); err == nil {
+		c.Skipped = "it is encrypted"
+		return nil
+	}
+	return errors.Join(c.checkSettings(), c.checkMessages(), c.checkConsumers())
+}
+
+func (c *checker) damaged(d FileDamage) { c.Damage = append(c.Damage, d) }
+
+// mend notes damage that costs nothing, as it is known what the file must hold.
+func (c *checker) mend(d FileDamage, content []byte) {
+	c.Mended = append(c.Mended, d)
+	c.repairs = append(c.repairs, repair{file: d.File, content: content, keep: true})
+}
+
+func (c *checker) checkSettings() error {
+	return c.checkMeta("", c.Stream, func(settings []byte) bool {
+		stream, err := decodeStrictly[server.FileStreamInfo](settings)
+		return err == nil && stream.Name == c.Stream
+	})
+}
+
+// checkMessages checks the blocks: all of them, or none if the engine will trust its index.
+func (c *checker) checkMessages() error {
+	blocks, err := c.listBlocks()
+	if err != nil {
+		return err
+	}
+	if err := c.readIndex(); err != nil {
+		return err
+	}
+
+	if c.index != nil && c.isCurrent(blocks) {
+		if c.run.end == endInOrder { // else the oldest may have expired since the index was written
+			c.findMissing(blocks)
+		}
+		if !c.full && len(c.Damage) == 0 {
+			return nil
+		}
+	}
+
+	var last uint64
+	for i, b := range blocks {
+		c.final = b
+		last = c.checkBlock(b, i == len(blocks)-1, last)
+	}
+	c.checkEnd()
+	return nil
+}
+
+// listBlocks returns the blocks in their order.
+func (c *checker) listBlocks() (blocks []block, err error) {
+	dir := messagesDir
+	// Once the block of a purge is in its place, the engine finishes the purge when it starts.
+	if purged, err := os.ReadDir(filepath.Join(c.dir, purgedDir)); err == nil && slices.ContainsFunc(purged, isBlock) {
+		dir = purgedDir
+	}
+	entries, err := os.ReadDir(filepath.Join(c.dir, dir))
+	if err != nil {
+		return nil, skipMissing(err)
+	}
+
+	for _, entry := range entries {
+		number, err := strconv.Atoi(strings.TrimSuffix(entry.Name(), blockSuffix))
+		if !isBlock(entry) || err != nil {
+			continue
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return nil, err
+		}
+		blocks = append(blocks, block{number, filepath.Join(dir, entry.Name()), info.Size()})
+	}
+	slices.SortFunc(blocks, func(a, b block) int { return a.number - b.number })
+	return blocks, nil
+}
+
+func isBlock(entry fs.DirEntry) bool { return strings.HasSuffix(entry.Name(), blockSuffix) }
+
+// readIndex reads the engine's index, if there is one.
+func (c *checker) readIndex() error {
+	file := filepath.Join(messagesDir, indexFile)
+	data, err := os.ReadFile(filepath.Join(c.dir, file))
+	if err != nil {
+		return skipMissing(err)
+	}
+
+	if c.index, err = decodeIndex(c.Stream, data); err != nil {
+		// The engine makes it again. It writes it in place, so the end of a process may cut it off.
+		c.Mended = append(c.Mended, FileDamage{File: file, Problem: "the checksum of the index is wrong"})
+		c.repairs = append(c.repairs, repair{file: file})
+		return nil
+	}
+	c.highest = c.index.last
+	return nil
+}
+
+// isCurrent reports whether the engine will trust the index: the last block ends as it says.
+func (c *checker) isCurrent(blocks []block) bool {
+	if len(blocks) == 0 || blocks[len(blocks)-1].number != c.index.lastBlock {
+		return false
+	}
+	last := blocks[len(blocks)-1]
+	var end [recordSum]byte
+	if last.size < recordSum {
+		return end == c.index.lastSum
+	}
+
+	f, err := os.Open(filepath.Join(c.dir, last.file))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	_, err = f.ReadAt(end[:], last.size-recordSum)
+	return err == nil && end == c.index.lastSum
+}
+
+// findMissing notes the blocks that the index has, and the disk has not.
+func (c *checker) findMissing(blocks []block) {
+	for _, b := range c.index.blocks {
+		exists := slices.ContainsFunc(blocks, func(have block) bool { return have.number == b.number })
+		if exists || b.messages == 0 {
+			continue
+		}
+		c.damaged(FileDamage{
+			File:     filepath.Join(messagesDir, strconv.Itoa(b.number)+blockSuffix),
+			Problem:  "the file is missing",
+			First:    b.first,
+			Last:     b.last,
+			Messages: b.messages,
+		})
+	}
+}
+
+// checkBlock checks one block. The parameter before is the last sequence of the blocks before
+// it; it returns the last one of this block, too.
+func (c *checker) checkBlock(b block, isLast bool, before uint64) (last uint64) {
+	data, err := os.ReadFile(filepath.Join(c.dir, b.file))
+	if err != nil {
+		c.damaged(FileDamage{File: b.file, Problem: err.Error()})
+		c.repairs = append(c.repairs, repair{file: b.file, keep: true})
+		return before
+	}
+	if bytes.HasPrefix(data, compressedBlock) {
+		c.Skipped = "it is compressed"
+		return before
+	}
+
+	reader := newBlockReader(c.Stream, b.number, data)
+	content := reader.read()
+	c.Records += content.records
+	c.Bytes += int64(len(data))
+	c.kept = max(c.kept, content.highest)
+	c.highest = max(c.highest, content.highest)
+	c.newest = max(c.newest, content.lastTime)
+	if len(content.gaps) > 0 {
+		keep := c.judge(b, content, isLast, before)
+		c.repairs = append(c.repairs, repair{b.file, reader.without(content.gaps), keep})
+	}
+	if c.read != nil {
+		c.read(len(data))
+	}
+	return max(before, content.last)
+}
+
+// judge notes the gaps of a block as damage, or as what the end of the last run explains. It
+// reports whether the block must be kept as it is.
+func (c *checker) judge(b block, content blockContent, isLast bool, before uint64) (keep bool) {
+	for _, g := range content.gaps {
+		if g.mended != nil {
+			mended := FileDamage{File: b.file, Problem: "the length of a record is wrong", At: g.offset}
+			c.Mended = append(c.Mended, mended)
+			keep = true
+			continue
+		}
+
+		damage := g.damage(b.file, before)
+		switch {
+		case isLast && c.run.explains(g):
+			damage.Problem = "the last write was cut off"
+			c.Torn = append(c.Torn, damage)
+		case c.run.lost(g):
+			damage.Problem = "it was not on disk yet at the power cut"
+			c.Torn = append(c.Torn, damage)
+			keep = true
+		default:
+			c.highest = max(c.highest, damage.Last)
+			c.damaged(damage)
+			keep = true
+		}
+	}
+	return keep
+}
+
+// damage returns what a gap in a file costs. The parameter before is the last sequence before
+// the file.
+func (g gap) damage(file string, before uint64) FileDamage {
+	d := FileDamage{File: file, Problem: "the checksum of a record is wrong", At: g.offset}
+	first := max(g.after, before) + 1
+	last := first + uint64(g.records) - 1
+	if g.before > 0 {
+		last = min(last, g.before-1)
+	}
+	if last >= first { // else it was the record of a deletion
+		d.First, d.Last, d.Messages = first, last, last-first+1
+	}
+	return d
+}
+
+// checkEnd notes messages that the index has and no block: the last one was cut off between
+// two records.
+func (c *checker) checkEnd() {
+	if c.index == nil || c.Skipped != "" || c.index.last <= c.kept || len(c.Damage)+len(c.Torn) > 0 {
+		return
+	}
+	i := slices.IndexFunc(c.index.blocks, func(b indexedBlock) bool { return b.number == c.index.lastBlock })
+	if i < 0 || c.index.blocks[i].messages == 0 || c.index.blocks[i].last != c.index.last {
+		return
+	}
+
+	file := filepath.Join(messagesDir, strconv.Itoa(c.index.lastBlock)+blockSuffix)
+	d := FileDamage{File: file, Problem: "the index has messages that are not in the file"}
+	d.First, d.Last = max(c.kept+1, c.index.blocks[i].first), c.index.last
+	d.Messages = d.Last - d.First + 1
+	if c.run.end == endPowerCut {
+		c.Torn = append(c.Torn, d)
+		return
+	}
+	c.damaged(d)
+}
+
+// skipMissing returns err, or nil if it says that a file does not exist.
+func skipMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
