@@ -40,7 +40,7 @@ func TestCLI_DemoIgnoresSettingsThatConcernOthers(t *testing.T) {
 	t.Setenv("DQ_ADDR", "192.0.2.1:5000")
 	t.Setenv("DQ_REPLICAS", "3")
 
-	cfg, err := demoConfig("data")
+	cfg, err := demoConfig(t.TempDir())
 	require.NoError(t, err)
 	b, err := broker.Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
 
