@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -90,14 +89,30 @@ func (t *Topics) deleteStream(ctx context.Context, lock *topicLock, stream strin
 
 // Purge removes the messages of topic up to and including the sequence upTo, or
 // all if upTo is 0, and returns how many it removed. The sequences of new messages
-// continue after the removed ones. Errors: [*TopicNotFoundError], [*StorageFullError] if the
-// disk has no room for the little that the engine writes, [*UnavailableError].
+// continue after the removed ones.
+// Errors: [*TopicNotFoundError], [*BusyError], [*StorageFullError] if the disk has no room
+// for the little that the engine writes, [*UnavailableError].
 func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, error) {
-	// One after the other, so that each finds what the others have left.
-	if err := t.purging.Acquire(ctx, 1); err != nil {
-		return 0, engine.Unavailable("purge the topic while another purge is under way", err)
+	if CheckName(topic) != nil {
+		return 0, &TopicNotFoundError{Topic: topic}
 	}
-	defer t.purging.Release(1)
+
+	// Each purge must find what the others have left, and none may come to a topic that
+	// was created again after the purge has looked at it.
+	removed := make(chan uint64, 1)
+	err := t.alter(ctx, topic, func(ctx context.Context, lock *topicLock) error {
+		n, err := t.purgeUpTo(ctx, lock, topic, upTo)
+		removed <- n
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return <-removed, nil
+}
+
+// purgeUpTo is Purge for a caller that holds the lock.
+func (t *Topics) purgeUpTo(ctx context.Context, lock *topicLock, topic string, upTo uint64) (uint64, error) {
 	info, err := t.Describe(ctx, topic)
 	if err != nil || info.Messages == 0 {
 		return 0, err
@@ -121,11 +136,12 @@ func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, 
 			return 0, err
 		}
 	}
-	return t.purge(ctx, topic, info.Created, p)
+	return t.purge(ctx, lock, info, p)
 }
 
-// purge records p and makes it.
-func (t *Topics) purge(ctx context.Context, topic string, created time.Time, p purge) (uint64, error) {
+// purge records p and makes it. The caller holds the lock.
+func (t *Topics) purge(ctx context.Context, lock *topicLock, info Topic, p purge) (uint64, error) {
+	topic, created := info.Name, info.Created
 	// On a full disk a purge must do without: it is what makes room.
 	record := t.opts.checkSpace() == nil
 	if record {
@@ -134,6 +150,9 @@ func (t *Topics) purge(ctx context.Context, topic string, created time.Time, p p
 		}
 	}
 
+	if err := lock.check(); err != nil {
+		return 0, err
+	}
 	defer t.purges(topic).Add(1)
 	removed, err := t.purgeStream(ctx, StreamName(topic), p.Last)
 	switch {

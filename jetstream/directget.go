@@ -24,6 +24,7 @@ type getRequest struct {
 	Seq       uint64     `json:"seq,omitempty"`
 	StartTime *time.Time `json:"start_time,omitempty"`
 	NextFor   string     `json:"next_by_subj,omitempty"`
+	LastFor   string     `json:"last_by_subj,omitempty"`
 	Batch     int        `json:"batch,omitempty"` // 0: one message, and no status after it
 	MaxBytes  int        `json:"max_bytes,omitempty"`
 	NoHeaders bool       `json:"no_hdr,omitempty"`

@@ -26,6 +26,7 @@
 //   - directget.go: how is the engine asked for messages?
 //   - doc.go: what is this package?
 //   - dropped.go: what was removed before a consumer had read it?
+//   - due.go: which delayed messages are due, and in which order are they moved?
 //   - ensure.go: how do several processes open the streams that dq needs?
 //   - errors.go: which errors do callers get?
 //   - fetch.go: how does a consumer get its next messages?
@@ -34,8 +35,10 @@
 //   - list.go: which topics exist?
 //   - lock.go: how do creations and deletions of one topic take turns?
 //   - message.go: what is a message, and how is it encoded for the engine?
+//   - move.go: how are due messages moved to their topic, each once?
 //   - names.go: which names may a topic have, and how are they encoded?
 //   - options.go: what does this package need from its caller?
+//   - owner.go: which of several processes moves the due messages?
 //   - publish.go: how are messages appended to a topic?
 //   - purged.go: which messages have clients purged?
 //   - read.go: how are messages of a topic read?

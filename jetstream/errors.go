@@ -50,13 +50,13 @@ type ExistsError struct{ Topic string }
 
 func (e *ExistsError) Error() string { return fmt.Sprintf("Topic:%s exists already", e.Topic) }
 
-// BusyError says that a topic could not be created, changed or deleted, because an earlier
-// call that does so is still under way, such as the deletion of a topic with very many
-// consumers. Nothing was done.
+// BusyError says that a topic could not be created, changed, purged or deleted, because an
+// earlier call that does so is still under way, such as the deletion of a topic with very
+// many consumers. Nothing was done.
 type BusyError struct{ Topic string }
 
 func (e *BusyError) Error() string {
-	return fmt.Sprintf("Topic:%s is still being created, changed or deleted by an earlier call: try again", e.Topic)
+	return fmt.Sprintf("Topic:%s is still being created, changed, purged or deleted by an earlier call: try again", e.Topic)
 }
 
 // ConsumerNotFoundError says that a consumer does not exist.
@@ -228,6 +228,12 @@ func (e *PermissionError) Unwrap() error { return e.Err }
 // isMissing reports whether err says that a stream does not exist.
 func isMissing(err error) bool { return errors.Is(err, jetstream.ErrStreamNotFound) }
 
+// isNoMessage reports whether err says that a stream does not have a message.
+func isNoMessage(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == codeNoMessage || api.ErrorCode == codeNoSequence)
+}
+
 // The engine's error codes for which this package has errors of its own.
 const (
 	codeMessageTooLarge   = 10054
@@ -247,4 +253,6 @@ const (
 	codeSubjectsOverlap   = 10065
 	codeNotEnabled        = 10076
 	codeNotEnabledHere    = 10039 // for the account
+	codeNoMessage         = 10037
+	codeNoSequence        = 10043
 )

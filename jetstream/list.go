@@ -26,7 +26,7 @@ const (
 	pieceStep = pieceLength - 64
 
 	// concurrentInfos is how many descriptions of topics are asked for at once.
-	concurrentInfos = 16
+	concurrentInfos = 64
 )
 
 // Names yields the names of the topics that start with prefix and come after the name after, in the order of the

@@ -31,8 +31,8 @@ const (
 	alterTime = 5 * time.Minute
 )
 
-// alter calls change while no other call, of any process, creates, changes or deletes the
-// stream of topic. Of two creations side by side, with a deletion in between, the engine
+// alter calls change while no other call, of any process, creates, changes, purges or
+// deletes the stream of topic. Of two creations side by side, with a deletion in between, the engine
 // would make two streams, of which one can never be deleted; two deletions could remove
 // the files of a stream that is created between them.
 //

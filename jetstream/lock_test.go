@@ -186,3 +186,23 @@ func TestLock_DeletedTopicIsGoneBeforeAllOfItIsRemoved(t *testing.T) {
 	assert.NoError(t, topics.Create(t.Context(), "T", topics.DefaultSettings()))
 	assert.Equal(t, 2, removed)
 }
+
+func TestLock_PurgeWaitsForADeletion(t *testing.T) {
+	t.Parallel()
+	topics := openTopics(t, startEngine(t, ""), true)
+	require.NoError(t, topics.Create(t.Context(), "T", topics.DefaultSettings()))
+	require.NoError(t, topics.Publish(t.Context(), "T", []byte("old")))
+
+	var early error
+	require.NoError(t, topics.alter(t.Context(), "T", func(context.Context, *topicLock) error {
+		short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		_, early = topics.Purge(short, "T", 0)
+		return nil
+	}))
+	purged, err := topics.Purge(t.Context(), "T", 0)
+
+	assert.Equal(t, &BusyError{Topic: "T"}, early)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, purged)
+}

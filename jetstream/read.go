@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -174,11 +175,21 @@ func (t *Topics) readPlain(ctx context.Context, topic string, r Range) ([]Messag
 	if request.NextFor == "" {
 		request.NextFor = ">"
 	}
+	m, err := t.fromLeader(ctx, StreamName(topic), request)
+	if m == nil || err != nil {
+		return nil, err
+	}
+	return decodeAll([]*nats.Msg{m})
+}
+
+// fromLeader returns a message of a stream as the leader of the stream has it, or nil if
+// there is none. Any replica may answer a direct get. Errors: [*UnavailableError].
+func (t *Topics) fromLeader(ctx context.Context, stream string, request getRequest) (*nats.Msg, error) {
 	body, err := json.Marshal(&request)
 	if err != nil {
 		return nil, engine.Unavailable("read", err)
 	}
-	reply, err := t.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+StreamName(topic), body)
+	reply, err := t.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
 	if err != nil {
 		return nil, engine.Unavailable("read", err)
 	}
@@ -186,21 +197,35 @@ func (t *Topics) readPlain(ctx context.Context, topic string, r Range) ([]Messag
 	var out struct {
 		Error   *jetstream.APIError `json:"error"`
 		Message struct {
-			Subject  string    `json:"subject"`
-			Sequence uint64    `json:"seq"`
-			Time     time.Time `json:"time"`
-			Data     []byte    `json:"data"`
+			Subject  string `json:"subject"`
+			Sequence uint64 `json:"seq"`
+			Time     string `json:"time"`
+			Headers  []byte `json:"hdrs"`
+			Data     []byte `json:"data"`
 		} `json:"message"`
 	}
 	if err := json.Unmarshal(reply.Data, &out); err != nil {
 		return nil, engine.Unavailable("read", err)
 	}
 	if out.Error != nil {
+		if out.Error.ErrorCode == codeNoMessage {
+			return nil, nil
+		}
 		return nil, engine.Unavailable("read", out.Error)
 	}
 
-	m := out.Message
-	return []Message{{Sequence: m.Sequence, Time: m.Time, Key: keyOf(m.Subject), Data: m.Data}}, nil
+	// As a direct get returns it.
+	m := nats.NewMsg(reply.Subject)
+	m.Data = out.Message.Data
+	if len(out.Message.Headers) > 0 {
+		if m.Header, err = nats.DecodeHeadersMsg(out.Message.Headers); err != nil {
+			return nil, engine.Unavailable("read", err)
+		}
+	}
+	m.Header.Set(jetstream.SequenceHeader, strconv.FormatUint(out.Message.Sequence, 10))
+	m.Header.Set(jetstream.SubjectHeader, out.Message.Subject)
+	m.Header.Set(jetstream.TimeStampHeaer, out.Message.Time)
+	return m, nil
 }
 
 // inMemory reports whether topic is stored in memory. A topic that was deleted and

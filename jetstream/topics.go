@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
-	"golang.org/x/sync/semaphore"
 
 	"dq/jetstream/engine"
 )
@@ -40,7 +39,6 @@ type Topics struct {
 	forget    func(ctx context.Context, topic string) error // see OnGone
 	watches   watches
 	starts    pieceStarts
-	purging   *semaphore.Weighted // held while a topic is purged
 }
 
 // NewTopics returns the topics of the account that nc is connected to.
@@ -75,7 +73,6 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 		memory:    memory,
 		locks:     newLocks(),
 		forget:    func(context.Context, string) error { return nil },
-		purging:   semaphore.NewWeighted(1),
 	}
 	publisher.awaitStream = t.awaitStream
 	return t, nil

@@ -71,7 +71,7 @@ func Open(ctx context.Context, nc *nats.Conn, storage jetstream.Storage, replica
 	if err != nil {
 		return nil, unavailable("open the registry", err)
 	}
-	watcher, err := kv.WatchAll(ctx)
+	watcher, err := kv.WatchAll(context.WithoutCancel(ctx)) // it ends with its context
 	if err != nil {
 		return nil, unavailable("watch the registry", err)
 	}

@@ -238,9 +238,7 @@ func (b *Broker) openService(ctx context.Context) (*service.Service, error) {
 		}
 	}
 
-	if b.delayer, err = jetstream.StartDelayer(ctx, topics, b.logger); err != nil {
-		return nil, err
-	}
+	b.delayer = jetstream.StartDelayer(topics, b.logger)
 	queue := &service.Service{
 		Topics:          topics,
 		Delayer:         b.delayer,

@@ -63,6 +63,14 @@ func TestElsewhere_BrokersThatStartTogetherOnANewClusterComeUp(t *testing.T) {
 		topics, err := api.Topics(t.Context())
 		require.NoError(t, err)
 		assert.Len(t, topics, i+1)
+		id, err := api.RegisterProducer(t.Context(), "T0")
+		require.NoError(t, err)
+		assert.EqualValues(t, i, id)
+	}
+	for i, url := range urls {
+		api, err := sdk.New(url)
+		require.NoError(t, err)
+		assert.NoError(t, api.Topic(fmt.Sprint("T", i)).Delete(t.Context()), "it looks for what belongs to the topic")
 	}
 }
 

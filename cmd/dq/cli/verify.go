@@ -44,8 +44,9 @@ func verifyCommand(c *client) *cobra.Command {
 		Use:   "verify [URL...]",
 		Short: "Check a deployment against its promises with real traffic",
 		Long: "Send real traffic to a deployment, record every call, and check that no message was lost, repeated,\n" +
-			"reordered or invented, that ids, sizes, leases, batches and reads are right, and that registrations\n" +
-			"are linearizable. Several URLs are brokers of one deployment; without any it is the one of --broker.\n" +
+			"reordered or invented, that ids, sizes, leases, dead letters, delays, purges, seeks, settings and\n" +
+			"reads are right, and that registrations are linearizable. Several URLs are brokers of one deployment,\n" +
+			"which may be anybody's; without any it is the one of --broker.\n" +
 			"The topics of the run have a prefix of their own and are deleted at the end.\n\n" +
 			"With --self, start a broker for the run and break it meanwhile. Faults: " +
 			strings.Join(history.AllFaults, ", ") + ";\n" +
@@ -146,8 +147,7 @@ func (v *verification) checkFaults(cmd *cobra.Command) error {
 		v.faults = nil
 	case slices.Equal(v.faults, []string{"all"}):
 		v.faults = fault.Possible(v.own, v.self)
-		fmt.Fprintf(cmd.ErrOrStderr(), "verify: the faults that are possible here are %s\n",
-			strings.Join(v.faults, ", "))
+		v.sayFaults(cmd)
 	}
 
 	v.opts.HangUp = slices.Contains(v.faults, history.FaultClients)
@@ -157,6 +157,26 @@ func (v *verification) checkFaults(cmd *cobra.Command) error {
 		return fmt.Errorf("--faults %s: only a broker of our own can be broken, add --self", strings.Join(others, ","))
 	}
 	return nil
+}
+
+// sayFaults says which faults are possible, and which are left out.
+func (v *verification) sayFaults(cmd *cobra.Command) {
+	fmt.Fprintf(cmd.ErrOrStderr(), "verify: the faults that are possible here are %s\n", strings.Join(v.faults, ", "))
+	var left []string
+	for _, f := range history.AllFaults {
+		if !slices.Contains(v.faults, f) {
+			left = append(left, f)
+		}
+	}
+
+	switch {
+	case len(left) > 0 && !v.self:
+		fmt.Fprintf(cmd.ErrOrStderr(),
+			"verify: left out are %s, which need brokers that dq verify has started (--self)\n",
+			strings.Join(left, ", "))
+	case len(left) > 0:
+		fmt.Fprintf(cmd.ErrOrStderr(), "verify: left out are %s\n", strings.Join(left, ", "))
+	}
 }
 
 // completeURLs turns addresses of the form HOST:PORT into URLs.

@@ -12,9 +12,9 @@ func TestCLI_VerifyChecksAndReplaysAHistory(t *testing.T) {
 
 	s.run(
 		command{
-			args:   "verify --count 1 --clients 20 --history " + history,
+			args:   "verify --count 1 --clients 20 --faults all --history " + history,
 			stdout: []string{"all promises were kept"},
-			stderr: "verify: 1 operations to go",
+			stderr: "verify: left out are kill, restart, pause, disk, files",
 		},
 		command{args: "verify --replay " + history, stdout: []string{"all promises were kept"}},
 	)

@@ -216,6 +216,14 @@ var sceneBugs = []sceneBug{
 			return r.send(r.Method, r.URL.Path+"?"+query.Encode(), ""), true
 		},
 	}},
+	{"dropped", bug{
+		name: "dropped messages are not counted", check: "dropped", text: "0 messages were said to be dropped unread",
+		plant: editDropped(func(float64) float64 { return 0 }),
+	}},
+	{"dropped", bug{
+		name: "too many messages are counted as dropped", check: "dropped", text: "messages were said to be dropped unread",
+		plant: editDropped(func(n float64) float64 { return n + 1 }),
+	}},
 	{"ttl", bug{
 		name: "a TTL is ignored", check: "ttl", text: "after its TTL",
 		plant: rewrite("ttl", nil),
@@ -224,6 +232,20 @@ var sceneBugs = []sceneBug{
 		name: "every message has a TTL", check: "ttl", text: "before its TTL of 0s",
 		plant: rewrite("ttl", "1s"),
 	}},
+}
+
+// editDropped returns a bug that changes the number of messages that a consumer is said
+// to have missed.
+func editDropped(change func(float64) float64) func(r *request) (answer, bool) {
+	return func(r *request) (answer, bool) {
+		if !r.calls("GET", "/consumers/slow") {
+			return forwarded()
+		}
+		return r.forward().edit(func(o object) {
+			n, _ := o["dropped_unread"].(float64)
+			o["dropped_unread"] = change(n)
+		}), true
+	}
 }
 
 // isDeadRead reports whether r reads the dead-letter topic.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -113,6 +114,10 @@ var duplicateBugs = []bug{
 		name: "two messages are swapped", check: "order", text: "it is before that in the topic",
 		plant: swapMessages,
 	},
+	{
+		name: "a batch is stored in the opposite order", check: "order", text: "are not in its order",
+		plant: reverseBatch,
+	},
 }
 
 // swapMessages gives the second of two messages first.
@@ -136,6 +141,20 @@ func swapMessages(r *request) (answer, bool) {
 	r.counts["swap"]++
 	r.kept[r.URL.RawQuery] = first
 	return second, true
+}
+
+// reverseBatch stores a batch in the opposite order.
+func reverseBatch(r *request) (answer, bool) {
+	plain := r.URL.RawQuery == "" && r.Header.Get("Idempotency-Key") == ""
+	var batch []object
+	if !r.calls("POST", messages) || !plain || json.Unmarshal([]byte(r.body), &batch) != nil || len(batch) < 2 {
+		return forwarded()
+	}
+	slices.Reverse(batch)
+	body, _ := json.Marshal(batch)
+	return r.send(r.Method, r.URL.RequestURI(), string(body)).edit(func(o object) {
+		slices.Reverse(o["messages"].([]any))
+	}), true
 }
 
 var phantomBugs = []bug{
@@ -209,6 +228,24 @@ var readBugs = []bug{
 		},
 	},
 	{
+		name: "a size is 0", check: "size", text: "was said to have 0 messages",
+		plant: func(r *request) (answer, bool) {
+			zero := jsonAnswer(200, object{"status": "success", "size": 0})
+			return zero, r.calls("GET", "/size") && !r.nth(20, "size") && r.counts["size"] < 20
+		},
+	},
+	{
+		name: "a get shows the next message", check: "replay", text: "where the topic has something else at the end",
+		plant: func(r *request) (answer, bool) {
+			var sequence int
+			_, err := fmt.Sscanf(path.Base(r.URL.Path), "%d", &sequence)
+			if err != nil || !strings.HasSuffix(path.Dir(r.URL.Path), messages) {
+				return forwarded()
+			}
+			return r.send(r.Method, fmt.Sprintf("%s/%d", path.Dir(r.URL.Path), sequence+1), ""), true
+		},
+	},
+	{
 		name: "a browse leaves a message out", check: "replay", text: "has something else at the end",
 		plant: func(r *request) (answer, bool) {
 			if !browses(r) {
@@ -246,6 +283,34 @@ var appendBugs = []bug{
 			part, _ := json.Marshal(batch[:1])
 			r.send(r.Method, r.URL.Path, string(part))
 			return jsonAnswer(503, object{"code": "unavailable"}), true
+		},
+	},
+	{
+		name: "an atomic batch is interrupted", check: "atomic", text: "do not follow each other",
+		plant: func(r *request) (answer, bool) {
+			var batch []object
+			atomic := r.calls("POST", messages) && r.URL.RawQuery == "atomic=true"
+			if !atomic || json.Unmarshal([]byte(r.body), &batch) != nil || len(batch) < 2 || !r.nth(1, "interrupted") {
+				return forwarded()
+			}
+			batch = slices.Insert(batch, 1, object{"data": "nobody sent this"})
+			body, _ := json.Marshal(batch)
+			return r.send(r.Method, r.URL.RequestURI(), string(body)).edit(func(o object) {
+				o["messages"] = slices.Delete(o["messages"].([]any), 1, 2)
+			}), true
+		},
+	},
+	{
+		name: "a duplicate is not called one", check: "idempotent", text: "does not call it a duplicate",
+		plant: func(r *request) (answer, bool) {
+			if r.Header.Get("Idempotency-Key") == "" {
+				return forwarded()
+			}
+			return r.forward().edit(func(o object) {
+				for _, receipt := range objects(o, "messages") {
+					delete(receipt, "duplicate")
+				}
+			}), true
 		},
 	},
 	{
@@ -367,20 +432,12 @@ var idBugs = []bug{
 		},
 	},
 	{
-		name: "ids are given in another order", check: "registry", text: "a counter",
-		plant: func(r *request) (answer, bool) {
-			if !r.calls("POST", register) {
-				return forwarded()
-			}
-			low, found := r.kept["low"]
-			switch {
-			case found && r.nth(12, "register"): // late enough that higher ids were answered before this call
-				return low, true
-			case !found && r.nth(2, "low"):
-				r.kept["low"] = r.forward()
-			}
-			return forwarded()
-		},
+		name: "ids are given in another order", check: "registry", text: "the producer ids are not those of a counter",
+		plant: lowIDLater(register),
+	},
+	{
+		name: "consumers get ids in another order", check: "registry", text: "the consumer ids are not those of a counter",
+		plant: lowIDLater("/consumer/register"),
 	},
 	{
 		name: "a topic is created twice", check: "names", text: "the topic",
@@ -403,6 +460,24 @@ var idBugs = []bug{
 			return out, true
 		},
 	},
+}
+
+// lowIDLater returns a bug that registers at an early call, and gives the id to a later
+// one.
+func lowIDLater(registration string) func(r *request) (answer, bool) {
+	return func(r *request) (answer, bool) {
+		if !r.calls("POST", registration) {
+			return forwarded()
+		}
+		low, found := r.kept["low"]
+		switch {
+		case found && r.nth(12, "register"): // late enough that higher ids were answered before this call
+			return low, true
+		case !found && r.nth(2, "low"):
+			r.kept["low"] = r.forward()
+		}
+		return forwarded()
+	}
 }
 
 var answerBugs = []bug{
@@ -439,7 +514,9 @@ var plantedGroups = [][]string{
 		"an atomic batch is split", "an idempotency key is forgotten", "a lease is said to be lost",
 		"ids are given in another order",
 	},
-	{"a failure has the wrong code"},
+	{"a failure has the wrong code", "a batch is stored in the opposite order"},
+	{"a size is 0", "a get shows the next message", "an atomic batch is interrupted", "a duplicate is not called one"},
+	{"consumers get ids in another order"},
 	{"two messages are swapped"},
 	{"nothing is said to be left when something is"}, // calls of unknown outcome would explain it
 }
@@ -483,6 +560,23 @@ func TestVerify_EveryPlantedBugIsTried(t *testing.T) {
 	assert.ElementsMatch(t, want, tried)
 }
 
+func TestVerify_EachCheckHasTwoPlantedBugs(t *testing.T) {
+	t.Parallel()
+	planted := slices.Clone(planted)
+	for _, b := range sceneBugs {
+		planted = append(planted, b.bug)
+	}
+
+	counts := map[string]int{"progress": 2} // tests of their own
+	for _, b := range planted {
+		counts[b.check]++
+	}
+
+	for _, name := range check.All {
+		assert.GreaterOrEqual(t, counts[name], 2, name)
+	}
+}
+
 func TestVerify_StreamThatLeavesAMessageOutIsFound(t *testing.T) {
 	t.Parallel()
 	events := 0
@@ -512,6 +606,22 @@ func TestVerify_BrokerThatFailsForeverIsFound(t *testing.T) {
 	}}}
 	opts := logOptions()
 	opts.Patience = 2 * time.Second
+
+	result, replayed := runThrough(t, p, opts)
+
+	assertFound(t, p, result, replayed)
+}
+
+func TestVerify_ConsumerThatNeverGetsToItsEndIsFound(t *testing.T) {
+	t.Parallel()
+	p := &proxy{bugs: []*bug{{
+		check: "progress", text: "consumer in mode lease is at the end",
+		plant: func(r *request) (answer, bool) {
+			return jsonAnswer(200, object{"status": "success", "size": 1}), r.calls("GET", "/size")
+		},
+	}}}
+	opts := logOptions()
+	opts.Patience = time.Second
 
 	result, replayed := runThrough(t, p, opts)
 

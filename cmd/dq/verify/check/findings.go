@@ -34,6 +34,7 @@ const (
 	checkPause      = "pause"      // a consumer that is paused gets nothing, one that is resumed all
 	checkDeadLetter = "deadletter" // what was delivered too often is a dead letter, once, and nothing else is
 	checkKey        = "key"        // who asks for a key gets the messages with that key
+	checkDropped    = "dropped"    // what was removed before a consumer had read it is counted
 	checkAnswers    = "answers"    // refusals are those of the call; failures are 503, or 500 in the classic API
 	checkProgress   = "progress"   // when the faults are over, everything gets done
 )
@@ -43,7 +44,7 @@ var All = []string{
 	checkLost, checkDuplicate, checkPhantom, checkOrder, checkStale, checkSize, checkReplay, checkAtomic,
 	checkIdempotent, checkLease, checkAck, checkIDs, checkRegistry, checkNames, checkLife,
 	checkPurge, checkExpected, checkSettings, checkDelayed, checkTTL,
-	checkSeek, checkPause, checkDeadLetter, checkKey, checkAnswers, checkProgress,
+	checkSeek, checkPause, checkDeadLetter, checkKey, checkDropped, checkAnswers, checkProgress,
 }
 
 // Violation is a promise that was not kept.

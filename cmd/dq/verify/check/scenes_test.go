@@ -22,6 +22,7 @@ var stories = map[string]func() *story{
 	"delayed":  delayedStory,
 	"ttl":      ttlStory,
 	"seek":     seekStory,
+	"dropped":  droppedStory,
 	"key":      keyStory,
 
 	"deadletter": deadLetterStory,
@@ -219,6 +220,15 @@ func keyStory() *story {
 	return s
 }
 
+func droppedStory() *story {
+	s := newScene("dropped")
+	s.add("append", appended(1, "a", "b", "c"))
+	s.add("fetch", history.Op{Kind: history.OpFetch, ID: 1, Limit: 8, Got: browsed(3, "c").Got})
+	s.add("create consumer", history.Op{Kind: history.OpCreateConsumer, ID: 1, Mode: "auto", Name: "n", Created: true})
+	s.add("describe", history.Op{Kind: history.OpDescribeConsumer, ID: 1, Name: "n", Dropped: 2})
+	return s
+}
+
 func pauseStory() *story {
 	s := newScene("pause")
 	s.add("create consumer", history.Op{Kind: history.OpCreateConsumer, ID: 1, Mode: "auto"})
@@ -326,6 +336,7 @@ var badScenes = []struct {
 		s.labels["fetch"].Got = append(browsed(1, "a").Got, s.labels["fetch"].Got...)
 	}},
 	{"key", `b was sent with key "k", and received with key ""`, func(s *story) { s.labels["fetch"].Got[0].Key = "" }},
+	{"dropped", "1 messages were said to be dropped unread", func(s *story) { s.labels["describe"].Dropped = 1 }},
 }
 
 // merged returns the call with the outcome of another one.

@@ -150,6 +150,7 @@ var sceneChecks = map[string]func(*topicHistory){
 	"expected": (*topicHistory).checkExpected,
 	"settings": (*topicHistory).checkSettings,
 	"ttl":      (*topicHistory).checkTTL,
+	"dropped":  (*topicHistory).checkDropped,
 }
 
 // sortOps fills the fields of h from its operations.

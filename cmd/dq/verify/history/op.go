@@ -91,6 +91,7 @@ type Op struct {
 	Tokens     []string      `json:"tokens,omitempty"`  // of leases
 	LostTokens []string      `json:"lost,omitempty"`    // those of Tokens whose lease had ended
 	Size       int64         `json:"size,omitempty"`    // of a consumer: messages that are left
+	Dropped    int64         `json:"dropped,omitempty"` // messages that a consumer has missed
 	Final      bool          `json:"final,omitempty"`   // part of the replay that ends a scene; OpEnd: of a round
 	Got        []Message     `json:"got,omitempty"`     // messages of the answer
 	Receipts   []Receipt     `json:"receipt,omitempty"` // one per message that was sent

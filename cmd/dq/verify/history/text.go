@@ -62,6 +62,7 @@ func (op *Op) writeAnswer(l *line) {
 	case OpSize:
 		l.field("size", op.Size, op.Outcome == OK)
 	}
+	l.field("dropped", op.Dropped, op.Dropped > 0)
 	if op.Last != nil {
 		l.field("last", *op.Last, true)
 	}

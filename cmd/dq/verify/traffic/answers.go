@@ -72,13 +72,17 @@ func decodeTopic(op *history.Op, body []byte) error {
 	return nil
 }
 
-// decodeConsumer reads the id of a consumer that was asked for by its name.
+// decodeConsumer reads the id and the counts of a consumer that was asked for by its
+// name.
 func decodeConsumer(op *history.Op, body []byte) error {
-	var answer struct{ ID int64 }
+	var answer struct {
+		ID, Size int64
+		Dropped  int64 `json:"dropped_unread"`
+	}
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return err
 	}
-	op.ID = answer.ID
+	op.ID, op.Size, op.Dropped = answer.ID, answer.Size, answer.Dropped
 	return nil
 }
 

@@ -9,8 +9,8 @@
 //
 //   - round.go: what happens in one round, and in the scene "log"?
 //   - scenes.go: which scenes exist?
-//   - deadletter.go, delayed.go, expected.go, keys.go, life.go, pause.go, purge.go, seek.go,
-//     settings.go, socket.go, ttl.go: what do the workers of the scenes of these names do?
+//   - deadletter.go, delayed.go, dropped.go, expected.go, keys.go, life.go, pause.go,
+//     purge.go, seek.go, settings.go, socket.go, ttl.go: what do the workers of the scenes of these names do?
 //   - worker.go: when does a client repeat a call, and when does it give up?
 //   - produce.go, consume.go, bystanders.go: what do the workers of the scene "log" do?
 //   - calls.go: which request does an operation send?

@@ -28,6 +28,7 @@ var scenes = []scene{
 	{name: "deadletter", suffix: "-work", others: []string{deadSuffix}, play: playDeadLetters},
 	{name: "keys", suffix: "-keys", play: playKeys},
 	{name: "socket", suffix: "-socket", play: playSockets},
+	{name: "dropped", suffix: "-dropped", play: playDropped},
 	{name: "ttl", suffix: "-ttl", play: playTTL},
 }
 
