@@ -25,6 +25,13 @@ func (t *Topics) Delete(ctx context.Context, topic string) error {
 		return damaged // its consumers and producers stay
 	}
 
+	// A part of the time is left for the caller, who may have to sync before it answers.
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-time.Until(deadline)/5))
+		defer cancel()
+	}
+
 	deleted := make(chan struct{})
 	err := t.alter(ctx, topic, func(ctx context.Context, lock *topicLock) error {
 		err := t.deleteStream(ctx, lock, StreamName(topic))
