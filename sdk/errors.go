@@ -52,7 +52,7 @@ var (
 	ErrInvalidSetting   = &Error{Code: "invalid_setting"}
 	ErrOtherSettings    = &Error{Code: "other_settings"} // the topic or consumer exists, with other settings
 	ErrTopicFull        = &Error{Code: "topic_full"}     // and it refuses new messages
-	ErrTopicBusy        = &Error{Code: "topic_busy"}     // an earlier call is still creating, changing, purging or deleting it
+	ErrTopicBusy        = &Error{Code: "topic_busy"}     // an earlier call still creates, changes, purges or deletes it
 
 	// About producers and consumers:
 	ErrProducerNotFound      = &Error{Code: "producer_not_found"}
