@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"dq/jetstream/engine"
 )
 
 // delayed stores a message in topic that is due at once.
@@ -129,3 +132,74 @@ func (h *countingHandler) Enabled(context.Context, slog.Level) bool  { return tr
 func (h *countingHandler) Handle(context.Context, slog.Record) error { h.lines.Add(1); return nil }
 func (h *countingHandler) WithAttrs([]slog.Attr) slog.Handler        { return h }
 func (h *countingHandler) WithGroup(string) slog.Handler             { return h }
+
+func TestTopics_ShorterDedupWindowCountsAtOnce(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, startEngine(t, t.TempDir()), true)
+	require.NoError(t, p.topics.Create(t.Context(), "T", p.topics.DefaultSettings()))
+	publish := func() Receipt { return p.topics.PublishAll(t.Context(), "T", []Draft{{ID: "id"}})[0] }
+	require.NoError(t, publish().Err)
+	require.True(t, publish().Duplicate)
+
+	require.NoError(t, p.topics.Change(t.Context(), "T", func(s Settings) (Settings, error) {
+		s.DedupWindow = minDuration
+		return s, nil
+	}))
+
+	again := func() bool { return !publish().Duplicate }
+	assert.Eventually(t, again, 30*time.Second, 10*time.Millisecond, "it was two minutes")
+}
+
+func TestConsumers_ReadAheadIsNotUsedAfterAChange(t *testing.T) {
+	t.Parallel()
+	for _, alone := range []bool{true, false} {
+		server := startEngine(t, t.TempDir())
+		p := startProcess(t, server, alone)
+		other := p
+		if !alone {
+			other = startProcess(t, server, alone)
+		}
+		require.NoError(t, p.topics.Create(t.Context(), "T", p.topics.DefaultSettings()))
+		for _, text := range []string{"1", "2", "3"} {
+			require.NoError(t, p.topics.Publish(t.Context(), "T", []byte(text)))
+		}
+		_, err := p.consumers.Next(t.Context(), Consumer{ID: 1, Topic: "T"})
+		require.NoError(t, err)
+
+		require.NoError(t, other.topics.Change(t.Context(), "T", func(s Settings) (Settings, error) {
+			s.MaxMessages = 1
+			return s, nil
+		}))
+		m, err := p.consumers.Next(t.Context(), Consumer{ID: 1, Topic: "T"})
+
+		require.NoError(t, err)
+		assert.Equal(t, "3", string(m.Data), "alone: %t", alone)
+	}
+}
+
+func TestDelayer_LargestMessage(t *testing.T) {
+	t.Parallel()
+	server, err := engine.Start(engine.Options{
+		Dir:             t.TempDir(),
+		SyncInterval:    time.Minute,
+		MaxMessageBytes: MaxMessageBytes,
+		Logger:          slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	p := startProcess(t, server, true)
+	require.NoError(t, p.topics.Create(t.Context(), "T", p.topics.DefaultSettings()))
+	d := StartDelayer(p.topics, slog.New(slog.DiscardHandler))
+	defer d.Stop()
+	data := make([]byte, MaxMessageBytes)
+	headers := map[string]string{"a": string(bytes.Repeat([]byte("x"), 15<<10))}
+
+	require.NoError(t, p.topics.PublishAll(t.Context(), "T", []Draft{{Data: data, Headers: headers}})[0].Err)
+	delayed(t, d, "T", Draft{Data: data, Headers: headers})
+
+	eventually(t, p.topics, "T", 1)
+	require.Eventually(t, func() bool {
+		last, err := p.topics.LastSequence(t.Context(), "T")
+		return err == nil && last == 2
+	}, time.Minute, 10*time.Millisecond)
+}

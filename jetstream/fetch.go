@@ -93,6 +93,11 @@ func (c *Consumers) Fetch(ctx context.Context, consumer Consumer, limits Limits)
 func (c *Consumers) fetch(
 	ctx context.Context, consumer Consumer, s *consumerState, limits Limits,
 ) ([]Delivery, error) {
+	// Another process may have purged the topic, or changed its settings.
+	if !c.topics.opts.Alone {
+		s.ahead = readAhead{}
+	}
+
 	for {
 		fresh := !s.loaded
 		if err := c.load(ctx, consumer, s); err != nil {

@@ -111,8 +111,11 @@ func (s *sharedReads) ask(
 	ctx context.Context, consumer Consumer, from uint64, wanted int,
 ) (out readAhead, err error) {
 	out.purges, out.at = s.topics.purges(consumer.Topic).Load(), time.Now()
+	if s.topics.opts.Alone {
+		wanted = max(wanted, readAheadMessages)
+	}
 	out.messages, err = s.topics.Read(ctx, consumer.Topic, Range{
-		From: from, Key: consumer.Key, Max: max(wanted, readAheadMessages), MaxBytes: readAheadBytes,
+		From: from, Key: consumer.Key, Max: wanted, MaxBytes: readAheadBytes,
 	})
 	return out, err
 }

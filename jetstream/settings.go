@@ -53,8 +53,8 @@ const (
 	MinBytes = 1024
 
 	// MaxMessageBytes is the largest limit of a message's bytes that can be set: the
-	// engine refuses payloads of more than 64 MiB, and headers need some of it.
-	MaxMessageBytes = 32 << 20
+	// engine stores at most 32 MiB with subject and headers, those of delayed messages included.
+	MaxMessageBytes = 31 << 20
 
 	// MaxDuration bounds all durations, so that a time which lies that far in the future
 	// or the past fits into the engine's 64-bit nanoseconds.

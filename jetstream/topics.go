@@ -183,6 +183,23 @@ func (t *Topics) create(ctx context.Context, lock *topicLock, topic string, sett
 	}
 }
 
+// update changes the configuration of a stream. At a change of the dedup window the engine
+// forgets keys by the window that it had before, so a window that differs a little comes first.
+func (t *Topics) update(ctx context.Context, cfg jetstream.StreamConfig, window time.Duration) error {
+	if cfg.Duplicates < window {
+		step := cfg
+		step.Duplicates++
+		if step.MaxAge > 0 {
+			step.MaxAge++ // the window may not be longer
+		}
+		if _, err := t.js.UpdateStream(ctx, step); err != nil {
+			return err
+		}
+	}
+	_, err := t.js.UpdateStream(ctx, cfg)
+	return err
+}
+
 // Change replaces the settings of topic by what change makes of them; the storage cannot
 // be changed. Changes that run at the same time are made one after the other. Errors: those
 // of change, [*TopicNotFoundError], [*SettingError], [*BusyError], [*UnavailableError].
@@ -210,9 +227,10 @@ func (t *Topics) Change(ctx context.Context, topic string, change func(Settings)
 		if err := lock.check(); err != nil {
 			return err
 		}
-		if _, err := t.js.UpdateStream(ctx, cfg); err != nil {
+		if err := t.update(ctx, cfg, stream.CachedInfo().Config.Duplicates); err != nil {
 			return settingsError("change the topic", settings, err)
 		}
+		t.purges(topic).Add(1) // limits may have removed what was read ahead
 		return nil
 	})
 }

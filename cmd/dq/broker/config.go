@@ -32,7 +32,7 @@ type Config struct {
 	DataDir               string          `split_words:"true" default:"dq-data" desc:"directory of the files, created if it does not exist"`
 	Durability            Durability      `default:"interval" desc:"interval: sync files to disk every DQ_SYNC_INTERVAL; always: before each answer"`
 	SyncInterval          time.Duration   `split_words:"true" default:"10s" desc:"time between syncs; a power cut can lose all since the last one"`
-	MaxMessageBytes       int             `split_words:"true" default:"1048576" desc:"largest message in bytes, at most 33554432"`
+	MaxMessageBytes       int             `split_words:"true" default:"1048576" desc:"largest message in bytes, at most 32505856"`
 	Tokens                string          `desc:"file of the tokens that may use the broker (dq token new); empty: everybody may"`
 	Open                  YesNo           `default:"no" desc:"yes: listen beyond this machine although DQ_TOKENS is empty"`
 	TLSCert               string          `split_words:"true" desc:"certificate file; turns on HTTPS"`
