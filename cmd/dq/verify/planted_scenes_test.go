@@ -123,6 +123,16 @@ var sceneBugs = []sceneBug{
 		plant: rewrite("delay", "1ms"),
 	}},
 	{"delayed", bug{
+		name: "delayed messages have keys of their own", check: "idempotent", text: "is in the topic twice",
+		plant: func(r *request) (answer, bool) {
+			if !strings.Contains(r.body, `"delay"`) {
+				return forwarded()
+			}
+			r.Header.Del("Idempotency-Key")
+			return r.forward(), true
+		},
+	}},
+	{"delayed", bug{
 		name: "delayed messages are thrown away", check: "lost", text: "is not in the topic",
 		plant: func(r *request) (answer, bool) {
 			if !strings.Contains(r.body, `"delay"`) {

@@ -98,9 +98,9 @@ func (h *topicHistory) checkAcked(c *consumer, index int, leases []*lease) {
 	}
 }
 
-// mayBeDead reports whether the message of a lease of c may have become a dead letter
-// after this delivery: it was the last one, or a later one was not seen.
-func (h *topicHistory) mayBeDead(c *consumer, l *lease) bool {
-	_, isDead := h.dead[h.log[l.index].data]
-	return c.maxDeliveries > 0 && (l.count >= c.maxDeliveries || isDead && len(c.unanswered) > 0)
+// mayBeDead reports whether a message of c may have become a dead letter after that many
+// deliveries: this was the last one, or later ones were not seen.
+func (h *topicHistory) mayBeDead(c *consumer, index, deliveries int) bool {
+	_, isDead := h.dead[h.log[index].data]
+	return c.maxDeliveries > 0 && (deliveries >= c.maxDeliveries || isDead && len(c.unanswered) > 0)
 }

@@ -134,7 +134,7 @@ func (h *topicHistory) checkRedelivery(c *consumer, a, b *lease) {
 // back or had ended: until the message was delivered again, or acknowledged late,
 // no fetch was told that nothing is left. Later are the later leases on it.
 func (h *topicHistory) checkForgotten(c *consumer, l *lease, later []*lease) {
-	if h.mayBeDead(c, l) {
+	if h.mayBeDead(c, l.index, l.count) {
 		return
 	}
 	free := l.ret + c.lease + leaseSlack // from then on it could be delivered again

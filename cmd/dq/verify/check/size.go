@@ -46,9 +46,14 @@ func (h *topicHistory) checkSizes(c *consumer) {
 func (h *topicHistory) gone(c *consumer) []span {
 	gone := slices.Repeat([]span{{history.Never, history.Never}}, len(h.log))
 	if c.mode == "lease" {
+		for i := range gone {
+			if h.mayBeDead(c, i, 0) {
+				gone[i].from = c.call
+			}
+		}
 		for _, l := range c.leases() {
 			g := &gone[l.index]
-			if h.mayBeDead(c, l) {
+			if h.mayBeDead(c, l.index, l.count) {
 				g.from = min(g.from, l.call)
 			}
 			if l.ackTried {

@@ -39,6 +39,7 @@ type send struct {
 	success   *history.Op // the operation that returned then
 	refused   bool        // it was refused each time
 	delayed   bool        // it was to be stored later, each time
+	stored    *history.Op // the first answer that says it was stored by then
 }
 
 // event is something that took effect between call and ret.
@@ -178,8 +179,8 @@ func (h *topicHistory) sortOps() {
 		e := &h.log[i]
 		if e.send = h.sends[e.data]; e.send != nil {
 			e.call = e.send.call
-			if !e.send.delayed { // success says only that a delayed message is going to be stored
-				e.stored, e.proof = e.send.succeeded, e.send.success
+			if e.proof = e.send.stored; e.proof != nil {
+				e.stored = e.proof.Return
 			}
 		}
 	}
@@ -221,6 +222,10 @@ func (h *topicHistory) addSend(data string, op *history.Op, i int) {
 	s.refused = s.refused && outcome == history.Refused
 	if outcome == history.OK && op.Return < s.succeeded {
 		s.succeeded, s.success = op.Return, op
+	}
+	later := op.Delay > 0 || i < len(op.Receipts) && op.Receipts[i].Sequence == 0 // as a repeat of a delayed message
+	if outcome == history.OK && !later && (s.stored == nil || op.Return < s.stored.Return) {
+		s.stored = op
 	}
 }
 

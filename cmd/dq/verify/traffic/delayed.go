@@ -27,8 +27,7 @@ func playDelayed(r *round) {
 		"lease": func(w *worker) { w.fetchLeases(lease) },
 		"gone":  (*worker).deleteWithDelayed,
 		"delayed": func(w *worker) {
-			sent := w.appendDelayed()
-			w.awaitStored(sent)
+			w.awaitStored(append(w.appendDelayed(), w.appendBothWays()...))
 			r.producedAt.Store(r.rec.Now())
 		},
 	})
@@ -60,6 +59,22 @@ func (w *worker) appendDelayed() (accepted []string) {
 		}
 	}
 	return accepted
+}
+
+// appendBothWays appends messages with a key both at once and delayed, in either order.
+// It returns their names.
+func (w *worker) appendBothWays() (names []string) {
+	for i := range 4 {
+		name := w.newMessage()
+		for _, delay := range []time.Duration{0, 300 * time.Millisecond} {
+			if i%2 == 1 {
+				delay = 300*time.Millisecond - delay
+			}
+			w.appendAll(batch{names: []string{name}, key: name, delay: delay})
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // awaitStored waits until all messages with these names are in the topic.

@@ -13,15 +13,20 @@ const (
 	longPayload   = 2000
 )
 
-// playSettings changes the limits of a topic while others append to it.
+// playSettings changes the limits of a topic while others append to it. They are all
+// for dropping the oldest messages, or all for refusing new ones: what was dropped may
+// come back after a kill, until the limit removes it again.
 func playSettings(r *round) {
 	if !r.setTheScene() {
 		return
 	}
 	const calls = 20
+	whenFull := []string{"refuse_new", "drop_oldest"}[rand.IntN(2)]
 	r.together(map[string]func(*worker){
 		"changer": func(w *worker) {
-			w.repeat(calls/2, "settings are changed", func(int) *history.Op { return w.changeTopic(randomSettings()) })
+			w.repeat(calls/2, "settings are changed", func(int) *history.Op {
+				return w.changeTopic(randomSettings(whenFull))
+			})
 		},
 		"producer": func(w *worker) {
 			w.repeat(calls, "messages are appended", func(i int) *history.Op {
@@ -37,11 +42,8 @@ func playSettings(r *round) {
 	})
 }
 
-func randomSettings() history.Settings {
-	s := history.Settings{MaxMessages: 1 + rand.Int64N(4), WhenFull: "refuse_new"}
-	if rand.IntN(2) == 0 {
-		s.WhenFull = "drop_oldest"
-	}
+func randomSettings(whenFull string) history.Settings {
+	s := history.Settings{MaxMessages: 1 + rand.Int64N(4), WhenFull: whenFull}
 	if rand.IntN(2) == 0 {
 		s.MaxMessageBytes = settingsLimit
 	}
