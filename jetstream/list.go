@@ -69,8 +69,8 @@ func (t *Topics) damagedNames(prefix, after string) (names []string) {
 	return names
 }
 
-// DescribeAll describes those of the topics names that exist, in the order of names; of damaged ones it returns the name
-// and the damage. Errors: [*UnavailableError].
+// DescribeAll describes those of the topics names that exist, in the order of names; of damaged ones it returns the
+// name and the damage. Errors: [*UnavailableError].
 func (t *Topics) DescribeAll(ctx context.Context, names []string) ([]Topic, error) {
 	all := make([]Topic, len(names))
 	calls, ctx := errgroup.WithContext(ctx)

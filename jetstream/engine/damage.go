@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,6 +22,10 @@ import (
 // served, and for each repair a directory STREAM.TIME with the files as they were. The name of
 // a stream has no dot.
 const damagedDir = "damaged"
+
+// checkBudget is how many bytes of blocks a start reads only to check them. It takes less than
+// a second.
+const checkBudget = 256 << 20
 
 // A StreamDamage says which files of a stream are damaged. The stream is not served.
 type StreamDamage struct {
@@ -151,14 +156,17 @@ func (s *Server) asideDirs() (dirs []string, err error) {
 }
 
 // checkAll checks the streams in dirs, several at a time. All blocks are read of those that
-// were set aside, and of those without which nothing works; of others only what the
-// nats-server reads, too.
+// were set aside, and of those without which nothing works; of others what the nats-server
+// reads, too, and up to checkBudget of the rest.
 func (s *Server) checkAll(dirs []string, run lastRun) ([]*checker, error) {
 	checks := make([]*checker, len(dirs))
+	var budget atomic.Int64
+	budget.Store(checkBudget)
 	var group errgroup.Group
 	group.SetLimit(checksAtOnce())
 	for i, dir := range dirs {
-		checks[i] = &checker{dir: dir, run: run, full: s.isAside(dir) || s.isRequired(filepath.Base(dir))}
+		full := s.isAside(dir) || s.isRequired(filepath.Base(dir))
+		checks[i] = &checker{dir: dir, run: run, full: full, budget: &budget}
 		group.Go(checks[i].check)
 	}
 
@@ -246,6 +254,7 @@ func (s *Server) setAside(c *checker, damage *StreamDamage) (*StreamDamage, erro
 	if err != nil {
 		return nil, fmt.Errorf("set a damaged stream aside: %w", err)
 	}
+	s.logger.log.Warn("moved the files of a damaged stream, which stay as they are", "dir", target)
 	c.dir = target
 	damage.Files = s.locate(c, c.Damage)
 	return damage, nil
@@ -272,6 +281,9 @@ func (s *Server) repair(c *checker) error {
 	}
 	if err := c.keepSequences(); err != nil {
 		return fmt.Errorf("repair %s: %w", c.dir, err)
+	}
+	if _, err := os.Stat(kept); err == nil {
+		s.logger.log.Info("kept the files of a repaired stream as they were; they may be removed", "dir", kept)
 	}
 	if !s.isAside(c.dir) {
 		return nil

@@ -273,3 +273,22 @@ func TestDamage_OtherFilesOfAStream(t *testing.T) {
 
 func flipMiddle(data []byte) []byte { data[len(data)/2] ^= 4; return data }
 func firstHalf(data []byte) []byte  { return data[:len(data)/2] }
+
+func TestDamage_DamageSinceAStopInOrderIsFoundToo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	fill(t, s, "S", "one", "two")
+	s.Shutdown()
+	flip(t, blockOf(dir, "S"), offset(t, blockOf(dir, "S"), "two"))
+
+	whole, err := CheckDir(dir, nil)
+	require.NoError(t, err)
+	s = start(t, dir)
+
+	require.Len(t, whole.Streams, 1)
+	require.Len(t, whole.Streams[0].Damage, 1)
+	assert.EqualValues(t, 2, whole.Streams[0].Damage[0].First)
+	require.NotNil(t, s.Damaged("S"))
+	assert.EqualValues(t, 1, s.Damaged("S").Messages())
+}

@@ -19,7 +19,7 @@ const (
 	// purgeNeeds is what a purge of a whole stream writes, at most: a block, a directory and an index, all small.
 	purgeNeeds = 128 << 10
 
-	// maxPurgeNeeds bounds what a purge up to a sequence writes in addition: at most one block, without what it removes.
+	// maxPurgeNeeds bounds what a purge up to a sequence writes in addition: a part of one block.
 	maxPurgeNeeds = 8 << 20
 
 	// maxSpare is the largest size of the file. On small disks it is one part in spareParts of the reserve.
