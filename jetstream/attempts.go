@@ -43,6 +43,14 @@ func Repeat[T any](ctx context.Context, try func(context.Context) (T, error)) (T
 	}
 }
 
+// repeat calls try as [Repeat] does where the engine is shared, and once where it is not.
+func repeat[T any](ctx context.Context, t *Topics, try func(context.Context) (T, error)) (T, error) {
+	if t.opts.Alone {
+		return try(ctx)
+	}
+	return Repeat(ctx, try)
+}
+
 // errNoLeader says that a stream has no leader now. What other servers know of it may be
 // out of date.
 var errNoLeader = errors.New("the stream has no leader now: too few of its servers run or reach each other")
@@ -91,10 +99,7 @@ func (t *Topics) awaitStream(ctx context.Context, stream string) bool {
 
 // lookUp looks up a stream. Its state is that of the leader.
 func (t *Topics) lookUp(ctx context.Context, name string) (jetstream.Stream, error) {
-	if t.opts.Alone {
-		return t.js.Stream(ctx, name)
-	}
-	return Repeat(ctx, func(ctx context.Context) (jetstream.Stream, error) {
+	return repeat(ctx, t, func(ctx context.Context) (jetstream.Stream, error) {
 		return streamOfLeader(ctx, t.js, name)
 	})
 }

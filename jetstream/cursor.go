@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"dq/jetstream/engine"
 )
@@ -88,8 +89,12 @@ func decodeCursor(value []byte) (c Cursor, err error) {
 type cursors struct {
 	kv      jetstream.KeyValue
 	batcher *batcher[*nats.Msg]
-	journal *journal // positions newer than the entries; nil if other processes may change these
+	journal *journal         // positions newer than the entries; nil if other processes may change these
+	shared  jetstream.Stream // of the bucket; nil if no other process reaches the engine
 }
+
+// writeHeader tells the writes of an entry apart, where several processes write it.
+const writeHeader = "Dq-Write"
 
 func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
 	kv, err := EnsureBucket(ctx, topics.js, Bucket{
@@ -105,6 +110,9 @@ func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
 	if topics.opts.Alone {
 		c.journal, err = openJournal(ctx, topics)
 		return c, err
+	}
+	if c.shared, err = topics.lookUp(ctx, bucketStream(cursorBucket)); err != nil {
+		return nil, engine.Unavailable("open the positions", err)
 	}
 	return c, c.fold(ctx, topics)
 }
@@ -172,20 +180,47 @@ func (c *cursors) replace(ctx context.Context, consumer int64, next Cursor) (_ C
 	if err != nil {
 		return next, false, engine.Unavailable("store the position", err)
 	}
-	answer := c.batcher.submit(ctx, &nats.Msg{
+	m := &nats.Msg{
 		Subject: "$KV." + cursorBucket + "." + cursorKey(consumer),
 		Header:  nats.Header{jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(next.revision, 10)}},
 		Data:    value,
-	})
+	}
+	if c.shared != nil {
+		m.Header[writeHeader] = []string{nuid.Next()}
+	}
+
+	answer := c.batcher.submit(ctx, m)
+	if answer.err != nil && !reachedNobody(answer.err) && c.shared != nil {
+		if revision, ok := c.readBack(ctx, m); ok {
+			answer = publishAnswer{sequence: revision}
+		}
+	}
+
 	var api *jetstream.APIError
 	switch {
 	case errors.As(answer.err, &api) && (api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeWrongLastSeqR3):
 		return next, false, nil
+	case reachedNobody(answer.err):
+		return next, false, &NotStoredError{Operation: "store the position", Err: answer.err}
 	case answer.err != nil:
 		return next, false, engine.Unavailable("store the position", answer.err)
 	}
 	next.revision = answer.sequence
 	return next, true, nil
+}
+
+// readBack reports whether the entry that m was to write has been written with m. A leader that was
+// lost may have stored it without an answer, and one that stood still may refuse what its successor
+// has stored.
+func (c *cursors) readBack(ctx context.Context, m *nats.Msg) (revision uint64, ok bool) {
+	// The time of the call may be over.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), firstAttempt)
+	defer cancel()
+	stored, err := c.shared.GetLastMsgForSubject(ctx, m.Subject)
+	if err != nil || stored.Header.Get(writeHeader) != m.Header.Get(writeHeader) {
+		return 0, false
+	}
+	return stored.Sequence, true
 }
 
 // fold writes the positions of the journal into the entries of their consumers, and

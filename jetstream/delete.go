@@ -89,10 +89,19 @@ func (t *Topics) deleteStream(ctx context.Context, lock *topicLock, stream strin
 			return err
 		}
 	}
-	if err := lock.check(); err != nil {
-		return err
-	}
-	return t.js.DeleteStream(ctx, stream)
+	asked := false
+	_, err := repeat(ctx, t, func(ctx context.Context) (struct{}, error) {
+		if err := lock.check(); err != nil {
+			return struct{}{}, err
+		}
+		err := t.js.DeleteStream(ctx, stream)
+		if asked && isMissing(err) {
+			err = nil // an attempt that got no answer has deleted it
+		}
+		asked = true
+		return struct{}{}, err
+	})
+	return err
 }
 
 // Purge removes the messages of topic up to and including the sequence upTo, or

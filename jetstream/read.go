@@ -38,10 +38,15 @@ type Range struct {
 func (t *Topics) Read(ctx context.Context, topic string, r Range) ([]Message, error) {
 	r.MaxBytes = min(r.MaxBytes, maxReadBytes)
 	msgs, broken, err := t.readGood(ctx, topic, r)
-	if broken && len(msgs) == 0 && err == nil {
-		return t.readPlain(ctx, topic, r)
+	if err != nil || len(msgs) > 0 {
+		return msgs, err
 	}
-	return msgs, err
+
+	// In a cluster, the server that has answered may be behind.
+	if broken || t.nc.ConnectedClusterName() != "" {
+		return t.readFromLeader(ctx, topic, r, broken)
+	}
+	return nil, nil
 }
 
 // ReadWait works like [Topics.Read], but waits for a message until ctx ends. The end of
@@ -167,19 +172,32 @@ func (t *Topics) readOneByOne(ctx context.Context, topic string, r Range) (msgs 
 	return msgs, false, nil
 }
 
-// readPlain reads the first message of r without its headers: a NATS client has
-// published it with headers that nats.go cannot parse.
-func (t *Topics) readPlain(ctx context.Context, topic string, r Range) ([]Message, error) {
+// readFromLeader reads the first message of r from the leader of the stream. If broken is
+// set, it reads the message without its headers: a NATS client has published it with
+// headers that nats.go cannot parse.
+func (t *Topics) readFromLeader(ctx context.Context, topic string, r Range, broken bool) ([]Message, error) {
 	request := requestFor(topic, r)
-	request.NoHeaders = true
+	request.NoHeaders = broken
 	if request.NextFor == "" {
 		request.NextFor = ">"
 	}
 	m, err := t.fromLeader(ctx, StreamName(topic), request)
-	if m == nil || err != nil {
+	switch {
+	case isMissing(err):
+		return nil, &TopicNotFoundError{Topic: topic}
+	case m == nil || err != nil:
 		return nil, err
 	}
 	return decodeAll([]*nats.Msg{m})
+}
+
+// storedMessage is a message as the leader of a stream returns it.
+type storedMessage struct {
+	Subject  string `json:"subject"`
+	Sequence uint64 `json:"seq"`
+	Time     string `json:"time"`
+	Headers  []byte `json:"hdrs"`
+	Data     []byte `json:"data"`
 }
 
 // fromLeader returns a message of a stream as the leader of the stream has it, or nil if
@@ -189,42 +207,42 @@ func (t *Topics) fromLeader(ctx context.Context, stream string, request getReque
 	if err != nil {
 		return nil, engine.Unavailable("read", err)
 	}
-	reply, err := t.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
-	if err != nil {
-		return nil, engine.Unavailable("read", err)
-	}
 
-	var out struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message struct {
-			Subject  string `json:"subject"`
-			Sequence uint64 `json:"seq"`
-			Time     string `json:"time"`
-			Headers  []byte `json:"hdrs"`
-			Data     []byte `json:"data"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(reply.Data, &out); err != nil {
-		return nil, engine.Unavailable("read", err)
-	}
-	if out.Error != nil {
-		if out.Error.ErrorCode == codeNoMessage {
-			return nil, nil
+	stored, err := repeat(ctx, t, func(ctx context.Context) (storedMessage, error) {
+		reply, err := t.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
+		if err != nil {
+			return storedMessage{}, err
 		}
-		return nil, engine.Unavailable("read", out.Error)
+		var out struct {
+			Error   *jetstream.APIError `json:"error"`
+			Message storedMessage       `json:"message"`
+		}
+		if err := json.Unmarshal(reply.Data, &out); err != nil {
+			return storedMessage{}, err
+		}
+		if out.Error != nil {
+			return storedMessage{}, out.Error
+		}
+		return out.Message, nil
+	})
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, engine.Unavailable("read", err)
 	}
 
 	// As a direct get returns it.
-	m := nats.NewMsg(reply.Subject)
-	m.Data = out.Message.Data
-	if len(out.Message.Headers) > 0 {
-		if m.Header, err = nats.DecodeHeadersMsg(out.Message.Headers); err != nil {
+	m := nats.NewMsg(stored.Subject)
+	m.Data = stored.Data
+	if len(stored.Headers) > 0 {
+		if m.Header, err = nats.DecodeHeadersMsg(stored.Headers); err != nil {
 			return nil, engine.Unavailable("read", err)
 		}
 	}
-	m.Header.Set(jetstream.SequenceHeader, strconv.FormatUint(out.Message.Sequence, 10))
-	m.Header.Set(jetstream.SubjectHeader, out.Message.Subject)
-	m.Header.Set(jetstream.TimeStampHeaer, out.Message.Time)
+	m.Header.Set(jetstream.SequenceHeader, strconv.FormatUint(stored.Sequence, 10))
+	m.Header.Set(jetstream.SubjectHeader, stored.Subject)
+	m.Header.Set(jetstream.TimeStampHeaer, stored.Time)
 	return m, nil
 }
 
@@ -247,9 +265,11 @@ func (t *Topics) inMemory(ctx context.Context, topic string) (bool, error) {
 // ask sends requests about topic and returns the engine's replies, like reader.ask.
 // Errors: [*TopicNotFoundError], [*UnavailableError].
 func (t *Topics) ask(ctx context.Context, topic string, requests ...getRequest) ([]*nats.Msg, error) {
-	replies, err := t.reader.ask(ctx, StreamName(topic), requests...)
-	if errors.Is(err, nats.ErrNoResponders) {
-		err = t.noResponders(ctx, topic)
-	}
-	return replies, err
+	return repeat(ctx, t, func(ctx context.Context) ([]*nats.Msg, error) {
+		replies, err := t.reader.ask(ctx, StreamName(topic), requests...)
+		if errors.Is(err, nats.ErrNoResponders) {
+			err = t.noResponders(ctx, topic)
+		}
+		return replies, err
+	})
 }

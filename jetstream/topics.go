@@ -158,10 +158,13 @@ func (t *Topics) create(ctx context.Context, lock *topicLock, topic string, sett
 	settings.apply(&cfg)
 
 	for {
-		if err := lock.check(); err != nil {
-			return err
-		}
-		stream, err := t.js.CreateStream(ctx, cfg)
+		// The engine answers a second creation of the same stream with success.
+		stream, err := repeat(ctx, t, func(ctx context.Context) (jetstream.Stream, error) {
+			if err := lock.check(); err != nil {
+				return nil, err
+			}
+			return t.js.CreateStream(ctx, cfg)
+		})
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse): // a native client was faster
 			return &ExistsError{Topic: topic}

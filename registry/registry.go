@@ -78,7 +78,7 @@ func Open(ctx context.Context, nc *nats.Conn, storage jetstream.Storage, replica
 
 	ended := make(chan struct{})
 	r := &Registry{
-		js: js, kv: kv, known: known, names: names, watcher: watcher, ended: ended, index: newIndex(ended),
+		js: js, kv: patientBucket{kv}, known: known, names: names, watcher: watcher, ended: ended, index: newIndex(ended),
 		allocators: map[kind]*allocator{
 			producer: {turn: semaphore.NewWeighted(1)},
 			consumer: {turn: semaphore.NewWeighted(1)},
@@ -140,7 +140,9 @@ func (r *Registry) apply(entry natsjs.KeyValueEntry, isNew bool) {
 
 // catchUp returns when the index has all that any process stored before the call.
 func (r *Registry) catchUp(ctx context.Context) error {
-	now, err := r.js.Stream(ctx, stream)
+	now, err := jetstream.Repeat(ctx, func(ctx context.Context) (natsjs.Stream, error) {
+		return r.js.Stream(ctx, stream)
+	})
 	if err == nil {
 		err = r.index.wait(ctx, now.CachedInfo().State.LastSeq)
 	}
