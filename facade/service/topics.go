@@ -110,7 +110,11 @@ func (s *Service) forget(ctx context.Context, topic string) error {
 	// creates one of that name in this moment.
 	_, err = s.Topics.LastSequence(ctx, topic)
 	var none *jetstream.TopicNotFoundError
-	if !errors.As(err, &none) {
+	var damaged *jetstream.TopicDamagedError
+	switch {
+	case errors.As(err, &damaged): // its messages may be served again, and its consumers with them
+		return nil
+	case !errors.As(err, &none):
 		return err
 	}
 
