@@ -47,9 +47,9 @@ type Config struct {
 	Replicas              int             `default:"1" desc:"servers of a NATS cluster that store each topic, 1 to 5"`
 	NatsURL               string          `split_words:"true" desc:"URLs of NATS servers that run elsewhere, to use instead of the built-in one"`
 	NATSAddr              string          `split_words:"true" desc:"address to listen on for NATS clients, HOST:PORT; empty: no port is open"`
-	NATSUser              string          `split_words:"true" desc:"NATS user who may do everything; required with DQ_NATS_ADDR without DQ_TOKENS"`
+	NATSUser              string          `split_words:"true" desc:"NATS user that may do everything; required with DQ_NATS_ADDR if no DQ_TOKENS"`
 	NATSPassword          string          `split_words:"true" desc:"password of the NATS user"`
-	AcceptDamage          []string        `split_words:"true" desc:"comma-separated damaged topics to serve all the same, without what is lost"`
+	AcceptDamage          []string        `split_words:"true" desc:"comma-separated names of damaged topics to serve without the lost messages"`
 	LogLevel              slog.Level      `split_words:"true" default:"info" desc:"debug, info, warn or error"`
 	LogFormat             LogFormat       `split_words:"true" default:"text" desc:"text or json"`
 
