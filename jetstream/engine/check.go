@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -118,10 +120,21 @@ func (c *checker) checkMessages() error {
 		}
 	}
 
+	var scans errgroup.Group
+	scans.SetLimit(checksAtOnce())
+	scanned := make([]scan, len(blocks))
+	for i, b := range blocks {
+		scans.Go(func() error {
+			scanned[i] = c.scan(b)
+			return nil
+		})
+	}
+	_ = scans.Wait() // what a scan finds is no error
+
 	var last uint64
 	for i, b := range blocks {
 		c.final = b
-		last = c.checkBlock(b, i == len(blocks)-1, last)
+		last = c.checkBlock(b, scanned[i], i == len(blocks)-1, last)
 	}
 	c.checkEnd()
 	return nil
@@ -228,33 +241,68 @@ func (c *checker) findMissing(blocks []block) {
 	}
 }
 
-// checkBlock checks one block. The parameter before is the last sequence of the blocks before
-// it; it returns the last one of this block, too.
-func (c *checker) checkBlock(b block, isLast bool, before uint64) (last uint64) {
-	data, err := os.ReadFile(filepath.Join(c.dir, b.file))
+// A scan is what was read of a block.
+type scan struct {
+	content    blockContent
+	sound      []byte // the block without its gaps, if it has some
+	size       int64
+	compressed bool
+	err        error
+}
+
+// blockBuffers has buffers for whole blocks: a start reads many of them.
+var blockBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// scan reads one block. It is safe for concurrent use.
+func (c *checker) scan(b block) (s scan) {
+	file, err := os.Open(filepath.Join(c.dir, b.file))
 	if err != nil {
-		c.damaged(FileDamage{File: b.file, Problem: err.Error()})
+		return scan{err: err}
+	}
+	defer func() { _ = file.Close() }()
+	buffer := blockBuffers.Get().(*bytes.Buffer)
+	defer blockBuffers.Put(buffer)
+	buffer.Reset()
+	buffer.Grow(int(b.size) + bytes.MinRead)
+	if s.size, s.err = buffer.ReadFrom(file); s.err != nil {
+		return s
+	}
+	if s.compressed = bytes.HasPrefix(buffer.Bytes(), compressedBlock); s.compressed {
+		return s
+	}
+
+	reader := newBlockReader(c.Stream, b.number, buffer.Bytes())
+	if s.content = reader.read(); len(s.content.gaps) > 0 {
+		s.sound = reader.without(s.content.gaps)
+	}
+	if c.read != nil {
+		c.read(int(s.size))
+	}
+	return s
+}
+
+// checkBlock judges what was read of a block. The parameter before is the last sequence of the
+// blocks before it; it returns the last one of this block, too.
+func (c *checker) checkBlock(b block, s scan, isLast bool, before uint64) (last uint64) {
+	if s.err != nil {
+		c.damaged(FileDamage{File: b.file, Problem: s.err.Error()})
 		c.repairs = append(c.repairs, repair{file: b.file, keep: true})
 		return before
 	}
-	if bytes.HasPrefix(data, compressedBlock) {
+	if s.compressed {
 		c.Skipped = "it is compressed"
 		return before
 	}
 
-	reader := newBlockReader(c.Stream, b.number, data)
-	content := reader.read()
+	content := s.content
 	c.Records += content.records
-	c.Bytes += int64(len(data))
+	c.Bytes += s.size
 	c.kept = max(c.kept, content.highest)
 	c.highest = max(c.highest, content.highest)
 	c.newest = max(c.newest, content.lastTime)
 	if len(content.gaps) > 0 {
 		keep := c.judge(b, content, isLast, before)
-		c.repairs = append(c.repairs, repair{b.file, reader.without(content.gaps), keep})
-	}
-	if c.read != nil {
-		c.read(len(data))
+		c.repairs = append(c.repairs, repair{b.file, s.sound, keep})
 	}
 	return max(before, content.last)
 }
