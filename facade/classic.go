@@ -184,11 +184,16 @@ func (f *Facade) consume(ctx context.Context, c *fiber.Ctx) (response, error) {
 		return nil, err
 	}
 
-	message, err := f.service.Consume(ctx, in.topic, in.consumer)
-	if err != nil {
+	hold := f.hold()
+	if err := hold.Take(f.service.Topics.Expect(in.topic, 1, 1)); err != nil {
 		return nil, err
 	}
-	return &classicText{message: message.Data}, nil
+	message, err := f.service.Consume(ctx, in.topic, in.consumer)
+	if err != nil {
+		hold.Give()
+		return nil, err
+	}
+	return &classicText{message.Data, hold}, nil
 }
 
 // topicSize is the answer to size: the number of messages that the consumer has not consumed yet.

@@ -2,10 +2,12 @@ package facade
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json"
@@ -18,6 +20,9 @@ import (
 )
 
 const mimeEvents = "text/event-stream"
+
+// eventPiece is how much of the events is written at once. The HTTP server copies it, and up to four pieces more.
+const eventPiece = 16 << 10
 
 // streamTopic returns the answer that streams the messages of a topic.
 func (f *Facade) streamTopic(
@@ -50,9 +55,12 @@ type topicFollower struct {
 	rest   jetstream.Range // not read yet
 }
 
-// next returns the messages after those that the previous call returned. It waits for one until ctx ends.
-func (t *topicFollower) next(ctx context.Context) ([]messageView, error) {
-	msgs, err := t.topics.ReadWait(ctx, t.topic, t.rest)
+// next returns the messages after those that the previous call returned. It waits for one until ctx ends, and takes the
+// memory before it reads.
+func (t *topicFollower) next(ctx context.Context, memory jetstream.ReadMemory) ([]messageView, error) {
+	r := t.rest
+	r.Memory = memory
+	msgs, err := t.topics.ReadWait(ctx, t.topic, r)
 	views := make([]messageView, len(msgs))
 	for i, m := range msgs {
 		views[i] = viewMessage(m)
@@ -81,7 +89,10 @@ func (f *Facade) v1Stream(ctx context.Context, c *fiber.Ctx) (response, error) {
 		}
 		limits.Stream = &stream
 	}
-	next := func(ctx context.Context) ([]messageView, error) { return f.fetchViews(ctx, consumer, limits) }
+	next := func(ctx context.Context, memory jetstream.ReadMemory) ([]messageView, error) {
+		limits.Memory = memory
+		return f.fetchViews(ctx, consumer, limits)
+	}
 	return &eventStream{facade: f, topic: consumer.Topic, next: next}, nil
 }
 
@@ -102,13 +113,15 @@ func lastEvent(c *fiber.Ctx) (*uint64, error) {
 }
 
 // An eventStream is the answer that sends Server-Sent Events until the client hangs up or the broker stops. It fetches
-// messages only after the connection has taken the earlier ones, so a slow reader costs no memory and blocks nobody.
+// messages only after the connection has taken the earlier ones, and only if there is memory for them. A reader that
+// has stopped is cut off if others wait for that memory.
 type eventStream struct {
 	facade *Facade
 	topic  string
 	// next waits for messages until its context ends.
-	next    func(context.Context) ([]messageView, error)
+	next    func(context.Context, jetstream.ReadMemory) ([]messageView, error)
 	session *session
+	client  *transport.Conn // nil in tests without a connection
 }
 
 func (s *eventStream) write(c *fiber.Ctx) error {
@@ -119,26 +132,25 @@ func (s *eventStream) write(c *fiber.Ctx) error {
 	c.Context().SetContentType(mimeEvents)
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Set("X-Accel-Buffering", "no") // proxies must pass it on at once
-	client, _ := c.Context().Conn().(*transport.Conn)
+	s.client, _ = c.Context().Conn().(*transport.Conn)
 	s.session = s.facade.session(c, s.topic) // c ends before the stream begins
 
 	s.facade.streams.Add(1)
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer s.facade.streams.Done()
 		defer leave()
-		s.serve(client, w)
+		s.serve(w)
 	})
 	return nil
 }
 
-// serve writes events until the client hangs up or the broker stops. The parameter client is nil in tests without a
-// connection.
-func (s *eventStream) serve(client *transport.Conn, w *bufio.Writer) {
+// serve writes events until the client hangs up or the broker stops.
+func (s *eventStream) serve(w *bufio.Writer) {
 	ctx, cancel := context.WithCancel(s.facade.running)
 	defer cancel()
-	if client != nil {
-		defer client.OnHangUp(cancel)()
-		defer context.AfterFunc(s.facade.running, client.SetFinalWriteDeadline)()
+	if s.client != nil {
+		defer s.client.OnHangUp(cancel)()
+		defer context.AfterFunc(s.facade.running, s.client.SetFinalWriteDeadline)()
 	}
 
 	if _, err := io.WriteString(w, "retry: 1000\n\n"); err != nil || w.Flush() != nil {
@@ -157,11 +169,13 @@ func (s *eventStream) writeNext(ctx context.Context, w *bufio.Writer) error {
 	defer cancel()
 	defer s.session.onChange(cancel)()
 
-	views, failed := s.session.nextBatch(ctx, s.next)
-	for i := range views {
-		if err := writeMessageEvent(w, &views[i]); err != nil {
-			return err
-		}
+	hold := s.facade.holdUntil(ctx)
+	defer hold.Give()
+	views, failed := s.session.nextBatch(ctx, func(ctx context.Context) ([]messageView, error) {
+		return s.next(ctx, hold)
+	})
+	if err := s.writeMessages(w, views, hold); err != nil {
+		return err
 	}
 
 	switch {
@@ -176,8 +190,32 @@ func (s *eventStream) writeNext(ctx context.Context, w *bufio.Writer) error {
 	return w.Flush()
 }
 
+// writeMessages writes the events of messages. All are encoded first: until the client has taken them, they are in
+// memory once.
+func (s *eventStream) writeMessages(w *bufio.Writer, views []messageView, hold *readHold) error {
+	const other = 256 // bytes of an event, about, besides the data
+	var events bytes.Buffer
+	events.Grow(dataOf(views) + other*len(views))
+	for i := range views {
+		if err := writeMessageEvent(&events, &views[i]); err != nil {
+			return err
+		}
+		views[i] = messageView{} // frees it
+	}
+	hold.shrink(events.Len())
+	hold.begin(s.client)
+
+	for piece := range slices.Chunk(events.Bytes(), eventPiece) {
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
+		hold.moved(len(piece))
+	}
+	return w.Flush()
+}
+
 // writeMessageEvent writes the event of a message. Its id is what the client sends as Last-Event-ID.
-func writeMessageEvent(w *bufio.Writer, view *messageView) error {
+func writeMessageEvent(w *bytes.Buffer, view *messageView) error {
 	fmt.Fprintf(w, "id: %d\ndata: ", view.Sequence)
 	if err := json.MarshalWrite(w, view, jsonOptions); err != nil {
 		return err

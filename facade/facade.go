@@ -66,6 +66,7 @@ type Facade struct {
 
 	waiters transport.Budget // long polls, streams, sockets
 	answers *answerBudget
+	reads   *readBudget
 
 	running context.Context // ends when the broker stops
 	stop    context.CancelFunc
@@ -87,7 +88,8 @@ func New(svc *service.Service, l net.Listener, opts Options) *Facade {
 		local:    isLoopback(l),
 		listener: transport.NewListener(l, limits),
 		waiters:  transport.Budget{What: "calls that wait", Limit: transport.MaxWaitingCalls(limits.All)},
-		answers:  newAnswerBudget(transport.MaxAnswerBytes(memory)),
+		answers:  newAnswerBudget(transport.MaxAnswerBytes(memory), pieceBytes),
+		reads:    newReadBudget(transport.MaxReadBytes(memory)),
 	}
 	if name, err := os.Hostname(); err == nil {
 		f.hostname = strings.ToLower(name)

@@ -50,20 +50,21 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (response, error) {
 	}
 
 	in.limits.Bytes = callerOf(c).reserve(in.limits.Bytes)
-	list := &messageReply{}
+	list := &messageReply{hold: f.hold()}
 	deliveries, err := f.fetchWaiting(c, consumer, &in, list)
 	switch {
 	case err != nil:
+		_ = list.Close()
 		return nil, err
 	case in.raw && len(deliveries) == 0:
 		return noContent{}, nil
 	case in.raw:
-		return &rawMessage{deliveries[0]}, nil
+		return &rawMessage{deliveries[0], list.hold}, nil
 	}
 
 	views := viewDeliveries(deliveries)
 	if list.release == nil { // encoding a small answer at once is faster
-		return reply(fiber.StatusOK, fetched{Messages: views}), nil
+		return &heldReply[fetched]{fetched{Messages: views}, list.hold}, nil
 	}
 	for _, view := range views {
 		if err := list.add(view); err != nil {
@@ -91,7 +92,7 @@ func (f *Facade) fetchWaiting(
 		return nil, err
 	}
 	small := in.limits
-	small.Bytes = min(small.Bytes, smallAnswer)
+	small.Bytes, small.Memory = min(small.Bytes, smallAnswer), list.hold
 	deliveries, err := f.service.Consumers.FetchWait(ctx, consumer, small)
 	stop()
 	if err == nil {

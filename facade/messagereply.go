@@ -21,11 +21,13 @@ type answerBudget struct {
 	transfers transport.Transfers // of large answers
 }
 
-func newAnswerBudget(limit int64) *answerBudget {
+// newAnswerBudget returns a budget of so many bytes. Of an answer, step bytes must be taken in two seconds if others
+// wait for its memory.
+func newAnswerBudget(limit int64, step int) *answerBudget {
 	return &answerBudget{
 		bytes:     semaphore.NewWeighted(limit),
 		limit:     limit,
-		transfers: transport.Transfers{Step: pieceBytes},
+		transfers: transport.Transfers{Step: step},
 	}
 }
 
@@ -33,16 +35,32 @@ func newAnswerBudget(limit int64) *answerBudget {
 // clients do not take are cut off. The caller must call release once. Errors: [*transport.OverloadedError] when ctx
 // ends before.
 func (b *answerBudget) acquire(ctx context.Context, n int) (release func(), err error) {
-	held := min(int64(n), b.limit)
-	if !b.bytes.TryAcquire(held) {
-		defer b.transfers.Hurry()()
-		err = b.bytes.Acquire(ctx, held)
+	held, ok := b.tryTake(int64(n))
+	if !ok {
+		if err := b.take(ctx, held); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return nil, &transport.OverloadedError{What: "bytes of answers", Limit: b.limit}
-	}
-	return func() { b.bytes.Release(held) }, nil
+	return func() { b.give(held) }, nil
 }
+
+// tryTake takes n bytes, or as many as all answers may have, if they are there. It returns how many that would be.
+func (b *answerBudget) tryTake(n int64) (held int64, ok bool) {
+	held = min(n, b.limit)
+	return held, b.bytes.TryAcquire(held)
+}
+
+// take waits until n bytes are there, and takes them. Errors: those of acquire.
+func (b *answerBudget) take(ctx context.Context, n int64) error {
+	defer b.transfers.Hurry()()
+	if b.bytes.Acquire(ctx, n) != nil {
+		return &transport.OverloadedError{What: "bytes of answers", Limit: b.limit}
+	}
+	return nil
+}
+
+// give returns n bytes.
+func (b *answerBudget) give(n int64) { b.bytes.Release(n) }
 
 // A messageReply is the answer that is a list of messages. It encodes each message when it is added: a large answer is
 // in memory once, in pieces that are freed as the client takes them.
@@ -53,6 +71,7 @@ type messageReply struct {
 	full    net.Buffers // the pieces before last
 	size    int         // bytes of all pieces
 	count   int         // messages
+	hold    *readHold   // of the first messages
 	release func()      // returns what the answer holds of the budget; nil if it holds nothing
 
 	budget   *answerBudget
@@ -98,6 +117,7 @@ func (l *messageReply) setNext(next uint64) { l.tail = `,"next":` + strconv.Form
 
 // Close implements [io.Closer]. The HTTP server calls it when the answer was sent, or could not be.
 func (l *messageReply) Close() error {
+	l.hold.Give()
 	l.transfer.End()
 	if l.release != nil {
 		l.release()
@@ -123,12 +143,20 @@ func (l *messageReply) write(c *fiber.Ctx) error {
 		return l.Close()
 	}
 	l.full = append(l.full, l.last.Bytes())
-	if client, ok := c.Context().Conn().(*transport.Conn); ok && l.release != nil {
+	l.stream(c, contentType)
+	return nil
+}
+
+// stream has the HTTP server write the pieces of the answer, and then call Close.
+func (l *messageReply) stream(c *fiber.Ctx, contentType string) {
+	client, ok := c.Context().Conn().(*transport.Conn)
+	if ok && l.release != nil {
 		l.transfer = l.budget.transfers.Begin(client.StopWriting)
 	}
+	l.hold.shrink(l.size)
+	l.hold.begin(client)
 	c.Context().SetContentType(contentType)
 	c.Response().SetBodyStream(&messageStream{l.full, l}, l.size)
-	return nil
 }
 
 // A messageStream is the body of a large list.
@@ -143,6 +171,7 @@ func (s *messageStream) WriteTo(w io.Writer) (written int64, err error) {
 		n, err := w.Write(piece)
 		written += int64(n)
 		s.transfer.Moved(n)
+		s.hold.moved(n)
 		if err != nil {
 			return written, err
 		}

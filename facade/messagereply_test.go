@@ -16,7 +16,7 @@ import (
 
 func TestMessageReply_LargeAnswerHoldsItsMemoryUntilItIsSent(t *testing.T) {
 	t.Parallel()
-	budget := newAnswerBudget(100)
+	budget := newAnswerBudget(100, 1)
 	release, err := budget.acquire(t.Context(), 1000)
 	require.NoError(t, err)
 	list := &messageReply{release: release}
@@ -36,7 +36,7 @@ func TestMessageReply_LargeAnswerHoldsItsMemoryUntilItIsSent(t *testing.T) {
 
 func TestMessageReply_AnswerThatIsNotTakenIsCutOffForAnother(t *testing.T) {
 	t.Parallel()
-	budget := newAnswerBudget(100)
+	budget := newAnswerBudget(100, 1)
 	release, err := budget.acquire(t.Context(), 100)
 	require.NoError(t, err)
 	list := &messageReply{release: release, budget: budget}

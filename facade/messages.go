@@ -49,6 +49,14 @@ func (v *messageView) size() int {
 	return len(v.DataBase64)
 }
 
+// dataOf returns the size of the data of messages, in bytes.
+func dataOf(views []messageView) (bytes int) {
+	for i := range views {
+		bytes += views[i].size()
+	}
+	return bytes
+}
+
 func viewMessage(m jetstream.Message) messageView {
 	view := messageView{
 		Sequence:    m.Sequence,
@@ -91,14 +99,19 @@ func (f *Facade) v1GetMessage(ctx context.Context, c *fiber.Ctx) (response, erro
 		return nil, q.Err()
 	}
 
+	hold := f.hold()
+	if err := hold.Take(f.service.Topics.Expect(topic, 1, 1)); err != nil {
+		return nil, err
+	}
 	m, err := f.service.Topics.Get(ctx, topic, sequence)
 	if err != nil {
+		hold.Give()
 		return nil, err
 	}
 	if raw {
-		return &rawMessage{jetstream.Delivery{Message: m}}, nil
+		return &rawMessage{jetstream.Delivery{Message: m}, hold}, nil
 	}
-	return reply(fiber.StatusOK, viewMessage(m)), nil
+	return &heldReply[messageView]{viewMessage(m), hold}, nil
 }
 
 // v1Browse reads messages of a topic without a consumer. The Accept header chooses JSON, NDJSON or a stream.
@@ -128,7 +141,7 @@ func (f *Facade) v1Browse(ctx context.Context, c *fiber.Ctx) (response, error) {
 		return nil, err
 	}
 	r.MaxBytes = callerOf(c).reserve(r.MaxBytes)
-	list := &messageReply{lines: accepted(c, fiber.MIMEApplicationJSON, mimeNDJSON) == mimeNDJSON}
+	list := &messageReply{lines: accepted(c, fiber.MIMEApplicationJSON, mimeNDJSON) == mimeNDJSON, hold: f.hold()}
 	if err := f.browseWaiting(c, topic, browsing{r, wait, list}); err != nil {
 		_ = list.Close()
 		return nil, err
@@ -170,7 +183,7 @@ func (f *Facade) browse(ctx context.Context, stop func(), topic string, b *brows
 		}
 		r := b.rest
 		if b.list.release == nil {
-			r.MaxBytes = min(r.MaxBytes, smallAnswer)
+			r.MaxBytes, r.Memory = min(r.MaxBytes, smallAnswer), b.list.hold
 		}
 		msgs, err := f.service.Topics.ReadWait(ctx, topic, r)
 		if err != nil || len(msgs) == 0 {

@@ -32,12 +32,21 @@ func (classicSuccess) write(c *fiber.Ctx) error {
 
 // classicText is the answer of a classic call whose message is a text. It is written without reflection, because a
 // client calls consume once for each message.
-type classicText struct{ message []byte }
+type classicText struct {
+	message []byte
+	hold    *readHold // nil if it takes no memory to speak of
+}
+
+// Close implements [io.Closer]. It is called if the answer is not written.
+func (s *classicText) Close() error {
+	s.hold.Give()
+	return nil
+}
 
 func (s *classicText) write(c *fiber.Ctx) error {
 	// The error says that the text is not valid UTF-8. Then the body has replacement characters.
 	body, _ := jsontext.AppendQuote([]byte(`{"status":"success","message":`), s.message)
-	writeBody(c, fiber.MIMEApplicationJSON, append(body, '}'))
+	s.hold.write(c, fiber.MIMEApplicationJSON, append(body, '}'))
 	return nil
 }
 
@@ -52,20 +61,51 @@ func reply[T any](status int, body T) response { return &jsonReply[T]{status, bo
 
 func (r *jsonReply[T]) write(c *fiber.Ctx) error { return writeJSON(c, r.status, &r.body) }
 
+// A heldReply is an answer with a JSON body that holds memory until the client has taken it.
+type heldReply[T any] struct {
+	body T
+	hold *readHold
+}
+
+func (r *heldReply[T]) write(c *fiber.Ctx) error {
+	body, err := json.Marshal(&r.body, jsonOptions)
+	if err != nil {
+		r.hold.Give()
+		return err
+	}
+	r.hold.write(c, fiber.MIMEApplicationJSON, body)
+	return nil
+}
+
+// Close implements [io.Closer]. It is called if the answer is not written.
+func (r *heldReply[T]) Close() error {
+	r.hold.Give()
+	return nil
+}
+
 // noContent is the answer of a call that succeeded and has nothing to report.
 type noContent struct{}
 
 func (noContent) write(c *fiber.Ctx) error { return c.SendStatus(fiber.StatusNoContent) }
 
 // rawMessage is the answer that is a message as it is: its data is the body, its other fields are in headers.
-type rawMessage struct{ jetstream.Delivery }
+type rawMessage struct {
+	jetstream.Delivery
+	hold *readHold
+}
+
+// Close implements [io.Closer]. It is called if the answer is not written.
+func (m *rawMessage) Close() error {
+	m.hold.Give()
+	return nil
+}
 
 func (m *rawMessage) write(c *fiber.Ctx) error {
-	header := &c.Response().Header
-	header.SetContentType(fiber.MIMEOctetStream)
+	contentType := fiber.MIMEOctetStream
 	if m.ContentType != "" {
-		header.SetContentType(printable(m.ContentType))
+		contentType = printable(m.ContentType)
 	}
+	header := &c.Response().Header
 	header.Set(sequenceHeader, strconv.FormatUint(m.Sequence, 10))
 	header.Set(timeHeader, m.Time.Format(time.RFC3339Nano))
 	if m.Key != "" {
@@ -88,7 +128,8 @@ func (m *rawMessage) write(c *fiber.Ctx) error {
 	header.Set(fiber.HeaderContentSecurityPolicy, "sandbox; default-src 'none'; frame-ancestors 'none'")
 	header.Set(fiber.HeaderContentDisposition, "attachment")
 
-	c.Status(fiber.StatusOK).Response().SetBodyRaw(m.Data)
+	c.Status(fiber.StatusOK)
+	m.hold.write(c, contentType, m.Data)
 	return nil
 }
 

@@ -95,6 +95,10 @@ func (s *session) nextBatch(
 		return nil, nil
 	}
 	views, err := next(ctx)
+	var overloaded *transport.OverloadedError
+	if errors.As(err, &overloaded) && ctx.Err() != nil {
+		err = nil // there was no memory until now: the next call tries again
+	}
 	return views, errors.Join(hide(s.principal, err), s.check(views...))
 }
 

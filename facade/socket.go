@@ -48,6 +48,7 @@ func (u *socketUpgrade) write(c *fiber.Ctx) error {
 		facade:   f,
 		consumer: u.consumer,
 		session:  f.session(c, u.consumer.Topic), // c ends before the socket begins
+		client:   client,
 		pulled:   make(chan struct{}, 1),
 	}
 
@@ -76,6 +77,7 @@ type socket struct {
 	facade   *Facade
 	consumer jetstream.Consumer
 	session  *session
+	client   *transport.Conn // nil in tests without a connection
 
 	writing sync.Mutex
 	ws      *websocket.Conn
@@ -228,7 +230,9 @@ func (s *socket) sendNext(ctx context.Context) error {
 
 // sendMessages waits for messages and sends at most wanted of them. If none come until ctx ends, it sends a ping.
 func (s *socket) sendMessages(ctx context.Context, wanted int) error {
-	limits := jetstream.Limits{Messages: min(wanted, streamMessages), Bytes: streamBytes}
+	hold := s.facade.holdUntil(ctx)
+	defer hold.Give()
+	limits := jetstream.Limits{Messages: min(wanted, streamMessages), Bytes: streamBytes, Memory: hold}
 	views, failed := s.session.nextBatch(ctx, func(ctx context.Context) ([]messageView, error) {
 		return s.facade.fetchViews(ctx, s.consumer, limits)
 	})
@@ -236,10 +240,14 @@ func (s *socket) sendMessages(ctx context.Context, wanted int) error {
 	s.wanted -= len(views)
 	s.mu.Unlock()
 
+	hold.shrink(2 * dataOf(views)) // as text, and as what is sent
+	hold.begin(s.client)
 	for i := range views {
 		if err := s.event(socketEvent{Type: "message", Message: &views[i]}); err != nil {
 			return err
 		}
+		hold.moved(views[i].size())
+		views[i] = messageView{} // frees it
 	}
 	switch {
 	case failed != nil:

@@ -53,6 +53,11 @@ const (
 	maxAsked  = 32 << 20
 	askedPart = 8
 
+	// smallAsk is how many bytes a call may ask for to be served from the part that
+	// larger calls cannot take, one part of smallAsks.
+	smallAsk  = 512 << 10
+	smallAsks = 4
+
 	// messageCost is how many bytes of memory a reply takes besides its data.
 	messageCost = 1 << 10
 )
@@ -62,13 +67,35 @@ const (
 type reader struct {
 	nc      *nats.Conn
 	inbox   string                  // the prefix of all reply subjects
-	budget  *semaphore.Weighted     // bytes that may be asked for at once
-	limit   int64                   // of budget
+	small   askPool                 // calls that ask for little do not wait for the others
+	large   askPool                 // all other calls
 	largest *lru.Cache[string, int] // bytes of the largest message that was read of a stream
 
 	mu    sync.Mutex
 	last  uint64 // id of the latest call
 	calls map[uint64]*readCall
+}
+
+// An askPool bounds the bytes that its calls ask for at once.
+type askPool struct {
+	bytes *semaphore.Weighted
+	limit int64
+}
+
+func newAskPool(limit int64) askPool {
+	return askPool{bytes: semaphore.NewWeighted(limit), limit: limit}
+}
+
+// acquire waits until n bytes, or as many as there are, may be asked for. The caller
+// calls release when they have come. Errors: [*UnavailableError].
+func (p *askPool) acquire(ctx context.Context, n int64) (release func(), err error) {
+	n = min(n, p.limit)
+	if !p.bytes.TryAcquire(n) { // which saves the cost of watching ctx
+		if err := p.bytes.Acquire(ctx, n); err != nil {
+			return nil, engine.Unavailable("read while other reads are under way", err)
+		}
+	}
+	return func() { p.bytes.Release(n) }, nil
 }
 
 // readCall is one call of ask.
@@ -87,8 +114,8 @@ func newReader(nc *nats.Conn) (*reader, error) {
 	r := &reader{
 		nc:      nc,
 		inbox:   nats.InboxPrefix + nuid.Next() + ".",
-		budget:  semaphore.NewWeighted(limit),
-		limit:   limit,
+		small:   newAskPool(limit / smallAsks),
+		large:   newAskPool(limit - limit/smallAsks),
 		largest: largest,
 		calls:   make(map[uint64]*readCall),
 	}
@@ -106,46 +133,73 @@ func newReader(nc *nats.Conn) (*reader, error) {
 // that may be asked for at once.
 // Errors: [nats.ErrNoResponders] if the stream does not exist, [*UnavailableError].
 func (r *reader) ask(ctx context.Context, stream string, requests ...getRequest) ([]*nats.Msg, error) {
-	cost := r.cost(stream, requests)
-	if !r.budget.TryAcquire(cost) { // which saves the cost of watching ctx
-		if err := r.budget.Acquire(ctx, cost); err != nil {
-			return nil, engine.Unavailable("read while other reads are under way", err)
-		}
+	cost, known := r.cost(stream, requests)
+	pool := &r.large
+	if cost <= smallAsk || !known { // after one read it is known
+		pool = &r.small
 	}
-	defer r.budget.Release(cost)
+	release, err := pool.acquire(ctx, cost)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 
 	replies, err := r.request(ctx, stream, requests)
-	r.learn(stream, replies)
+	if err == nil {
+		r.learnFrom(stream, replies)
+	}
 	return replies, err
 }
 
 // cost returns how many bytes of memory the replies to requests take at most, as far
-// as that is known: a batch ends after the message that reaches its limit, and only
-// messages that were read tell how large that can be.
-func (r *reader) cost(stream string, requests []getRequest) (bytes int64) {
-	largest, _ := r.largest.Get(stream)
+// as that is known: a batch ends after the message that reaches its limit.
+func (r *reader) cost(stream string, requests []getRequest) (bytes int64, known bool) {
+	largest, known := r.largestOf(stream)
 	for i := range requests {
 		bytes += int64(requests[i].MaxBytes + max(requests[i].Batch, 1)*messageCost + largest)
 	}
-	return min(bytes, r.limit)
+	return bytes, known
 }
 
-// learn remembers the size of the largest message of a stream.
-func (r *reader) learn(stream string, replies []*nats.Msg) {
-	known, _ := r.largest.Peek(stream)
-	largest := known
+// largestOf returns the size of the largest message of a stream that this process has
+// seen, or how large one can be if it has not looked yet.
+func (r *reader) largestOf(stream string) (size int, known bool) {
+	if size, known = r.largest.Get(stream); known {
+		return size, true
+	}
+	return int(r.nc.MaxPayload()), false
+}
+
+// expect returns how many bytes of data a read of so many messages and bytes brings at
+// most. They are not known before a first read of the stream.
+func (r *reader) expect(stream string, messages, bytes int) (most int, known bool) {
+	largest, known := r.largestOf(stream)
+	if messages <= bytes/(largest+1) || messages == 1 {
+		return messages * largest, known
+	}
+	return bytes + largest, known
+}
+
+// learnFrom remembers the size of the largest message of a stream.
+func (r *reader) learnFrom(stream string, replies []*nats.Msg) {
+	largest := 0
 	for _, m := range replies {
 		largest = max(largest, len(m.Data))
 	}
-	if largest > known {
-		r.largest.Add(stream, largest)
+	r.learn(stream, largest)
+}
+
+// learn notes that a stream has a message of that size.
+func (r *reader) learn(stream string, size int) {
+	if known, ok := r.largest.Peek(stream); !ok || size > known {
+		r.largest.Add(stream, size)
 	}
 }
 
 // mayAsk returns how many single messages of stream may be asked for at once.
 func (r *reader) mayAsk(stream string) int {
-	largest, _ := r.largest.Peek(stream)
-	return max(1, int(r.limit)/(largest+messageCost))
+	largest, _ := r.largestOf(stream)
+	return max(1, int(r.large.limit)/(largest+messageCost))
 }
 
 // request sends requests and gathers the replies.

@@ -14,6 +14,7 @@ type Limits struct {
 	// Stream, if it is not nil, is what TakeOver returned: nothing is delivered
 	// after another stream has taken over.
 	Stream *uint64
+	Memory ReadMemory // FetchWait asks it before it reads; nil is no bound
 }
 
 // nextCall is one call of Next.
@@ -195,7 +196,8 @@ func (c *Consumers) message(
 // else comes.
 func (c *Consumers) FetchWait(ctx context.Context, consumer Consumer, limits Limits) ([]Delivery, error) {
 	w := &fetchWait{consumers: c, consumer: consumer, limits: limits}
-	out, err := waitFor(ctx, c.topics, consumer.Topic, w.look)
+	room := room{memory: limits.Memory, messages: limits.Messages, bytes: limits.Bytes}
+	out, err := waitFor(ctx, c.topics, consumer.Topic, room, w.look)
 	if err == nil && len(out) == 0 && w.deadLetter != nil {
 		return nil, w.deadLetter
 	}

@@ -25,11 +25,12 @@ const (
 
 // A Range says which messages to read.
 type Range struct {
-	From     uint64    // the first sequence; 0 is the oldest message
-	Since    time.Time // if set, the first message of that time or later, in place of From
-	Key      string    // only messages with that key; "" is all
-	Max      int       // messages, at least 1
-	MaxBytes int       // the read ends after the message that reaches them; at least 1
+	From     uint64     // the first sequence; 0 is the oldest message
+	Since    time.Time  // if set, the first message of that time or later, in place of From
+	Key      string     // only messages with that key; "" is all
+	Max      int        // messages, at least 1
+	MaxBytes int        // the read ends after the message that reaches them; at least 1
+	Memory   ReadMemory // ReadWait asks it before it reads; nil is no bound
 }
 
 // Read returns the messages of topic in r, in order. It may return only some of them,
@@ -52,7 +53,8 @@ func (t *Topics) Read(ctx context.Context, topic string, r Range) ([]Message, er
 // ReadWait works like [Topics.Read], but waits for a message until ctx ends. The end of
 // ctx is not an error.
 func (t *Topics) ReadWait(ctx context.Context, topic string, r Range) ([]Message, error) {
-	return waitFor(ctx, t, topic, func(ctx context.Context) ([]Message, time.Time, error) {
+	room := room{memory: r.Memory, messages: r.Max, bytes: min(r.MaxBytes, maxReadBytes)}
+	return waitFor(ctx, t, topic, room, func(ctx context.Context) ([]Message, time.Time, error) {
 		msgs, err := t.Read(ctx, topic, r)
 		return msgs, time.Time{}, err
 	})
@@ -69,6 +71,12 @@ func (t *Topics) Get(ctx context.Context, topic string, sequence uint64) (Messag
 		return Message{}, &NoMessageError{Topic: topic, Sequence: sequence}
 	}
 	return msgs[0], nil
+}
+
+// Expect returns how many bytes of data a read of at most so many messages and bytes of topic
+// brings. It is how many there can be at most, and not known, until this process has read of the topic.
+func (t *Topics) Expect(topic string, messages, bytes int) (most int, known bool) {
+	return t.reader.expect(StreamName(topic), messages, bytes)
 }
 
 // Pending returns how many messages topic has at and after the sequence from. If key is

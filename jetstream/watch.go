@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"time"
 
@@ -135,7 +136,12 @@ func (t *Topics) watchNew(ctx context.Context, topic string, arrived func()) (st
 		return nil, engine.Unavailable("watch the topic", err)
 	}
 
-	consuming, err := consumer.Consume(func(jetstream.Msg) { arrived() })
+	consuming, err := consumer.Consume(func(m jetstream.Msg) {
+		if size, err := strconv.Atoi(m.Headers().Get(sizeHeader)); err == nil {
+			t.reader.learn(StreamName(topic), size) // before the waiting calls take memory for it
+		}
+		arrived()
+	})
 	if err != nil {
 		return nil, engine.Unavailable("watch the topic", err)
 	}
@@ -151,17 +157,51 @@ func (t *Topics) wake(topic string) {
 	}
 }
 
+// A ReadMemory is what a call that waits for messages asks before each attempt to read some:
+// what they take is bounded before it is there, and who only waits holds nothing.
+type ReadMemory interface {
+	// Take waits until messages with at most so many bytes of data may be read. If known is
+	// false, they may be far fewer.
+	Take(bytes int, known bool) error
+	// Give gives them back. It is called if nothing was read.
+	Give()
+}
+
+// room is the memory for at most so many messages and bytes.
+type room struct {
+	memory   ReadMemory // nil: it is not bounded
+	messages int
+	bytes    int
+}
+
+// take takes the memory for messages of topic. The caller calls give if it reads none.
+func (r *room) take(t *Topics, topic string) (give func(), err error) {
+	if r.memory == nil {
+		return func() {}, nil
+	}
+	return r.memory.Give, r.memory.Take(t.Expect(topic, r.messages, r.bytes))
+}
+
 // waitFor calls look until it finds something or fails: at once, whenever topic has
 // a new message, at the time that look returns unless that is zero, and every
 // pollInterval. It returns nothing, without an error, when ctx ends. The context
 // that look gets outlives ctx, so that a look that has begun can finish.
 func waitFor[T any](
-	ctx context.Context, t *Topics, topic string, look func(context.Context) (found []T, again time.Time, err error),
+	ctx context.Context, t *Topics, topic string, room room,
+	look func(context.Context) (found []T, again time.Time, err error),
 ) ([]T, error) {
 	lookNow := func() ([]T, time.Time, error) {
+		give, err := room.take(t, topic)
+		if err != nil {
+			return nil, time.Time{}, err
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.opts.CallTimeout)
 		defer cancel()
-		return look(ctx)
+		found, again, err := look(ctx)
+		if len(found) == 0 {
+			give()
+		}
+		return found, again, err
 	}
 
 	found, _, err := lookNow()

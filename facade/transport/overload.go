@@ -32,11 +32,18 @@ const (
 	// answerPart is the part of the process's memory that answers may take: they are
 	// in memory once, and what was written is freed only now and then.
 	answerPart = 8
+
+	// maxReads is how many bytes may be taken by messages that were read and are not written yet.
+	maxReads = 128 << 20
 )
 
 // MaxAnswerBytes returns how many bytes of large answers may be under way at once in
 // a process that may use so many bytes of memory (GOMEMLIMIT).
 func MaxAnswerBytes(memory int64) int64 { return min(maxAnswers, memory/answerPart) }
+
+// MaxReadBytes returns how many bytes the messages may take at once that are read for streams, sockets and the first
+// part of each answer, in a process that may use so many bytes of memory (GOMEMLIMIT).
+func MaxReadBytes(memory int64) int64 { return min(maxReads, memory/answerPart) }
 
 // MaxConnections returns how many connections a process serves that may have that
 // many files open; 0 means that the number is unknown.

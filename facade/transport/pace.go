@@ -23,6 +23,9 @@ type Transfers struct {
 	mu      sync.Mutex
 	all     map[*Transfer]bool
 	checked time.Time
+
+	waiters int           // calls of Hurry that are not done
+	done    chan struct{} // closed when none is left
 }
 
 // A Transfer is one body or answer on its way. A nil Transfer is one that nobody waits for.
@@ -103,20 +106,34 @@ func (t *Transfer) wasTooSlow() bool {
 
 // Hurry ends transfers that are too slow, one after the other, until done is called: somebody waits for their memory.
 func (g *Transfers) Hurry() (done func()) {
-	ended := make(chan struct{})
-	go func() {
-		ticks := time.NewTicker(paceCheck)
-		defer ticks.Stop()
-		for {
-			select {
-			case now := <-ticks.C:
-				g.stopSlowest(now)
-			case <-ended:
-				return
-			}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.waiters++; g.waiters == 1 {
+		g.done = make(chan struct{})
+		go g.stopSlow(g.done)
+	}
+
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.waiters--; g.waiters == 0 {
+			close(g.done)
 		}
-	}()
-	return func() { close(ended) }
+	}
+}
+
+// stopSlow ends one transfer after the other that is too slow, until done is closed.
+func (g *Transfers) stopSlow(done <-chan struct{}) {
+	ticks := time.NewTicker(paceCheck)
+	defer ticks.Stop()
+	for {
+		select {
+		case now := <-ticks.C:
+			g.stopSlowest(now)
+		case <-done:
+			return
+		}
+	}
 }
 
 // stopSlowest ends the transfer that has been at a step for longest, if that is too long. Several waiters look no more
