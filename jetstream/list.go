@@ -21,23 +21,23 @@ const (
 	// pieceLength is how many names of streams the engine returns at most for one request.
 	pieceLength = 1024
 
-	// pieceStep is the distance between the offsets of two pieces. They overlap, so that no name is between them
-	// if some streams were created or deleted between two requests.
+	// pieceStep is the distance between the offsets of two pieces. Pieces overlap, so that no name is lost between
+	// them when some streams are created or deleted between two requests.
 	pieceStep = pieceLength - 64
 
-	// concurrentInfos is how many descriptions of topics are asked for at once.
+	// concurrentInfos is how many topics are described at once.
 	concurrentInfos = 64
 )
 
-// Names yields the names of the topics that start with prefix and come after the name after, in the order of the
-// names. It yields a topic that exists from the beginning to the end of the loop exactly once, and no topic that did
-// not exist during the loop. It asks the engine only for as many names as the loop needs. Errors:
-// [*UnavailableError]; the loop ends with it.
+// Names yields the names of the topics that start with prefix and come after the name after, in ascending order. It
+// yields a topic that exists from the beginning to the end of the loop exactly once, and no topic that did not exist
+// during the loop. It asks the engine only for as many names as the loop needs. An error ends the loop.
+// Errors: [*UnavailableError].
 func (t *Topics) Names(ctx context.Context, prefix, after string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		l := &streamList{names: t.streamNames, pieces: make(map[int]piece), starts: &t.starts}
 		damaged := t.damagedNames(prefix, after)
-		merged := func(name string, _ error) bool {
+		merged := func(name string) bool {
 			for ; len(damaged) > 0 && damaged[0] < name; damaged = damaged[1:] {
 				if !yield(damaged[0], nil) {
 					return false
@@ -57,8 +57,8 @@ func (t *Topics) Names(ctx context.Context, prefix, after string) iter.Seq2[stri
 	}
 }
 
-// damagedNames returns the topics that are not served, in the order of their names. The engine
-// does not list them.
+// damagedNames returns the damaged topics, which the engine does not list, in ascending order. Prefix and after are
+// those of [Topics.Names].
 func (t *Topics) damagedNames(prefix, after string) (names []string) {
 	for _, topic := range t.Damaged() {
 		if strings.HasPrefix(topic.Topic, prefix) && topic.Topic > after {
@@ -69,8 +69,8 @@ func (t *Topics) damagedNames(prefix, after string) (names []string) {
 	return names
 }
 
-// DescribeAll describes those of the topics names that exist, in the order of names; of damaged ones it returns the
-// name and the damage. Errors: [*UnavailableError].
+// DescribeAll describes the topics names, in that order, and leaves out those that do not exist. The description of a
+// damaged topic has its name, the default settings and the damage. Errors: [*UnavailableError].
 func (t *Topics) DescribeAll(ctx context.Context, names []string) ([]Topic, error) {
 	all := make([]Topic, len(names))
 	calls, ctx := errgroup.WithContext(ctx)
@@ -96,28 +96,27 @@ func (t *Topics) DescribeAll(ctx context.Context, names []string) ([]Topic, erro
 	return slices.DeleteFunc(all, func(t Topic) bool { return t.Name == "" }), err
 }
 
-// A streamList is the engine's list of all streams, in the order of their names, as far as one loop has read it. The
-// engine returns the list in pieces, each from an offset on. Between two requests streams may be created and deleted,
-// and all that come after them move. So an offset only helps to find a name; what counts is that a piece has all
+// A streamList is the engine's list of all streams, in ascending order, as far as one loop has read it. The engine
+// returns the list in pieces, each from an offset on. A stream that is created or deleted between two requests moves
+// all streams after it to another offset. So offsets only help to find a name. What counts is that a piece has all
 // streams between its first and its last one.
 type streamList struct {
-	// names returns streams from an offset on, in their order, and the number of all.
+	// names returns the streams from an offset on, and the number of all streams.
 	names func(ctx context.Context, offset int) (streams []string, total int, err error)
 
-	total  int           // streams, according to the newest piece
-	pieces map[int]piece // those that were read, by their number; piece n starts at n * pieceStep
+	pieces map[int]piece // that this loop has read, by number; piece n starts at the offset n * pieceStep
 	starts *pieceStarts
 }
 
-// pieceStarts are the streams with which pieces started when any loop read them last. They say which piece to read
-// first, and nothing else.
+// pieceStarts remembers the first stream of each piece, as any loop read it last. It only says which piece to read
+// first.
 type pieceStarts struct {
 	mu     sync.Mutex
-	starts []string // "" for a piece that was not read yet
+	starts []string // "" for a piece that was empty or not read yet
 }
 
-// guess returns the number of the piece that name was in, and of the last piece.
-func (s *pieceStarts) guess(name string) (n, last int) {
+// guess returns the number of the piece that probably has name.
+func (s *pieceStarts) guess(name string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, start := range s.starts {
@@ -125,27 +124,27 @@ func (s *pieceStarts) guess(name string) (n, last int) {
 			n = i
 		}
 	}
-	return n, max(len(s.starts)-1, 0)
+	return n
 }
 
-// learn records the start of piece n, and that no piece has a greater number than last.
-func (s *pieceStarts) learn(n, last int, start string) {
+// learn records the first stream of piece n, "" if the piece is empty.
+func (s *pieceStarts) learn(n int, start string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.starts = slices.Grow(s.starts[:min(len(s.starts), last+1)], last+1)[:last+1]
-	if n <= last {
-		s.starts[n] = start
+	for len(s.starts) <= n {
+		s.starts = append(s.starts, "")
 	}
+	s.starts[n] = start
 }
 
 // A piece is a part of the list of streams.
 type piece struct {
 	streams     []string
-	first, last bool // nothing comes before, or after, this piece
+	first, last bool // no stream comes before, or after, this piece
 }
 
-// compare returns 0 if p has the first stream from name on, or shows that none exists. It returns -1 if that stream
-// comes before p, and 1 if it comes after p.
+// compare returns 0 if p shows which stream is the first from name on, or that none is. It returns -1 if an earlier
+// piece shows that, and 1 if a later one does.
 func (p *piece) compare(name string) int {
 	switch {
 	case !p.first && (len(p.streams) == 0 || name < p.streams[0]):
@@ -156,24 +155,25 @@ func (p *piece) compare(name string) int {
 	return 0
 }
 
-// each yields the topics whose names start with prefix and come after the name after. The result more is false if
-// yield has ended the loop.
+// each yields the topics whose names start with prefix and come after the name after, in ascending order. The result
+// more is false if yield has ended the loop.
 func (l *streamList) each(
-	ctx context.Context, prefix, after string, yield func(string, error) bool,
+	ctx context.Context, prefix, after string, yield func(topic string) bool,
 ) (more bool, err error) {
 	near := prefix
 	if strings.HasPrefix(after, prefix) {
 		near = after
 	} else if prefix < after {
-		return true, nil // all of them come before
+		return true, nil // all topics with this prefix come before after
 	}
 	streams, whole, err := l.startWith(ctx, StreamName(prefix), StreamName(near))
 	if err != nil {
 		return false, err
 	}
 
-	// Streams are in the order of the encoded names, which is another one than that of the names. Topics of one piece
-	// can be sorted. If they do not fit into one, take prefix itself first, then the longer names by their next byte.
+	// The engine sorts by encoded names, and topics are listed by their names. If one piece has all topics with the
+	// prefix, topicsOf sorts them. Otherwise yield the topic that is called prefix, then the longer names by their next
+	// byte.
 	if !whole {
 		streams = streams[:min(len(streams), 1)]
 		if !slices.Equal(streams, []string{StreamName(prefix)}) {
@@ -181,7 +181,7 @@ func (l *streamList) each(
 		}
 	}
 	for _, topic := range topicsOf(streams) {
-		if topic > after && !yield(topic, nil) {
+		if topic > after && !yield(topic) {
 			return false, nil
 		}
 	}
@@ -197,8 +197,9 @@ func (l *streamList) each(
 	return true, nil
 }
 
-// startWith returns streams whose names start with prefix, from the first one on, as far as they are in one piece with
-// the name near, which starts with prefix, too. The result whole says that they are all.
+// startWith returns streams whose names start with prefix, from the first one on: those in the piece that has near, a
+// name with that prefix. It returns none if the first one is in another piece. The result whole says that they are all
+// streams with that prefix.
 func (l *streamList) startWith(ctx context.Context, prefix, near string) (streams []string, whole bool, err error) {
 	p, err := l.find(ctx, near)
 	if err != nil || p.compare(prefix) != 0 {
@@ -214,30 +215,27 @@ func (l *streamList) startWith(ctx context.Context, prefix, near string) (stream
 	return streams, p.last, nil
 }
 
-// find returns the piece with the first stream from name on.
+// find returns the piece that shows which stream is the first from name on. It begins with the piece that had name
+// before, and goes on to the neighbours.
 func (l *streamList) find(ctx context.Context, name string) (piece, error) {
+	n, step := l.starts.guess(name), 0
 	for {
-		n, high := l.starts.guess(name)
-		for low := 0; low <= high; n = (low + high) / 2 {
-			p, err := l.piece(ctx, n)
-			if err != nil {
-				return piece{}, err
-			}
-
-			switch p.compare(name) {
-			case 0:
-				return p, nil
-			case -1:
-				high = n - 1
-			case 1:
-				if low = n + 1; low > high {
-					high = l.total / pieceStep // longer than when the list was read last
-				}
-			}
+		p, err := l.piece(ctx, n)
+		if err != nil {
+			return piece{}, err
 		}
 
-		// So many streams came or went meanwhile that the pieces leave gaps.
-		clear(l.pieces)
+		last := step
+		if step = p.compare(name); step == 0 {
+			return p, nil
+		}
+		if step == -last {
+			// The name is between two pieces: many streams came or went between the two requests.
+			clear(l.pieces)
+			step = 0
+			continue
+		}
+		n += step
 	}
 }
 
@@ -252,22 +250,24 @@ func (l *streamList) piece(ctx context.Context, n int) (piece, error) {
 	if err != nil {
 		return piece{}, err
 	}
+	start := ""
 	if len(streams) > 0 {
-		l.starts.learn(n, total/pieceStep, streams[0])
+		start = streams[0]
 	}
-	l.total = total
+	l.starts.learn(n, start)
+
 	p := piece{streams: streams, first: offset == 0, last: offset+len(streams) >= total}
 	l.pieces[n] = p
 	return p, nil
 }
 
-// streamNames asks the engine for the names of its streams, from an offset on. It returns some of them, in their
-// order, and the number of all.
+// streamNames asks the engine for the names of its streams from an offset on. It returns at most pieceLength of them,
+// in ascending order, and the number of all streams.
 func (t *Topics) streamNames(ctx context.Context, offset int) (names []string, total int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, t.opts.CallTimeout)
 	defer cancel()
 	reply, err := Repeat(ctx, func(ctx context.Context) (*nats.Msg, error) {
-		// Without a subject: to look for one, the engine would compare it with those of all streams.
+		// The request names no subject: the engine would compare it with the subjects of all streams.
 		return t.nc.RequestWithContext(ctx, "$JS.API.STREAM.NAMES", fmt.Appendf(nil, `{"offset":%d}`, offset))
 	})
 	if err != nil {
@@ -288,7 +288,7 @@ func (t *Topics) streamNames(ctx context.Context, offset int) (names []string, t
 	return out.Streams, out.Total, nil
 }
 
-// topicsOf returns the topics that streams hold, in the order of their names. Other streams are left out.
+// topicsOf returns the topics that streams hold, in ascending order. It leaves out streams that hold no topic.
 func topicsOf(streams []string) (topics []string) {
 	for _, stream := range streams {
 		if topic, ok := topicOf(stream); ok {

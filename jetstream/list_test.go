@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeStreams is an engine that does nothing but list its streams.
+// fakeStreams is an engine that only lists its streams.
 type fakeStreams struct {
 	topics   map[string]bool
 	streams  []string // those of the topics, and others
@@ -38,11 +38,11 @@ func (f *fakeStreams) names(_ context.Context, offset int) ([]string, int, error
 	return f.streams[from:min(from+pieceLength, len(f.streams))], len(f.streams), nil
 }
 
-// list returns at most limit of the topics that start with prefix and come after after.
+// list returns at most limit of the topics that start with prefix and come after the name after.
 func (f *fakeStreams) list(t *testing.T, prefix, after string, limit int) (names []string) {
 	t.Helper()
 	l := &streamList{names: f.names, pieces: make(map[int]piece), starts: &f.starts}
-	_, err := l.each(t.Context(), prefix, after, func(name string, _ error) bool {
+	_, err := l.each(t.Context(), prefix, after, func(name string) bool {
 		names = append(names, name)
 		return len(names) < limit
 	})
@@ -90,7 +90,7 @@ func TestList_PageAsksForFewPiecesOfTheNames(t *testing.T) {
 		f.topics[fmt.Sprintf("topic-%05d", i)] = true
 	}
 
-	f.list(t, "", "topic-07000", 1) // learns roughly where names are
+	f.list(t, "", "topic-07000", 1) // learns where the pieces start
 
 	for i := 0; i < 9_999; i += 217 {
 		f.requests = 0
