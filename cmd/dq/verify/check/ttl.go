@@ -36,7 +36,7 @@ func (h *topicHistory) checkExpiry(sent, read, gone *history.Op) *history.Op {
 	name, ttl := sent.Data[0], int64(sent.TTL)
 	shown := slices.ContainsFunc(read.Got, func(m history.Message) bool { return m.Data == name })
 	switch {
-	case !shown && (ttl == 0 || read.Return < sent.Call+ttl):
+	case !shown && (ttl == 0 || read.Return < h.sends[name].call+ttl): // it may repeat a call that stored it
 		h.violated(checkTTL, proof{sent, read}, "%s was removed before its TTL of %s", name, sent.TTL)
 	case shown && gone != nil && gone.Return < read.Call:
 		h.violated(checkTTL, proof{sent, gone, read}, "%s was gone, and came back", name)
