@@ -56,7 +56,8 @@ func (e *ExistsError) Error() string { return fmt.Sprintf("Topic:%s exists alrea
 type BusyError struct{ Topic string }
 
 func (e *BusyError) Error() string {
-	return fmt.Sprintf("Topic:%s is still being created, changed, purged or deleted by an earlier call: try again", e.Topic)
+	return fmt.Sprintf("Topic:%s is still being created, changed, purged or deleted by an earlier call: "+
+		"try again", e.Topic)
 }
 
 // ConsumerNotFoundError says that a consumer does not exist.

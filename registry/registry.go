@@ -78,7 +78,8 @@ func Open(ctx context.Context, nc *nats.Conn, storage jetstream.Storage, replica
 
 	ended := make(chan struct{})
 	r := &Registry{
-		js: js, kv: patientBucket{kv}, known: known, names: names, watcher: watcher, ended: ended, index: newIndex(ended),
+		js: js, kv: patientBucket{kv}, known: known, names: names,
+		watcher: watcher, ended: ended, index: newIndex(ended),
 		allocators: map[kind]*allocator{
 			producer: {turn: semaphore.NewWeighted(1)},
 			consumer: {turn: semaphore.NewWeighted(1)},

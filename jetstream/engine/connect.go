@@ -58,8 +58,8 @@ func checkURLs(urls string) error {
 type URLError struct{ Number int } // from 1
 
 func (e *URLError) Error() string {
-	return fmt.Sprintf("URL %d is not valid: want nats://HOST:PORT, or nats://USER:PASSWORD@HOST:PORT with the special "+
-		"characters of the password encoded, such as %%40 for @", e.Number)
+	return fmt.Sprintf("URL %d is not valid: want nats://HOST:PORT, or nats://USER:PASSWORD@HOST:PORT with "+
+		"the special characters of the password encoded, such as %%40 for @", e.Number)
 }
 
 // openConn opens a connection that reconnects until it is closed.

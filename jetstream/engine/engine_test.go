@@ -322,7 +322,10 @@ func subscribeAndReadNothing(t *testing.T, s *Server, subject string) {
 	client, err := s.InProcessConn()
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = client.Close() })
-	go func() { _, _ = fmt.Fprintf(client, "CONNECT {\"verbose\":false}\r\nSUB %s 1\r\nPING\r\n", subject) }()
+	go func() {
+		const login = "CONNECT {\"verbose\":false,\"pass\":%q}\r\nSUB %s 1\r\nPING\r\n"
+		_, _ = fmt.Fprintf(client, login, s.clients.password, subject)
+	}()
 
 	for answers := bufio.NewScanner(client); answers.Scan(); {
 		if answers.Text() == "PONG" {
