@@ -35,7 +35,7 @@ func accepted(c *fiber.Ctx, types ...string) string {
 }
 
 // mediaRanges returns the elements of an Accept header that are acceptable, the preferred ones first. It leaves out
-// what cannot be read.
+// elements that are not valid.
 func mediaRanges(header string) []mediaRange {
 	var ranges []mediaRange
 	for element := range strings.SplitSeq(header, ",") {

@@ -81,7 +81,7 @@ func (f *Facade) authenticate(c *fiber.Ctx) error {
 	return nil
 }
 
-// chargeAnswer has the caller's account pay for the answer.
+// chargeAnswer counts the answer against the caller's limit of bytes.
 func chargeAnswer(c *fiber.Ctx) {
 	payer := payerOf(c)
 	switch {

@@ -28,8 +28,8 @@ type readiness struct {
 	AcceptsData bool   `json:"accepts_data"`
 	Message     string `json:"message,omitzero"` // why it does not accept data
 
-	// DamagedTopics is how many topics are not served because their files are damaged. Their names are for those who
-	// may see all topics: everybody, if there are no tokens.
+	// DamagedTopics is how many topics are not served because their files are damaged. Only callers that may see all
+	// topics get the names: every caller if there are no tokens, otherwise none.
 	DamagedTopics int            `json:"damaged_topics,omitzero"`
 	Damaged       []damagedTopic `json:"damaged,omitempty"`
 }
@@ -40,7 +40,7 @@ type damagedTopic struct {
 	Files []jetstream.FileDamage `json:"files"`
 }
 
-// noteDamage adds the topics that are not served.
+// noteDamage adds the damaged topics, which are not served.
 func (f *Facade) noteDamage(r *readiness) {
 	topics := f.service.Topics.Damaged()
 	r.DamagedTopics = len(topics)

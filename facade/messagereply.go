@@ -31,9 +31,9 @@ func newAnswerBudget(limit int64, step int) *answerBudget {
 	}
 }
 
-// acquire waits until an answer may have n bytes more, or as many as all answers may have. Meanwhile answers that their
-// clients do not take are cut off. The caller must call release once. Errors: [*transport.OverloadedError] when ctx
-// ends before.
+// acquire waits until n more bytes of the budget are free, or the whole budget if n is larger. While it waits, answers
+// that their clients read too slowly are cut off. The caller must call release once. Errors:
+// [*transport.OverloadedError] when ctx ends before.
 func (b *answerBudget) acquire(ctx context.Context, n int) (release func(), err error) {
 	held, ok := b.tryTake(int64(n))
 	if !ok {

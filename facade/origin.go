@@ -62,12 +62,12 @@ func sameOrigin(origin, host string) bool {
 	return strings.EqualFold(strings.TrimSuffix(page.Host, port), strings.TrimSuffix(host, port))
 }
 
-// knownHost reports whether the host that a request names can be meant for this broker. A page whose own name suddenly
-// leads to the broker's address (DNS rebinding) would be of the same origin otherwise. Where tokens are needed such a
-// page has none, and a proxy may use any name.
+// knownHost reports whether a request may name this host. Otherwise a page could make its own name resolve to the
+// broker's address (DNS rebinding), and would have the broker's origin. Where tokens are needed, such a page has none,
+// so any name is allowed: a proxy may use any.
 //
-// Beyond this machine, programs may know the broker by any name, so only browsers are held to it; and with TLS they
-// check the name themselves.
+// On an address that other machines reach, programs may know the broker by any name, so only the hosts of browsers are
+// checked. Over TLS browsers check the name themselves.
 func (f *Facade) knownHost(c *fiber.Ctx) bool {
 	if f.opts.Tokens != nil || f.opts.CORSOrigins == "*" {
 		return true
@@ -80,9 +80,9 @@ func (f *Facade) knownHost(c *fiber.Ctx) bool {
 	return f.ownName(host) || f.originAllowed("http://"+host) || f.originAllowed("https://"+host)
 }
 
-// fromBrowser reports whether a browser may have made a request. A page can neither leave out all of these headers nor
-// change those that begin with Sec-, but on plain HTTP browsers send no Sec- header, and no Origin when they only get
-// something. The fetch of Node.js sends Accept-Language too, with Sec-Fetch-Mode and without Sec-Fetch-Site.
+// fromBrowser reports whether a browser may have made a request. A page cannot suppress all of these headers, nor
+// change those that begin with Sec-. On plain HTTP, browsers send no Sec- header, and with a GET no Origin. The fetch
+// of Node.js sends Accept-Language too, with Sec-Fetch-Mode and without Sec-Fetch-Site.
 func fromBrowser(c *fiber.Ctx) bool {
 	header := &c.Request().Header
 	has := func(name string) bool { return len(header.PeekAll(name)) > 0 } // it may be empty
@@ -124,10 +124,10 @@ func (e *originError) Error() string {
 		"name the origin in DQ_CORS_ORIGINS to let them in", e.origin)
 }
 
-// hostError is a request for a host whose name may be that of somebody else.
+// hostError refuses a request for a host whose name may belong to somebody else.
 type hostError struct{ host string }
 
 func (e *hostError) Error() string {
-	return fmt.Sprintf("the broker is not called %.200q: use its IP address, localhost or a name without dots, "+
+	return fmt.Sprintf("the broker does not accept host %.200q: use its IP address, localhost, a name without dots, "+
 		"or name the origin in DQ_CORS_ORIGINS", e.host)
 }

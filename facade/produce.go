@@ -40,8 +40,8 @@ type newMessage struct {
 // A headerMap is the headers of a message.
 type headerMap map[string]string
 
-// UnmarshalJSONFrom implements [json.UnmarshalerFrom]. It stops at the first header beyond what all may take, before
-// memory is taken for it and those that follow.
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom]. It stops at the first header that exceeds the limit of all
+// headers together, before it takes memory for that header and the next ones.
 func (h *headerMap) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	if dec.PeekKind() != '{' {
 		return json.UnmarshalDecode(dec, (*map[string]string)(h)) // nothing, or an error that says what is wrong
@@ -268,9 +268,9 @@ func draftsOf(c *fiber.Ctx, raw bool) ([]jetstream.Draft, error) {
 	return []jetstream.Draft{draft}, err
 }
 
-// unlabelled reports whether a body of that media type has messages in JSON. Programs that know nothing of the body
-// call it a form (curl -d, Python's urllib) or text (fetch of JavaScript), or nothing at all. Stored as it is, all of
-// its messages would become one.
+// unlabelled reports whether a body has messages in JSON although its media type does not say so. By default, programs
+// send a body as a form (curl -d, Python's urllib), as text (fetch of JavaScript) or without a type. Stored as it is,
+// such a body would become one message.
 func unlabelled(kind string, body []byte) bool {
 	if kind != "" && kind != fiber.MIMEApplicationForm && kind != fiber.MIMETextPlain {
 		return false

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// keptGaps is how many gaps a cursor remembers, for the case that a stream of the consumer starts again before
-	// them.
+	// keptGaps is how many gaps a cursor remembers. They are needed when a stream of the consumer starts again at an
+	// earlier position.
 	keptGaps = 16
 
 	// dropLogPause is the shortest time between two lines of the log about dropped messages.
@@ -17,15 +17,15 @@ const (
 )
 
 // Dropped is what a cursor knows of the messages that were removed before the consumer had read them: by the limits of
-// the topic or their own time to live, not by a client. A missing sequence between two messages that the consumer gets
-// is one that was removed.
+// the topic or their own time to live, not by a client. If a sequence is missing between two messages that the consumer
+// gets, that message was removed.
 type Dropped struct {
-	Messages uint64 `json:"n,omitempty"` // that is how many were removed
+	Messages uint64 `json:"n,omitempty"` // how many were removed
 	// Holes is how many messages up to the sequence End were missing already when the consumer was registered or moved
 	// by a seek. They are not counted when the consumer passes them.
 	Holes uint64 `json:"holes,omitempty"`
 	End   uint64 `json:"end,omitempty"`
-	Gaps  []Gap  `json:"gaps,omitempty"` // the latest of those that were counted
+	Gaps  []Gap  `json:"gaps,omitempty"` // the latest that were counted
 }
 
 // A Gap is what was counted when a consumer got the first message after the position After.
@@ -35,8 +35,8 @@ type Gap struct {
 	Holes    uint64 `json:"holes,omitempty"`
 }
 
-// pass returns d after the consumer got the message next, after which it had got the one at position, and removed
-// messages between them are missing, of which clients purged some.
+// pass returns d after the consumer has got the message next, when it had read up to position before. Of the messages
+// between the two, removed are missing, and clients purged so many of these as purged says.
 func (d Dropped) pass(position, next, removed, purged uint64) Dropped {
 	gap := Gap{After: position, Messages: removed - min(removed, purged)}
 	if position < d.End {
@@ -58,7 +58,7 @@ func (d Dropped) pass(position, next, removed, purged uint64) Dropped {
 	return d
 }
 
-// back returns d after the consumer was moved back to position, where a stream of it starts again.
+// back returns d after a stream of the consumer has started again at the earlier position.
 func (d Dropped) back(position uint64) Dropped {
 	d.Gaps = slices.Clone(d.Gaps)
 	for len(d.Gaps) > 0 && d.Gaps[len(d.Gaps)-1].After >= position {
@@ -78,13 +78,14 @@ func (c *Cursor) dropped(consumer Consumer) Dropped {
 	return *c.Dropped
 }
 
-// unread is what is after a position of a topic.
+// unread says which messages a topic has, and lacks, after a position.
 type unread struct {
 	messages, removed uint64
 	first, last       uint64 // sequences of the topic; first is one more than last if it has no message
 }
 
-// unread returns what is after a position of topic, to its end. Errors: [*TopicNotFoundError], [*UnavailableError].
+// unread returns which messages topic has, and lacks, from a position to its end. Errors: [*TopicNotFoundError],
+// [*UnavailableError].
 func (t *Topics) unread(ctx context.Context, topic string, position uint64) (u unread, err error) {
 	for range 3 {
 		info, err := t.Describe(ctx, topic)
@@ -93,7 +94,7 @@ func (t *Topics) unread(ctx context.Context, topic string, position uint64) (u u
 		}
 		state := unread{first: max(info.FirstSequence, 1), last: info.LastSequence}
 		same := state.last == u.last && state.first == u.first
-		inside := state.last + 1 - state.first - info.Messages // removed between others, by their own time to live
+		inside := state.last + 1 - state.first - info.Messages // removed between other messages, by their own ttl
 
 		switch {
 		case u.last > 0 && same:
@@ -119,8 +120,9 @@ func (t *Topics) unread(ctx context.Context, topic string, position uint64) (u u
 	return u, nil
 }
 
-// pass records in next, the cursor of consumer, that the message sequence is delivered: the messages between it and the
-// position are missing. For a consumer with a key this is not known: the engine does not say which keys they had.
+// pass counts in next, the cursor of consumer, the messages that are missing between its position and sequence, the
+// message that is delivered now. It counts nothing for a consumer with a key, because the engine does not say which
+// keys the missing messages had.
 func (c *Consumers) pass(
 	ctx context.Context, consumer Consumer, s *consumerState, next *Cursor, sequence uint64,
 ) error {
@@ -128,7 +130,7 @@ func (c *Consumers) pass(
 		return nil
 	}
 
-	// Read after the messages: so it has each purge that removed one before them.
+	// The record is read after the messages, so it has every purge that removed messages before them.
 	if s.ahead.purged == nil {
 		record, err := c.topics.purgesOf(ctx, consumer.Topic, consumer.TopicCreated)
 		if err != nil {
@@ -141,8 +143,8 @@ func (c *Consumers) pass(
 	return nil
 }
 
-// lookAhead returns what is after the position of a consumer's cursor, and what the cursor would know of dropped
-// messages at the end of the topic. Errors: [*TopicNotFoundError], [*UnavailableError].
+// lookAhead returns what is unread after a consumer's cursor, and which count of dropped messages the cursor would have
+// at the end of the topic. Errors: [*TopicNotFoundError], [*UnavailableError].
 func (c *Consumers) lookAhead(ctx context.Context, consumer Consumer, cursor Cursor) (unread, Dropped, error) {
 	u, err := c.topics.unread(ctx, consumer.Topic, cursor.Position)
 	dropped := cursor.dropped(consumer)
@@ -155,8 +157,8 @@ func (c *Consumers) lookAhead(ctx context.Context, consumer Consumer, cursor Cur
 	return u, dropped.pass(cursor.Position, u.last+1, u.removed, purged), err
 }
 
-// StartAt returns consumer as it has to be registered to start after the sequence before: not after the end of topic,
-// and not before its first message, so that messages which were removed earlier do not count as dropped.
+// StartAt returns consumer as it is registered to start after the sequence before. It never starts after the end of
+// topic, nor before the first message, so that messages which were removed earlier do not count as dropped.
 // Errors: [*TopicNotFoundError], [*UnavailableError].
 func (c *Consumers) StartAt(ctx context.Context, consumer Consumer, topic Topic, before uint64) (Consumer, error) {
 	consumer.Start = min(max(before+1, topic.FirstSequence, 1)-1, topic.LastSequence)
@@ -172,9 +174,10 @@ func (c *Consumers) StartAt(ctx context.Context, consumer Consumer, topic Topic,
 	return consumer, err
 }
 
-// settle changes next for a seek to position: what was dropped so far counts, what is missing after position does not.
-// It returns the position, which is not before the first message of the topic.
-func (c *Consumers) settle(ctx context.Context, consumer Consumer, next *Cursor, position uint64) (uint64, error) {
+// countForSeek counts in next, for a seek to position, what was dropped so far, and records what is missing after
+// position, which will not count. It returns the position to move to, which is not before the first message of the
+// topic.
+func (c *Consumers) countForSeek(ctx context.Context, consumer Consumer, next *Cursor, position uint64) (uint64, error) {
 	if consumer.Key != "" {
 		return position, nil
 	}
@@ -195,14 +198,14 @@ func (c *Consumers) settle(ctx context.Context, consumer Consumer, next *Cursor,
 	return position, err
 }
 
-// A dropLog logs that messages were dropped, with few lines.
+// A dropLog limits how often the log says that messages were dropped.
 type dropLog struct {
 	mu     sync.Mutex
 	last   time.Time
-	others uint64 // messages that were dropped since then, and are in no line
+	others uint64 // messages that were dropped since then and are not in the log yet
 }
 
-// dropped logs that a consumer noticed that messages were dropped, and how many in all since it was registered.
+// logDropped logs how many messages a consumer missed now, and how many in all since it was registered.
 func (c *Consumers) logDropped(consumer Consumer, messages, inAll uint64) {
 	l := &c.drops
 	l.mu.Lock()

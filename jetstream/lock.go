@@ -21,25 +21,22 @@ const (
 	// engine.
 	lockBucket = "dq_locks"
 
-	// lockTime is how long an entry lives after its owner wrote it last: the engine
-	// removes that of a process that has died. The owner writes it again three times as
-	// often, and relies on it for three quarters of the time.
+	// lockTime is how long an entry lives after its owner last wrote it, so the engine removes the entry of a process
+	// that died. The owner writes it again after a third of the time, and relies on it for three quarters of the time.
 	lockTime = 10 * time.Second
 
-	// alterTime bounds how long one change of a topic may take. It goes on when the call
-	// that asked for it has ended.
+	// alterTime bounds how long one change of a topic may take. A change continues after the call that asked for it has
+	// ended.
 	alterTime = 5 * time.Minute
 )
 
-// alter calls change while no other call, of any process, creates, changes, purges or
-// deletes the stream of topic. Of two creations side by side, with a deletion in between, the engine
-// would make two streams, of which one can never be deleted; two deletions could remove
-// the files of a stream that is created between them.
+// alter calls change while no other call, of any process, creates, changes, purges or deletes the stream of topic. From
+// two concurrent creations, with a deletion in between, the engine could make two streams, one of which nobody can
+// delete. Two deletions could remove the files of a stream that is created between them.
 //
-// The engine goes on with what it was asked for when nobody waits any more, and change
-// does too: if ctx ends earlier, alter returns an [*UnavailableError], and the topic stays
-// locked until change returns. If ctx ends before it is the turn of change, alter returns a
-// [*BusyError]. Other errors: those of change.
+// If ctx ends before change is called, alter returns a [*BusyError]. If ctx ends while change runs, alter returns an
+// [*UnavailableError], and the topic stays locked until change returns: the engine finishes a request even if nobody
+// waits for it. Other errors: those of change.
 func (t *Topics) alter(
 	ctx context.Context, topic string, change func(ctx context.Context, lock *topicLock) error,
 ) error {
@@ -70,13 +67,13 @@ func (t *Topics) alter(
 	}
 }
 
-// locks are what the locks of all topics have in common.
+// locks holds what the locks of all topics share.
 type locks struct {
 	mu    sync.Mutex
-	turns map[string]*turn // of the calls of this process, by topic
+	turns map[string]*turn // for the calls of this process, by topic
 
 	time    time.Duration       // lockTime, or a test's
-	opening *semaphore.Weighted // held while bucket is opened
+	opening *semaphore.Weighted // held while the bucket is opened
 	bucket  jetstream.KeyValue  // nil before the first lock that needs it
 }
 
@@ -87,10 +84,10 @@ func newLocks() locks {
 // turn lets the calls of this process for one topic take turns.
 type turn struct {
 	sem   *semaphore.Weighted
-	calls int // that have it, or wait for it
+	calls int // that have the turn, or wait for it
 }
 
-// acquire waits until it is the call's turn for topic, and returns what ends it.
+// acquire waits until it is the call's turn for topic. The caller must call release to end the turn.
 func (l *locks) acquire(ctx context.Context, topic string) (release func(), err error) {
 	l.mu.Lock()
 	own := l.turns[topic]
@@ -118,14 +115,13 @@ func (l *locks) acquire(ctx context.Context, topic string) (release func(), err 
 	}, nil
 }
 
-// A topicLock is a topic's entry in the bucket of locks, or nothing if this process has
-// the engine to itself.
+// A topicLock is the lock of a topic: an entry in the bucket of locks. If this process has the engine to itself, it has
+// no entry.
 //
-// If its owner dies, the engine removes the entry after a time. If the owner stands
-// still for longer than that, another process gets the lock; then check fails, and the
-// owner asks the engine for nothing more. Both measure how long ago the entry was written,
-// never the time of day of another machine. What remains is an owner that stops between
-// check and the request that it sends next: the engine has no way to refuse that one.
+// If the owner dies, the engine removes the entry after lockTime. If the owner stands still for longer than that,
+// another process gets the lock; then check fails, and the owner sends no further request. Engine and owner each
+// measure how long ago the entry was written, so their clocks need not agree. One case remains: an owner that stands
+// still between check and its next request. The engine cannot refuse that request.
 type topicLock struct {
 	ctx context.Context // ends when the lock is lost
 
@@ -138,7 +134,7 @@ type topicLock struct {
 
 	mu       sync.Mutex
 	revision uint64    // of the entry
-	written  time.Time // before the entry was written last
+	written  time.Time // when the last write of the entry was sent
 }
 
 // errLockLost says that another process may have the lock of a topic.
@@ -167,7 +163,7 @@ func (t *Topics) lock(ctx context.Context, topic string) (*topicLock, error) {
 	return l, nil
 }
 
-// acquire creates the entry of the topic once nobody else has one there.
+// acquire creates the entry of the topic as soon as no other process has one.
 func (l *topicLock) acquire(ctx context.Context, t *Topics) (err error) {
 	if l.kv, err = t.openLocks(ctx); err != nil {
 		return err
@@ -254,8 +250,8 @@ func (l *topicLock) check() error {
 		return nil
 	}
 
-	// A machine that was suspended has a monotonic clock that stood still, and a clock
-	// that was set back says less than has passed. The longer time counts.
+	// While a machine is suspended, its monotonic clock stands still; if the time of day was set back, it shows too
+	// little. So the longer of the two times counts.
 	l.mu.Lock()
 	now, written := time.Now(), l.written
 	l.mu.Unlock()
@@ -266,8 +262,7 @@ func (l *topicLock) check() error {
 	return nil
 }
 
-// release removes the entry, if the process still has it. If that fails, the engine does it
-// after its time.
+// release removes the entry, if the process still has it. If that fails, the engine removes it after lockTime.
 func (l *topicLock) release() {
 	l.lose(nil)
 	l.renewing.Wait()

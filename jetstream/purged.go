@@ -16,13 +16,12 @@ const (
 	// purgeRecord in JSON. It is created with the first purge.
 	purgeBucket = "dq_purges"
 
-	// keptPurges is how many purges a record tells apart. One that starts where the one before it ended is part of
-	// that one.
+	// keptPurges is how many purges a record lists. Purges without messages between them are joined to one.
 	keptPurges = 256
 )
 
-// A purgeRecord says which messages of a topic clients have purged. The engine says of a missing message only that it
-// is missing; the record tells those that clients removed from those that limits did.
+// A purgeRecord says which messages of a topic clients have purged. The engine says only that a message is missing; the
+// record tells whether a client or a limit removed it.
 type purgeRecord struct {
 	Created int64   `json:"created"` // when the topic was created, in nanoseconds of Unix time
 	Purges  []purge `json:"purges"`  // in the order of their sequences
@@ -38,8 +37,8 @@ type purge struct {
 	Messages uint64 `json:"n"` // how many of them were there
 }
 
-// between returns how many messages after the sequence after, and up to and including upTo, were purged. All messages
-// up to upTo must be gone.
+// between returns how many messages with sequences from after+1 to upTo were purged. All messages in that range must be
+// gone.
 func (r *purgeRecord) between(after, upTo uint64) (n uint64) {
 	for _, p := range r.Purges {
 		switch {
@@ -56,12 +55,12 @@ func (r *purgeRecord) between(after, upTo uint64) (n uint64) {
 
 // add adds a purge that is going to be made.
 func (r *purgeRecord) add(p purge) {
-	// Its first message exists, so a purge that should have removed it was not made.
+	// The first message of p exists, so a recorded purge that includes it was never made: forget it.
 	for len(r.Purges) > 0 && r.Purges[len(r.Purges)-1].Last >= p.First {
 		r.Purges = r.Purges[:len(r.Purges)-1]
 	}
 
-	// Now all others were made, and can be joined.
+	// All purges that are left were made, so they can be joined.
 	if n := len(r.Purges); n > 1 && r.Purges[n-2].Last+1 == r.Purges[n-1].First {
 		r.join(n - 2)
 	}
@@ -80,14 +79,14 @@ func (r *purgeRecord) correct(last, fewer uint64) {
 	}
 }
 
-// join makes one of the purges i and i+1.
+// join replaces the purges i and i+1 by one.
 func (r *purgeRecord) join(i int) {
 	a, b := r.Purges[i], r.Purges[i+1]
 	r.Purges[i] = purge{First: a.First, Last: b.Last, Messages: a.Messages + b.Messages}
 	r.Purges = append(r.Purges[:i+1], r.Purges[i+2:]...)
 }
 
-// recordPurge changes the record of topic, which was created at that time. It may call change several times.
+// recordPurge changes the record of the topic that was created at that time. It may call change several times.
 // Errors: [*UnavailableError].
 func (t *Topics) recordPurge(ctx context.Context, topic string, created time.Time, change func(*purgeRecord)) error {
 	kv, err := EnsureBucket(ctx, t.js, Bucket{
@@ -124,7 +123,8 @@ func (t *Topics) recordPurge(ctx context.Context, topic string, created time.Tim
 	}
 }
 
-// purgesOf returns what was purged of topic, which was created at that time; if created is 0, at any time.
+// purgesOf returns what was purged of the topic that was created at that time. If created is 0, the time does not
+// matter.
 // Errors: [*UnavailableError].
 func (t *Topics) purgesOf(ctx context.Context, topic string, created int64) (purgeRecord, error) {
 	kv, err := t.js.KeyValue(ctx, purgeBucket)
@@ -159,7 +159,7 @@ func readPurges(ctx context.Context, kv jetstream.KeyValue, topic string, create
 	return record, nil
 }
 
-// forgetPurges removes the record of a topic that was deleted. If it fails, the record stays until a later topic of
+// forgetPurges removes the record of a topic that was deleted. If that fails, the record stays until a later topic of
 // that name is purged.
 func (t *Topics) forgetPurges(ctx context.Context, topic string) {
 	kv, err := t.js.KeyValue(ctx, purgeBucket)

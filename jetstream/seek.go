@@ -9,7 +9,7 @@ import (
 // All leases end. Errors: [*TopicNotFoundError], [*UnavailableError].
 func (c *Consumers) Seek(ctx context.Context, consumer Consumer, position uint64) error {
 	return c.update(ctx, consumer, func(next *Cursor) (bool, error) {
-		to, err := c.settle(ctx, consumer, next, position)
+		to, err := c.countForSeek(ctx, consumer, next, position)
 		if err != nil {
 			return false, err
 		}

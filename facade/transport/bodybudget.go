@@ -10,24 +10,25 @@ import (
 )
 
 const (
-	// smallBody is how many bytes a body may have to be served from the part of the budget that large bodies cannot
-	// take.
+	// smallBody is the size up to which a body takes its memory from the part of the budget that larger bodies cannot
+	// use.
 	smallBody = 64 << 10
 
-	// mediumBody is how many bytes a body may have to be served from what larger ones must leave.
+	// mediumBody is the size up to which a body may use memory that larger bodies must leave free.
 	mediumBody = 1 << 20
 
-	// bodyStep is how much of a body must come in two seconds if others wait for its memory.
+	// bodyStep is how many bytes of a body must arrive in two seconds while others wait for memory.
 	bodyStep = 1 << 20
 
 	// bodyWait is how long a body may wait for memory.
 	bodyWait = 5 * time.Second
 )
 
-// A BodyBudget bounds the memory of all request bodies that are under way. Small bodies have a part of their own, so
-// that acks and single messages pass while batches fill the other. Of each part, a client may hold as much as would
-// then be left for the others: n greedy clients leave one part in n+1. A body that finds no room waits for a short
-// time, and those that come in too slowly are refused then. Its methods are safe for concurrent use.
+// A BodyBudget bounds the memory of all request bodies that are under way. Small bodies have their own part, so that
+// acks and single messages are served while batches fill the other part. Of each part, a client may hold at most as
+// much as it leaves free for others: n clients that take all they can leave one part in n+1. A body for which no memory
+// is free waits for a short time; meanwhile, bodies that arrive too slowly are refused. Its methods are safe for
+// concurrent use.
 type BodyBudget struct {
 	small, large bodyPool
 	wait         time.Duration
@@ -66,7 +67,8 @@ type bodyPool struct {
 	freed chan struct{}    // closed when bytes are given back; nil if nobody waits
 }
 
-// take takes n bytes for a body of a client, which has or will have at least size bytes. Errors: [*OverloadedError].
+// take takes n bytes for a body of the client. The body has at least size bytes, arrived or not. Errors:
+// [*OverloadedError].
 func (p *bodyPool) take(who client, n, size int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -154,8 +156,8 @@ type holding struct {
 	transfer *Transfer // nil until some of the body has to be waited for
 }
 
-// resize makes the holding so many bytes, for a body that has or will have at least total bytes. It waits for room. If
-// it returns an error, the holding stays as it was. Errors: [*OverloadedError], [*SlowBodyError].
+// resize changes the holding to so many bytes, for a body of at least total bytes. It waits until they are free. If it
+// returns an error, the holding stays as it was. Errors: [*OverloadedError], [*SlowBodyError].
 func (h *holding) resize(size, total int64) error {
 	pool := &h.budget.small
 	if total > smallBody {
@@ -181,7 +183,7 @@ func (h *holding) resize(size, total int64) error {
 	return nil
 }
 
-// take takes n bytes of a pool. If there is no room, it waits for some, and for bodies that are too slow to end.
+// take takes n bytes of a pool. If they are not free, it waits, and has bodies that are too slow ended meanwhile.
 func (h *holding) take(pool *bodyPool, n, total int64) error {
 	err := pool.take(h.client, n, total)
 	if err == nil || h.budget.wait == 0 {
@@ -210,14 +212,14 @@ func (h *holding) take(pool *bodyPool, n, total int64) error {
 	}
 }
 
-// begin notes that the rest of the body has to be waited for. If it comes too slowly, stop is called.
+// begin records that the rest of the body has not arrived yet. If it arrives too slowly, stop is called.
 func (h *holding) begin(stop func()) {
 	if h.pool != nil && h.transfer == nil {
 		h.transfer = h.pool.transfers.Begin(stop)
 	}
 }
 
-// end notes that all of the body has come.
+// end records that all of the body has arrived.
 func (h *holding) end() {
 	h.transfer.End()
 }

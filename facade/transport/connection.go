@@ -127,7 +127,7 @@ func (c *Conn) SetFinalWriteDeadline() {
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(finalWriteTime))
 }
 
-// StopWriting has every write of this connection fail, the one under way too.
+// StopWriting makes every write of this connection fail, also the one under way.
 func (c *Conn) StopWriting() {
 	c.writeDeadline.Lock()
 	defer c.writeDeadline.Unlock()

@@ -85,7 +85,7 @@ func isHeader(line []byte, name string) bool {
 	return len(line) > len(name) && line[len(name)] == ':' && bytes.EqualFold(line[:len(name)], []byte(name))
 }
 
-// A requestLine finds out how the request lines of a connection end: fasthttp takes LF alone, and does not tell.
+// A requestLine checks how the request lines of a connection end: fasthttp accepts LF alone without an error.
 type requestLine struct {
 	bareLF bool // one of them ended with LF alone
 
@@ -94,8 +94,8 @@ type requestLine struct {
 	last   byte // of that
 }
 
-// see looks at bytes that were read. They are the first of a request if begins is set: the HTTP server asks for a
-// single byte then. It does not if a client sends a request before it has the answer to the one before, which no proxy
+// see checks bytes that were read. If begins is set, they are the first of a request: the HTTP server then asks for a
+// single byte. It does not do so for a request that a client sends before it has the previous answer, which no proxy
 // does.
 func (l *requestLine) see(read []byte, begins bool) {
 	if begins {

@@ -46,7 +46,8 @@ func NewListener(l net.Listener, limits ConnectionLimits) *Listener {
 }
 
 // Accept implements [net.Listener]. If as many are open as may be, it closes the one that has waited longest for a
-// request, to make room, or else the new one. It closes a new one too if its client has as many as one client may have.
+// request or, if none waits, the new one. It also closes a new connection whose client has as many as one client may
+// have.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.Listener.Accept()
@@ -117,7 +118,7 @@ func (l *Listener) TrackState(nc net.Conn, state fasthttp.ConnState) {
 	}
 }
 
-// endWait takes c out of those that wait for a request. The caller holds the lock.
+// endWait removes c from the list of those that wait for a request. The caller holds the lock.
 func (l *Listener) endWait(c *Conn) {
 	if c.waiting != nil {
 		l.waiting.Remove(c.waiting)

@@ -7,16 +7,15 @@ import (
 )
 
 const (
-	// stepTime is how long a transfer may take for a step while others wait for its memory.
+	// stepTime is how long a transfer may take for one step while others wait for memory.
 	stepTime = 2 * time.Second
 
 	// paceCheck is how often waiters look for a transfer that is too slow.
 	paceCheck = 100 * time.Millisecond
 )
 
-// Transfers are the bodies or the answers on their way that share a memory budget. One that moves less than Step bytes
-// in two seconds is ended if others wait for its memory, and left alone otherwise. Its methods are safe for concurrent
-// use.
+// Transfers are the bodies or the answers under way that share a memory budget. While others wait for memory of the
+// budget, a transfer that moves less than Step bytes in two seconds is ended. Its methods are safe for concurrent use.
 type Transfers struct {
 	Step int // bytes
 
@@ -28,7 +27,7 @@ type Transfers struct {
 	done    chan struct{} // closed when none is left
 }
 
-// A Transfer is one body or answer on its way. A nil Transfer is one that nobody waits for.
+// A Transfer is one body or answer under way. The methods of a nil Transfer do nothing.
 type Transfer struct {
 	group   *Transfers
 	stop    func()
@@ -46,7 +45,7 @@ func (g *Transfers) Begin(stop func()) *Transfer {
 	return t
 }
 
-// join makes t one of a group, unless it was too slow in the group before.
+// join adds t to a group, unless t was too slow in its earlier group.
 func (t *Transfer) join(g *Transfers) {
 	if t.wasTooSlow() {
 		return
@@ -70,7 +69,7 @@ func (t *Transfer) End() {
 	delete(t.group.all, t)
 }
 
-// Moved records that n more bytes have come or gone.
+// Moved records that n more bytes were received or sent.
 func (t *Transfer) Moved(n int) {
 	if t == nil {
 		return
@@ -104,7 +103,8 @@ func (t *Transfer) wasTooSlow() bool {
 	}
 }
 
-// Hurry ends transfers that are too slow, one after the other, until done is called: somebody waits for their memory.
+// Hurry ends transfers that are too slow, one after the other, until done is called. Call it while somebody waits for
+// memory.
 func (g *Transfers) Hurry() (done func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -136,8 +136,7 @@ func (g *Transfers) stopSlow(done <-chan struct{}) {
 	}
 }
 
-// stopSlowest ends the transfer that has been at a step for longest, if that is too long. Several waiters look no more
-// often than one.
+// stopSlowest ends the transfer whose present step has taken the longest, if that is longer than stepTime.
 func (g *Transfers) stopSlowest(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -164,6 +163,6 @@ func (g *Transfers) stopSlowest(now time.Time) {
 type SlowBodyError struct{}
 
 func (*SlowBodyError) Error() string {
-	return "the body came in too slowly while others waited for the memory that it takes; " +
+	return "the body arrived too slowly while others waited for the memory that it takes; " +
 		"nothing was done, try again later"
 }
