@@ -185,7 +185,7 @@ func (f *Facade) consume(ctx context.Context, c *fiber.Ctx) (response, error) {
 	}
 
 	hold := f.hold()
-	if err := hold.Take(f.service.Topics.Expect(in.topic, 1, 1)); err != nil {
+	if err := hold.Take(f.service.Topics.Expect(ctx, in.topic, 1, 1)); err != nil {
 		return nil, err
 	}
 	message, err := f.service.Consume(ctx, in.topic, in.consumer)

@@ -100,7 +100,7 @@ func (f *Facade) v1GetMessage(ctx context.Context, c *fiber.Ctx) (response, erro
 	}
 
 	hold := f.hold()
-	if err := hold.Take(f.service.Topics.Expect(topic, 1, 1)); err != nil {
+	if err := hold.Take(f.service.Topics.Expect(ctx, topic, 1, 1)); err != nil {
 		return nil, err
 	}
 	m, err := f.service.Topics.Get(ctx, topic, sequence)

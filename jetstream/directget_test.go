@@ -33,6 +33,20 @@ func TestReader_SmallReadPassesLargeOnesThatFillTheirPart(t *testing.T) {
 	assert.NoError(t, err)
 }
 
+func TestReader_FirstReadOfATopicLearnsHowLargeItsMessagesAre(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, startEngine(t, t.TempDir()), true)
+	require.NoError(t, p.topics.Create(t.Context(), "T", p.topics.DefaultSettings()))
+	require.NoError(t, p.topics.Publish(t.Context(), "T", make([]byte, 1000)))
+
+	bytes, known := p.topics.Expect(t.Context(), "T", 10, maxReadBytes)
+	_, missing := p.topics.Expect(t.Context(), "missing", 1, 1)
+
+	assert.Equal(t, 10_000, bytes)
+	assert.True(t, known)
+	assert.False(t, missing)
+}
+
 func TestReader_SizeOfMessagesIsKnownBeforeTheyAreRead(t *testing.T) {
 	t.Parallel()
 	p := startProcess(t, startEngine(t, t.TempDir()), true)

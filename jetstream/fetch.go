@@ -187,6 +187,9 @@ func (c *Consumers) message(
 		}
 	}
 	m, s.ahead.messages = s.ahead.messages[0], s.ahead.messages[1:]
+	if len(s.ahead.messages) == 0 {
+		s.ahead.messages = nil // frees those that were taken
+	}
 	return m, true, nil
 }
 

@@ -74,9 +74,18 @@ func (t *Topics) Get(ctx context.Context, topic string, sequence uint64) (Messag
 }
 
 // Expect returns how many bytes of data a read of at most so many messages and bytes of topic
-// brings. It is how many there can be at most, and not known, until this process has read of the topic.
-func (t *Topics) Expect(topic string, messages, bytes int) (most int, known bool) {
-	return t.reader.expect(StreamName(topic), messages, bytes)
+// brings. If this process has not read of the topic yet, it reads one message to learn how large
+// they are; known is false if it could not.
+func (t *Topics) Expect(ctx context.Context, topic string, messages, bytes int) (most int, known bool) {
+	stream := StreamName(topic)
+	if most, known = t.reader.expect(stream, messages, bytes); known {
+		return most, true
+	}
+
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.opts.CallTimeout)
+	defer cancel()
+	_, _ = t.reader.ask(ctx, stream, getRequest{Seq: 1, NextFor: ">"}) // the read itself meets an error again
+	return t.reader.expect(stream, messages, bytes)
 }
 
 // Pending returns how many messages topic has at and after the sequence from. If key is

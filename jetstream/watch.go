@@ -175,11 +175,11 @@ type room struct {
 }
 
 // take takes the memory for messages of topic. The caller calls give if it reads none.
-func (r *room) take(t *Topics, topic string) (give func(), err error) {
+func (r *room) take(ctx context.Context, t *Topics, topic string) (give func(), err error) {
 	if r.memory == nil {
 		return func() {}, nil
 	}
-	return r.memory.Give, r.memory.Take(t.Expect(topic, r.messages, r.bytes))
+	return r.memory.Give, r.memory.Take(t.Expect(ctx, topic, r.messages, r.bytes))
 }
 
 // waitFor calls look until it finds something or fails: at once, whenever topic has
@@ -191,7 +191,7 @@ func waitFor[T any](
 	look func(context.Context) (found []T, again time.Time, err error),
 ) ([]T, error) {
 	lookNow := func() ([]T, time.Time, error) {
-		give, err := room.take(t, topic)
+		give, err := room.take(ctx, t, topic)
 		if err != nil {
 			return nil, time.Time{}, err
 		}
