@@ -25,7 +25,7 @@ type tokenList []string
 
 // UnmarshalJSONFrom implements [json.UnmarshalerFrom]. It counts the tokens while it reads them.
 func (l *tokenList) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
-	*l, err = decode.List[string](dec, maxMessages)
+	*l, err = decode.List[string](dec, maxMessages, nil)
 	return err
 }
 

@@ -29,6 +29,10 @@ const (
 	// headerCost is the number of bytes that a header counts in addition, as in HTTP/2 (RFC 9113, section 6.5.2).
 	headerCost = 32
 
+	// maxBatchHeaders is how many headers the messages of one call may have together. In memory, a header takes ten
+	// times as much as its text can.
+	maxBatchHeaders = 300_000
+
 	// maxDelay is the longest time from now for which a message can be delayed.
 	maxDelay = 365 * 24 * time.Hour
 )

@@ -319,9 +319,15 @@ func numberKeys(drafts []jetstream.Draft, key string) {
 type messageList []newMessage
 
 // UnmarshalJSONFrom implements [json.UnmarshalerFrom]. It counts the messages while it reads them: an empty one takes a
-// hundred times as much memory as its text.
+// hundred times as much memory as its text. It counts their headers likewise.
 func (l *messageList) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
-	*l, err = decode.List[newMessage](dec, maxMessages)
+	headers := 0
+	*l, err = decode.List(dec, maxMessages, func(m *newMessage) error {
+		if headers += len(m.Headers); headers > maxBatchHeaders {
+			return &decode.TooLongError{Limit: maxMessages}
+		}
+		return nil
+	})
 	return err
 }
 
@@ -376,12 +382,16 @@ func decodeLines(body []byte) ([]jetstream.Draft, error) {
 	}
 
 	drafts := make([]jetstream.Draft, 0, count)
+	headers := 0
 	number := 0 // of lines before this one, blank ones too
 	for line := range bytes.Lines(body) {
 		if !blank(line) {
 			draft, err := decodeLine(line)
 			if err != nil {
 				return nil, &service.ItemError{What: "line", Index: number, Err: err}
+			}
+			if headers += len(draft.Headers); headers > maxBatchHeaders {
+				return nil, &BatchTooLargeError{}
 			}
 			drafts = append(drafts, draft)
 		}
@@ -526,9 +536,10 @@ func (e *PartialError) Error() string {
 // Unwrap returns the error of the first message that was not stored.
 func (e *PartialError) Unwrap() error { return e.Err }
 
-// BatchTooLargeError is a call with more messages than one call may have.
+// BatchTooLargeError is a call with more messages, or headers of messages, than one call may have.
 type BatchTooLargeError struct{}
 
 func (*BatchTooLargeError) Error() string {
-	return fmt.Sprintf("one call may have at most %d messages: send the others in further calls", maxMessages)
+	return fmt.Sprintf("one call may have at most %d messages, and %d headers in all of them: "+
+		"send the others in further calls", maxMessages, maxBatchHeaders)
 }

@@ -53,8 +53,9 @@ func Required[T any](field string, value *T) (T, error) {
 
 // List reads a JSON array of at most limit values from dec. It stops at the first one
 // above the limit, before memory is taken for it and those that follow. Errors:
-// [*TooLongError], and those of dec.
-func List[T any](dec *jsontext.Decoder, limit int) ([]T, error) {
+// [*TooLongError], and those of dec. It calls check, if that is not nil, with each value
+// before it reads the next: an error ends the list.
+func List[T any](dec *jsontext.Decoder, limit int, check func(*T) error) ([]T, error) {
 	switch dec.PeekKind() {
 	case 'n':
 		return nil, dec.SkipValue()
@@ -75,6 +76,12 @@ func List[T any](dec *jsontext.Decoder, limit int) ([]T, error) {
 		list = append(list, *new(T))
 		if err := json.UnmarshalDecode(dec, &list[len(list)-1]); err != nil {
 			return nil, err
+		}
+		if check == nil {
+			continue
+		}
+		if err := check(&list[len(list)-1]); err != nil {
+			return nil, &json.SemanticError{JSONPointer: place, JSONKind: '[', Err: err}
 		}
 	}
 	_, err := dec.ReadToken()

@@ -114,7 +114,7 @@ func TestRequired_FieldMustBeGiven(t *testing.T) {
 type pair []int8
 
 func (p *pair) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
-	*p, err = List[int8](dec, 2)
+	*p, err = List[int8](dec, 2, nil)
 	return err
 }
 

@@ -69,10 +69,18 @@ func TestLimits_ValuesAboveTheLimitAreNotDecoded(t *testing.T) {
 	}
 	headed := a.do(http.MethodPost, path("T", "messages"), `[{"data":"x"},{"headers":{`+headers.String()+"wrong",
 		"Content-Type", "application/json")
+	hundred, _, _ := strings.Cut(headers.String(), `,"h100"`)
+	many := `{"data":"x","headers":{` + hundred + `}}`
+	manyHeaders := a.do(http.MethodPost, path("T", "messages"), "["+strings.Repeat(many+",", 3_200)+"wrong",
+		"Content-Type", "application/json")
+	manyInLines := a.do(http.MethodPost, path("T", "messages"), strings.Repeat(many+"\n", 3_200)+"wrong",
+		"Content-Type", "application/x-ndjson")
 	tokens := a.do(http.MethodPost, c.path+"/ack", `{"tokens":`+wrongAfter(`""`), "Content-Type", "application/json")
 
 	array.refuses(http.StatusRequestEntityTooLarge, "batch_too_large")
 	lines.refuses(http.StatusRequestEntityTooLarge, "batch_too_large")
+	manyHeaders.refuses(http.StatusRequestEntityTooLarge, "batch_too_large")
+	manyInLines.refuses(http.StatusRequestEntityTooLarge, "batch_too_large")
 	p := headed.refuses(http.StatusBadRequest, "invalid_field")
 	assert.Contains(t, p.Detail, `message 2: invalid field "headers": they take more than 16384 bytes`)
 	p = tokens.refuses(http.StatusBadRequest, "invalid_field")
