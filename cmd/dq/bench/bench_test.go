@@ -148,6 +148,7 @@ func TestLease_ReportedMessagesAreAcknowledged(t *testing.T) {
 func TestProduceAndConsume_CountWhatGoesInAndOut(t *testing.T) {
 	for _, batch := range []int{1, 10} {
 		o := options(batch)
+		o.Duration = 500 * time.Millisecond // long enough for a consumer to get something on a busy machine
 		self := startSelf(t, false, o)
 		works, stop, err := bench.ProduceAndConsume(self.URL(), "bench", o)
 		require.NoError(t, err)
