@@ -177,7 +177,9 @@ func (c *Consumers) StartAt(ctx context.Context, consumer Consumer, topic Topic,
 // countForSeek counts in next, for a seek to position, what was dropped so far, and records what is missing after
 // position, which will not count. It returns the position to move to, which is not before the first message of the
 // topic.
-func (c *Consumers) countForSeek(ctx context.Context, consumer Consumer, next *Cursor, position uint64) (uint64, error) {
+func (c *Consumers) countForSeek(
+	ctx context.Context, consumer Consumer, next *Cursor, position uint64,
+) (uint64, error) {
 	if consumer.Key != "" {
 		return position, nil
 	}

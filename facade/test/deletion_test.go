@@ -16,7 +16,7 @@ import (
 	"dq/jetstream/engine"
 )
 
-func TestTopic_RacingClientsNeverMakeAGhost(t *testing.T) {
+func TestTopic_RacingClientsNeverMakeAHiddenStream(t *testing.T) {
 	t.Parallel()
 	first, second := twoBrokers(t)
 	for name, brokers := range map[string][]api{

@@ -226,8 +226,8 @@ func (b *blockReader) gapAt(at int, before *blockContent) gap {
 	return found
 }
 
-// mayBegin reports whether a record can begin at an offset, as far as a look at its numbers
-// tells: it fits, and its sequence is near those before.
+// mayBegin reports whether a record can begin at an offset, judged by its numbers: it fits, and its sequence is near
+// the earlier ones.
 func (b *blockReader) mayBegin(at int, before *blockContent) bool {
 	const far = 1 << 32
 	length, sequence := b.numbers(at)
@@ -265,8 +265,7 @@ func (b *blockReader) numbers(at int) (length int, sequence uint64) {
 	return length, binary.LittleEndian.Uint64(b.data[at+4:]) & sequences
 }
 
-// without returns the block without gaps: sound records only. A record of which only the
-// length was damaged gets the right one.
+// without returns the sound records of the block. A record of which only the length was damaged gets the right length.
 func (b *blockReader) without(gaps []gap) []byte {
 	sound, at := make([]byte, 0, len(b.data)), 0
 	for _, g := range gaps {

@@ -24,7 +24,7 @@ const (
 	stateFile   = "o.dat"    // how far a consumer is
 )
 
-// A FileDamage says what is wrong with a file of a stream, and which messages that costs.
+// A FileDamage says what is wrong with a file of a stream, and which messages are lost.
 type FileDamage struct {
 	File     string `json:"file"` // below the data directory
 	Problem  string `json:"problem"`
@@ -39,9 +39,9 @@ type StreamCheck struct {
 	Stream  string       `json:"stream"`
 	Records int          `json:"records"` // sound ones that were read
 	Bytes   int64        `json:"bytes"`
-	Damage  []FileDamage `json:"damage,omitempty"` // it costs something that was confirmed
+	Damage  []FileDamage `json:"damage,omitempty"` // something that was confirmed is lost
 	Torn    []FileDamage `json:"torn,omitempty"`   // the end of the last run explains it
-	Mended  []FileDamage `json:"mended,omitempty"` // it costs nothing: what was there is known
+	Mended  []FileDamage `json:"mended,omitempty"` // nothing is lost: what was there is known
 	Skipped string       `json:"skipped,omitempty"`
 
 	repairs []repair
@@ -88,7 +88,7 @@ func (c *checker) check() error {
 
 func (c *checker) damaged(d FileDamage) { c.Damage = append(c.Damage, d) }
 
-// mend notes damage that costs nothing, as it is known what the file must hold.
+// mend records damage by which nothing is lost, because it is known what the file must hold.
 func (c *checker) mend(d FileDamage, content []byte) {
 	c.Mended = append(c.Mended, d)
 	c.repairs = append(c.repairs, repair{file: d.File, content: content, keep: true})
@@ -101,7 +101,7 @@ func (c *checker) checkSettings() error {
 	})
 }
 
-// checkMessages checks the blocks: all of them, or none if the engine will trust its index.
+// checkMessages checks the blocks: all of them, or none if the engine will use its index.
 func (c *checker) checkMessages() error {
 	blocks, err := c.listBlocks()
 	if err != nil {
@@ -195,7 +195,8 @@ func (c *checker) readIndex() error {
 	}
 
 	if c.index, err = decodeIndex(c.Stream, data); err != nil {
-		// The engine makes it again. It writes it in place, so the end of a process may cut it off.
+		// The engine builds the index again. It writes the index in place, so a process that ends may leave an
+		// incomplete one.
 		c.Mended = append(c.Mended, FileDamage{File: file, Problem: "the checksum of the index is wrong"})
 		c.repairs = append(c.repairs, repair{file: file})
 		return nil
@@ -204,7 +205,7 @@ func (c *checker) readIndex() error {
 	return nil
 }
 
-// isCurrent reports whether the engine will trust the index: the last block ends as it says.
+// isCurrent reports whether the engine will use the index, because the last block ends as the index says.
 func (c *checker) isCurrent(blocks []block) bool {
 	if len(blocks) == 0 || blocks[len(blocks)-1].number != c.index.lastBlock {
 		return false
@@ -224,7 +225,7 @@ func (c *checker) isCurrent(blocks []block) bool {
 	return err == nil && end == c.index.lastSum
 }
 
-// findMissing notes the blocks that the index has, and the disk has not.
+// findMissing records the blocks that are in the index and not on disk.
 func (c *checker) findMissing(blocks []block) {
 	for _, b := range c.index.blocks {
 		exists := slices.ContainsFunc(blocks, func(have block) bool { return have.number == b.number })
@@ -307,8 +308,8 @@ func (c *checker) checkBlock(b block, s scan, isLast bool, before uint64) (last 
 	return max(before, content.last)
 }
 
-// judge notes the gaps of a block as damage, or as what the end of the last run explains. It
-// reports whether the block must be kept as it is.
+// judge records the gaps of a block as damage or as what the end of the last run explains. It reports whether the block
+// must be kept as it is.
 func (c *checker) judge(b block, content blockContent, isLast bool, before uint64) (keep bool) {
 	for _, g := range content.gaps {
 		if g.mended != nil {
@@ -336,8 +337,8 @@ func (c *checker) judge(b block, content blockContent, isLast bool, before uint6
 	return keep
 }
 
-// damage returns what a gap in a file costs. The parameter before is the last sequence before
-// the file.
+// damage returns which messages a gap in a file may have held. The parameter before is the last sequence before the
+// file.
 func (g gap) damage(file string, before uint64) FileDamage {
 	d := FileDamage{File: file, Problem: "the checksum of a record is wrong", At: g.offset}
 	first := max(g.after, before) + 1
@@ -351,8 +352,7 @@ func (g gap) damage(file string, before uint64) FileDamage {
 	return d
 }
 
-// checkEnd notes messages that the index has and no block: the last one was cut off between
-// two records.
+// checkEnd records messages that are in the index and in no block: the last block was cut off between two records.
 func (c *checker) checkEnd() {
 	if c.index == nil || c.Skipped != "" || c.index.last <= c.kept || len(c.Damage)+len(c.Torn) > 0 {
 		return

@@ -24,7 +24,7 @@ type DirCheck struct {
 // [*UnreadableFormatError], [*NewerEngineError].
 func CheckDir(dir string, read func(bytes int)) (found DirCheck, err error) {
 	if _, err := os.Stat(filepath.Join(dir, StreamsDir)); err != nil {
-		return found, fmt.Errorf("this is no data directory of dq: %w", err)
+		return found, fmt.Errorf("this is not a data directory of dq: %w", err)
 	}
 	lock, err := lockDir(dir)
 	if err != nil {

@@ -54,11 +54,10 @@ type TopicRights struct {
 	Consume  bool
 }
 
-// Each account of NATS clients is an island: it imports from the account of the
-// engine only what its rights allow, and its other subjects, such as those of
-// replies, are its own. So a client cannot subscribe to the replies of others, nor
-// have a message delivered to a subject that it may not publish on. Permissions of
-// users in one account could not prevent the latter.
+// Accounts of NATS clients are separate: each imports from the account of the engine only what its rights allow, and
+// its other subjects, such as those of replies, exist only in itself. So a client cannot subscribe to the replies of
+// others, nor have a message delivered to a subject that it may not publish on. Permissions of users in one account
+// could not prevent the latter.
 var (
 	// consumeRequests are the requests of those who may consume, on a stream.
 	consumeRequests = []string{
@@ -104,8 +103,7 @@ func newClients(port ClientPort, log *slog.Logger) *clients {
 // login is how dq itself logs in.
 func (c *clients) login() nats.Option { return nats.UserInfo("", c.password) }
 
-// use makes ns the server whose accounts the clients get, and lets these accounts
-// import what their rights allow.
+// use sets the server whose accounts the clients get, and exports the subjects that these accounts may import.
 func (c *clients) use(ns *server.Server) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -218,8 +216,7 @@ func (r TopicRights) subjects() (subjects []string) {
 	return subjects
 }
 
-// OpenPort lets NATS clients log in. Until then they wait, so that the store can be
-// repaired unseen.
+// OpenPort lets NATS clients log in. Until then they wait, so that none sees the store before it is repaired.
 func (s *Server) OpenPort() { close(s.clients.open) }
 
 // Grant gives the clients of an account rights on one more topic. Rights are never

@@ -27,8 +27,8 @@ const (
 // Connect opens a connection to an engine that runs elsewhere: to one of the servers in urls, which commas separate. It
 // reconnects until it is closed, and logs when it was cut off and when it came back.
 //
-// It has no buffer for what is sent while it is cut off: that fails at once. With a buffer, what was answered as failed
-// would be stored later.
+// What is sent while it is disconnected fails at once, as it has no buffer: with one, a message that was answered as
+// failed could be stored later.
 func Connect(urls string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
 	if err := checkURLs(urls); err != nil {
 		return nil, err

@@ -23,8 +23,7 @@ import (
 // a stream has no dot.
 const damagedDir = "damaged"
 
-// checkBudget is how many bytes of blocks a start reads only to check them. It takes less than
-// a second.
+// checkBudget is how many bytes of blocks a start reads only to check them, which takes less than a second.
 const checkBudget = 256 << 20
 
 // A StreamDamage says which files of a stream are damaged. The stream is not served.
@@ -41,7 +40,7 @@ func (d *StreamDamage) Messages() (n uint64) {
 	return n
 }
 
-// String says what is damaged, and what that costs.
+// String says what is damaged, and which messages are lost.
 func (d *StreamDamage) String() string {
 	texts := make([]string, 0, len(d.Files))
 	for _, f := range d.Files {
@@ -50,7 +49,7 @@ func (d *StreamDamage) String() string {
 	return strings.Join(texts, "; ")
 }
 
-// String says what is wrong with the file, and what that costs.
+// String says what is wrong with the file, and which messages are lost.
 func (d FileDamage) String() string {
 	text := d.File + ": " + d.Problem
 	if d.At > 0 {
@@ -89,10 +88,9 @@ func (s *Server) AllDamaged() []*StreamDamage {
 // this start.
 func (s *Server) Lost(stream string) uint64 { return s.lost[stream] }
 
-// checkFiles checks what the nats-server is about to read, before it does: what it finds
-// damaged it cuts off, with all that follows in the file, and gives the sequences out again. A
-// damaged stream is set aside, unless its damage is accepted: then it is repaired. Errors:
-// [*DamagedError] for a stream without which nothing works.
+// checkFiles checks the files that the nats-server is about to read. The nats-server would cut off a damaged part, with
+// all that follows in the file, and give the lost sequences out again. A damaged stream is set aside or, if its damage
+// is accepted, repaired. Errors: [*DamagedError] for a stream without which nothing works.
 func (s *Server) checkFiles(run lastRun) error {
 	dirs, err := s.streamDirs()
 	if err != nil {
@@ -155,9 +153,9 @@ func (s *Server) asideDirs() (dirs []string, err error) {
 	return dirs, nil
 }
 
-// checkAll checks the streams in dirs, several at a time. All blocks are read of those that
-// were set aside, and of those without which nothing works; of others what the nats-server
-// reads, too, and up to checkBudget of the rest.
+// checkAll checks the streams in dirs, several at a time. Of streams that were set aside, and of those without which
+// nothing works, it reads all blocks. Of the others it reads the blocks that the nats-server will read, and up to
+// checkBudget bytes of the rest.
 func (s *Server) checkAll(dirs []string, run lastRun) ([]*checker, error) {
 	checks := make([]*checker, len(dirs))
 	var budget atomic.Int64
@@ -182,12 +180,12 @@ func (s *Server) isAside(dir string) bool {
 
 func (s *Server) isRequired(stream string) bool { return s.required[stream] != "" }
 
-// treat logs what a check found, and does what follows: it repairs the stream, or sets it
-// aside. It returns the damage of a stream that cannot be served.
+// treat logs what a check found, and repairs the stream or sets it aside. It returns the damage of a stream that cannot
+// be served.
 func (s *Server) treat(c *checker) (*StreamDamage, error) {
 	damage := &StreamDamage{Stream: c.Stream, Files: s.locate(c, c.Damage)}
 	for _, f := range s.locate(c, c.Torn) {
-		s.logger.log.Warn("the end of the last run cost newest data: "+f.Problem, f.attributes(c.Stream)...)
+		s.logger.log.Warn("the newest data was lost at the end of the last run: "+f.Problem, f.attributes(c.Stream)...)
 	}
 	for _, f := range s.locate(c, c.Mended) {
 		s.logger.log.Warn("repaired a damaged file, nothing is lost: "+f.Problem, f.attributes(c.Stream)...)
@@ -238,8 +236,8 @@ func (s *Server) relative(path string) string {
 	return relative
 }
 
-// setAside moves a damaged stream to where the nats-server does not find it. A stream without
-// which nothing works stays: there is no start then.
+// setAside moves a damaged stream to where the nats-server does not find it. A stream without which nothing works
+// stays, because the start fails then.
 func (s *Server) setAside(c *checker, damage *StreamDamage) (*StreamDamage, error) {
 	if s.isAside(c.dir) || s.isRequired(c.Stream) {
 		return damage, nil
@@ -270,8 +268,8 @@ func (c *checker) canRepair() bool {
 	return !slices.ContainsFunc(c.Damage, func(d FileDamage) bool { return filepath.Base(d.File) == settingsFile })
 }
 
-// repair makes the files of a stream sound, and puts the stream in its place if it was set
-// aside. The files are kept as they were, if they cost anything that was confirmed.
+// repair makes the files of a stream sound, and puts the stream back into its place if it was set aside. If anything
+// that was confirmed is lost, it keeps the damaged files.
 func (s *Server) repair(c *checker) error {
 	kept := s.keepDir(c.Stream)
 	for _, r := range c.repairs {
@@ -306,8 +304,8 @@ func (c *checker) needsRepair() bool {
 	return len(c.repairs) > 0 || len(c.Damage)+len(c.Torn) > 0 && c.highest > c.kept
 }
 
-// keepSequences makes sure that the sequences of lost messages are not given out again, with a
-// block after the others, and that the nats-server reads the blocks.
+// keepSequences adds a block after the others, so that the sequences of lost messages are not given out again, and
+// makes sure that the nats-server reads the blocks.
 func (c *checker) keepSequences() error {
 	messages := filepath.Join(c.dir, filepath.Dir(c.final.file))
 	if c.final.file == "" { // the blocks were not read
@@ -328,7 +326,7 @@ func (c *checker) keepSequences() error {
 	return replaceFile(filepath.Join(messages, strconv.Itoa(number)+blockSuffix), record)
 }
 
-// apply repairs a file below dir, and keeps what it was below the directory kept.
+// apply repairs a file below dir, and keeps the old file below the directory kept.
 func (r repair) apply(dir, kept string) error {
 	path := filepath.Join(dir, r.file)
 	if r.keep {
@@ -340,15 +338,15 @@ func (r repair) apply(dir, kept string) error {
 		return skipMissing(os.Remove(path))
 	}
 
-	// What was cut off needs no room, as after a write on a full disk.
+	// Cutting a file off needs no room, so it works on a full disk, too.
 	if old, err := os.ReadFile(path); err == nil && !r.keep && bytes.HasPrefix(old, r.content) {
 		return os.Truncate(path, int64(len(r.content)))
 	}
 	return replaceFile(path, r.content)
 }
 
-// keepFile gives a file a second name, under which it stays as it is when the first gets
-// another content. Where that is not possible, it copies the file.
+// keepFile gives a file a second name, under which the content stays when the first name gets a new file. Where that is
+// not possible, it copies the file.
 func keepFile(path, kept string) error {
 	if err := os.MkdirAll(filepath.Dir(kept), 0o750); err != nil {
 		return err

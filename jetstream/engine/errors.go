@@ -93,7 +93,7 @@ type StorageFullError struct {
 func (e *StorageFullError) Error() string {
 	if e.hasSpace() {
 		return "a write to the broker's disk failed, although it is not full: nothing was stored; " +
-			"try again when the storage engine was restarted, and see the broker's log"
+			"try again when the storage engine has been restarted, and see the broker's log"
 	}
 	return fmt.Sprintf("the broker's disk is full (%d MiB free, %d MiB are kept): nothing was stored; "+
 		"delete or purge topics, or make room, and try again", e.Free>>20, e.Reserve>>20)

@@ -14,12 +14,11 @@ import (
 )
 
 const (
-	// DataFormat is the version of what dq keeps in a data directory, and of how it is
-	// kept. Raise it when an older dq must not open what this one writes. A directory of
-	// an earlier version is opened, and gets this version before anything is written.
+	// DataFormat is the version of the format of a data directory. Raise it when an older dq must not open what this
+	// one writes. A directory of an earlier version is opened, and gets this version before anything is written.
 	DataFormat = 1
 
-	// oldestFormat is the version of a directory that does not say which it has.
+	// oldestFormat is the version of a directory that has no format file.
 	oldestFormat = 1
 
 	// formatFile, in the data directory, holds the version as a decimal number.
@@ -66,9 +65,8 @@ func checkFormat(dir string) (version int, err error) {
 	return version, nil
 }
 
-// writeFormat gives a data directory the version of this dq. It does nothing if the
-// directory has it. On a full disk, a directory of the same version goes without the file:
-// the start must not need room.
+// writeFormat writes the version of this dq into a data directory that does not have it. On a full disk, a directory of
+// the same version stays without the file, because a start must not need room.
 func (s *Server) writeFormat(dir string, found int) error {
 	path := filepath.Join(dir, formatFile)
 	if _, err := os.Stat(path); err == nil && found == DataFormat {
@@ -109,9 +107,9 @@ func writeSynced(path string, data []byte) (err error) {
 	return f.Sync()
 }
 
-// checkEngineLevels returns a [*NewerEngineError] if a stream in the store, or a consumer of
-// one, needs a newer nats-server than this: such a stream would be listed but not served. It
-// judges only settings whose checksum is right; damage is not its business.
+// checkEngineLevels returns a [*NewerEngineError] if a stream in the store, or a consumer of one, needs a newer
+// nats-server than this: such a stream would be listed but not served. It looks only at settings whose checksum is
+// right; others are found by the check for damage.
 func (s *Server) checkEngineLevels() error {
 	dirs, err := s.streamDirs()
 	if err != nil {

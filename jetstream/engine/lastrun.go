@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// runningFile, in the data directory, exists while a process uses it: a start that finds it
-	// follows a run that did not end in order.
+	// runningFile, in the data directory, exists while a process uses the directory. If a start finds it, the last run
+	// did not end normally.
 	runningFile = "running"
 
 	// aliveInterval is how often the time of that file is set to now.
@@ -32,7 +32,7 @@ const (
 	endPowerCut        // what was not synced may be missing
 )
 
-// A lastRun says how the last run on a data directory ended, and so which damage is none.
+// A lastRun says how the last run on a data directory ended, and so which missing data is no damage.
 type lastRun struct {
 	end      int
 	unsynced time.Time // after endPowerCut, what was stored since then may be missing
@@ -40,12 +40,12 @@ type lastRun struct {
 
 // runRecord is the content of the file in JSON.
 type runRecord struct {
-	Boot string        `json:"boot"`           // which start of the operating system; "" if that is not known
+	Boot string        `json:"boot"`           // which boot of the operating system; "" if that is not known
 	Sync time.Duration `json:"sync_within_ns"` // how long data may wait for a sync
 }
 
-// readLastRun finds out how the last run ended. The parameter known says that the directory
-// was used by a dq that leaves a record.
+// readLastRun finds out how the last run ended. The parameter known says that the last dq that used the directory
+// writes a record.
 func readLastRun(dir string, known bool) lastRun {
 	path := filepath.Join(dir, runningFile)
 	text, err := os.ReadFile(path)
@@ -64,8 +64,8 @@ func readLastRun(dir string, known bool) lastRun {
 	return lastRun{end: endPowerCut, unsynced: info.ModTime().Add(-2*record.Sync - syncSlack)}
 }
 
-// recordRun notes that a process uses the directory. Without room for that, it notes that
-// nothing is known about this run.
+// recordRun records that a process uses the directory. If the disk has no room for that, it records that nothing is
+// known about this run.
 func (s *Server) recordRun() {
 	if s.dir == "" {
 		return
@@ -74,11 +74,11 @@ func (s *Server) recordRun() {
 	path := filepath.Join(s.dir, runningFile)
 	if err = errors.Join(err, replaceFile(path, text)); err != nil {
 		err = errors.Join(err, os.WriteFile(path, nil, 0o600))
-		s.logger.log.Warn("cannot note that this process uses the data directory", "file", path, "error", err)
+		s.logger.log.Warn("cannot record that this process uses the data directory", "file", path, "error", err)
 	}
 }
 
-// stayAlive sets the time of the record to now again and again, until ctx ends.
+// stayAlive keeps the time of the record current until ctx ends.
 func (s *Server) stayAlive(ctx context.Context) {
 	ticks := time.NewTicker(aliveInterval)
 	defer ticks.Stop()
@@ -92,13 +92,13 @@ func (s *Server) stayAlive(ctx context.Context) {
 	}
 }
 
-// recordEnd notes that the run ended in order.
+// recordEnd records that the run ended normally.
 func recordEnd(dir string) {
 	_ = os.Remove(filepath.Join(dir, runningFile))
 	_ = syncDir(dir)
 }
 
-// bootID names this start of the operating system; it is "" where that is not known.
+// bootID identifies this boot of the operating system. It is "" where that is not known.
 func bootID() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -119,7 +119,7 @@ func (r lastRun) explains(g gap) bool {
 	return false
 }
 
-// lost reports whether a power cut explains a gap: it was stored shortly before.
+// lost reports whether a power cut explains a gap, because it was stored shortly before.
 func (r lastRun) lost(g gap) bool {
 	return r.end == endPowerCut && g.time != 0 && time.Unix(0, g.time).After(r.unsynced)
 }

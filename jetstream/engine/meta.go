@@ -10,9 +10,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// checkMeta checks the settings in a directory below that of the stream, and their checksum,
-// which has that key. If one bit is wrong, in either file, it is known which. The function
-// sound reports whether settings are those of this stream or consumer.
+// checkMeta checks the settings in a directory below that of the stream, and their checksum, which is computed with
+// key. If only one bit is wrong in either file, it is corrected. The function sound reports whether settings are those
+// of this stream or consumer.
 func (c *checker) checkMeta(below, key string, sound func(settings []byte) bool) error {
 	file, sumFile := filepath.Join(below, settingsFile), filepath.Join(below, checksumFile)
 	settings, err := os.ReadFile(filepath.Join(c.dir, file))
@@ -115,9 +115,9 @@ func (c *checker) checkConsumers() error {
 
 var errBadState = errors.New("the state of a consumer is damaged")
 
-// checkState returns an error if state is not what the engine stores about the progress of a
-// consumer (nats-server: filestore.go, encodeConsumerState). It has no checksum; the numbers
-// must make sense. The engine itself could read a damaged one for ever.
+// checkState returns an error if state is not what the engine stores about the progress of a consumer (nats-server:
+// filestore.go, encodeConsumerState). It has no checksum; the numbers must make sense. A damaged one could keep the
+// engine in an endless loop.
 func checkState(state []byte) error {
 	const magic, oldest, newest = 22, 1, 2
 	if len(state) < 2 || state[0] != magic || state[1] < oldest || state[1] > newest {

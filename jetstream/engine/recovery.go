@@ -40,9 +40,9 @@ const (
 	blocks       = "msgs/*.blk"
 )
 
-// start starts the nats-server on the store, and makes sure that it serves every stream that
-// is not damaged: it would leave out one that it cannot use and only log that, and a client
-// could create the topic again in its place. The parameter run says how the last run ended.
+// start starts the nats-server on the store, and makes sure that it serves every stream that is not damaged. A
+// nats-server only logs that it leaves out a stream that it cannot use; a client could then create the topic again in
+// its place. The parameter run says how the last run ended.
 // Errors: [*DamagedError], [*LostStreamsError].
 func (s *Server) start(run lastRun) error {
 	if err := s.finishDeletions(); err != nil {

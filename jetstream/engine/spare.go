@@ -13,7 +13,7 @@ const (
 	// programs have filled the disk to the last byte: without any space the engine can neither start nor purge.
 	spareFile = "spare"
 
-	// purgeFile is like it, but is removed only for a purge: whatever fills the disk meanwhile, one can purge.
+	// purgeFile is like it, but is removed only for a purge, so that a purge is possible on a full disk.
 	purgeFile = "spare.purge"
 
 	// purgeNeeds is what a purge of a whole stream writes, at most: a block, a directory and an index, all small.
@@ -35,7 +35,7 @@ func (w *diskWatch) keepSpare(free, reserve uint64) {
 	switch {
 	case err == nil && free < size && info.Size() > 0:
 		if w.freeSpare(path) {
-			w.log.Warn("the disk is filled to the last: freed the spare space, so that one can purge and delete",
+			w.log.Warn("the disk is full to the last byte: freed the spare space, so that clients can purge and delete",
 				"file", path, "bytes", info.Size())
 		}
 	case errors.Is(err, fs.ErrNotExist) && free > reserve+2*size:
@@ -57,8 +57,8 @@ func (w *diskWatch) freeSpare(path string) bool {
 	return err == nil
 }
 
-// roomToPurge makes room for a purge that writes that many bytes at most. It returns a [*StorageFullError] if there is
-// too little: the engine would do half of the purge, and then nothing more with that stream before a restart.
+// roomToPurge makes room for a purge that writes that many bytes at most. It returns a [*StorageFullError] if the disk
+// has too little: the engine would do half of the purge, and would then refuse writes to that stream until a restart.
 func (w *diskWatch) roomToPurge(bytes uint64) error {
 	w.looking.Lock()
 	defer w.looking.Unlock()

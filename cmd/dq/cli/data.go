@@ -11,14 +11,14 @@ import (
 )
 
 func dataCommand(c *client) *cobra.Command {
-	data := &cobra.Command{Use: "data", Short: "Look after the data directory of a broker that does not run"}
+	data := &cobra.Command{Use: "data", Short: "Examine the data directory of a broker that does not run"}
 	check := &cobra.Command{
 		Use:   "check DIR",
 		Short: "Check all files of a data directory",
 		Long: "Check all files of a data directory that no broker uses: whether this dq can open it, which files\n" +
-			"are damaged, and which messages that costs. It changes nothing. A start checks less: what was\n" +
-			"written since the last time that the broker stopped in order.\n\n" +
-			"Exit status: 0 sound, 1 damaged or not to be opened by this dq.",
+			"are damaged, and which messages are lost. It changes nothing. A start checks less: what was\n" +
+			"written since the last time that the broker stopped normally.\n\n" +
+			"Exit status: 0 if all is sound, 1 if something is damaged or this dq cannot open the directory.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.checkData(cmd, args[0]) },
 	}
@@ -73,7 +73,7 @@ func (c *client) printCheck(cmd *cobra.Command, stream *engine.StreamCheck) erro
 	}{
 		{"damaged", stream.Damage},
 		{"cut off by the end of the last run", stream.Torn},
-		{"to be mended, nothing is lost", stream.Mended},
+		{"to be repaired, nothing is lost", stream.Mended},
 	} {
 		for _, file := range kind.files {
 			cmd.Printf("%s: %s: %s\n", stream.Stream, kind.name, file)

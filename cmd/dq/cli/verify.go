@@ -46,7 +46,7 @@ func verifyCommand(c *client) *cobra.Command {
 		Long: "Send real traffic to a deployment, record every call, and check that no message was lost, repeated,\n" +
 			"reordered or invented, that ids, sizes, leases, dead letters, delays, purges, seeks, settings and\n" +
 			"reads are right, and that registrations are linearizable. Several URLs are brokers of one deployment,\n" +
-			"which may be anybody's; without any it is the one of --broker.\n" +
+			"which may be in use by others; without a URL it is the broker of --broker.\n" +
 			"The topics of the run have a prefix of their own and are deleted at the end.\n\n" +
 			"With --self, start a broker for the run and break it meanwhile. Faults: " +
 			strings.Join(history.AllFaults, ", ") + ";\n" +

@@ -1,5 +1,5 @@
-// Package enginetest runs clusters of nats-servers in the process of a test. They are what dq finds behind
-// DQ_NATS_URL, so nothing of dq is in them.
+// Package enginetest runs clusters of nats-servers in the process of a test. They stand for the servers of DQ_NATS_URL,
+// so they contain nothing of dq.
 package enginetest
 
 import (
