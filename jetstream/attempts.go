@@ -12,18 +12,17 @@ import (
 )
 
 const (
-	// firstAttempt bounds the first attempt of a call; each further one may take twice
-	// as long. A server that hangs answers nothing, and another one may answer at once.
+	// firstAttempt bounds the first attempt of a call; each further attempt may take twice as long. A server that hangs
+	// does not answer, but another one may answer at once.
 	firstAttempt = time.Second
 
-	// attemptPause is the mean pause between two attempts. An engine without a leader
-	// has one again after some seconds.
+	// attemptPause is the mean pause between two attempts. A cluster that has lost its leader elects another within
+	// some seconds.
 	attemptPause = 100 * time.Millisecond
 )
 
-// Repeat calls try, which must have no effect or the same one each time, until it gets an
-// answer of the engine, or ctx ends. It is for an engine that may be a cluster: a stream
-// whose leader was lost does not answer until it has another.
+// Repeat calls try until the engine answers, or ctx ends. Repeated calls of try must have the same effect as one. Use
+// it where the engine may be a cluster: a stream that has lost its leader does not answer until it has another.
 func Repeat[T any](ctx context.Context, try func(context.Context) (T, error)) (T, error) {
 	var reason error // what the engine has said last
 	for limit := firstAttempt; ; limit *= 2 {
@@ -51,8 +50,7 @@ func repeat[T any](ctx context.Context, t *Topics, try func(context.Context) (T,
 	return Repeat(ctx, try)
 }
 
-// errNoLeader says that a stream has no leader now. What other servers know of it may be
-// out of date.
+// errNoLeader says that a stream has no leader now. What the other servers say about it may be outdated.
 var errNoLeader = errors.New("the stream has no leader now: too few of its servers run or reach each other")
 
 // mayRepeat reports whether err says that the engine did not answer, or cannot do its work
@@ -72,8 +70,8 @@ func reachedNobody(err error) bool {
 		errors.Is(err, jetstream.ErrNoStreamResponse)
 }
 
-// pause waits about as long as mean, so that several processes do not keep step. It
-// returns false if ctx ends first.
+// pause waits for a random time around mean, so that several processes do not repeat their calls in step. It returns
+// false if ctx ends first.
 func pause(ctx context.Context, mean time.Duration) bool {
 	timer := time.NewTimer(mean/2 + rand.N(mean))
 	defer timer.Stop()
@@ -104,8 +102,8 @@ func (t *Topics) lookUp(ctx context.Context, name string) (jetstream.Stream, err
 	})
 }
 
-// streamOfLeader looks up a stream once. It fails with errNoLeader if no leader answers:
-// the servers of a stream without one tell what they know.
+// streamOfLeader looks up a stream once. It fails with errNoLeader if the answer is not that of a leader: without a
+// leader, any server of the stream may answer.
 func streamOfLeader(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Stream, error) {
 	stream, err := js.Stream(ctx, name)
 	if err != nil {

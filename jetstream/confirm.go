@@ -22,8 +22,8 @@ import (
 // reused, the last used first, because the engine caches the routes of a few
 // hundred subjects.
 //
-// Where the engine is shared, and may be a cluster, no subject is used twice: a server
-// that stood still may answer a second time what its successor has answered.
+// If the engine is shared, it may be a cluster, and no subject is used twice: a server that stood still may answer a
+// message that its successor has answered before.
 type publisher struct {
 	nc     *nats.Conn
 	inbox  string // the prefix of all reply subjects

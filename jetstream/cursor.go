@@ -209,9 +209,8 @@ func (c *cursors) replace(ctx context.Context, consumer int64, next Cursor) (_ C
 	return next, true, nil
 }
 
-// readBack reports whether the entry that m was to write has been written with m. A leader that was
-// lost may have stored it without an answer, and one that stood still may refuse what its successor
-// has stored.
+// readBack reports whether the entry that m was to write has been written with m. A lost leader may have stored it
+// without an answer, and a leader that stood still may refuse what its successor has stored.
 func (c *cursors) readBack(ctx context.Context, m *nats.Msg) (revision uint64, ok bool) {
 	// The time of the call may be over.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), firstAttempt)

@@ -55,9 +55,9 @@ type Delayer struct {
 	mover  atomic.Pointer[mover] // nil: another process moves the messages
 }
 
-// StartDelayer starts to open the stream of the delayed messages, and then to move those
-// that are due, until Stop. It does not wait for that: after a start with many due
-// messages, the engine does nothing else with their stream for a while.
+// StartDelayer opens the stream of the delayed messages in the background, and then moves due messages until Stop. It
+// does not wait for the stream: after a start with many due messages, the engine does nothing else with the stream for
+// a while.
 func StartDelayer(topics *Topics, log *slog.Logger) *Delayer {
 	d := &Delayer{topics: topics, log: log, opened: make(chan struct{})}
 	ctx, stop := context.WithCancel(context.Background())

@@ -12,11 +12,10 @@ import (
 	"dq/jetstream/engine"
 )
 
-// Delete removes topic with all its messages, and what others keep for it ([Topics.OnGone]).
-// The first step is to delete the stream; with that the topic does not exist any more, for
-// anybody. If the process ends before the rest is removed, the next call that creates or
-// deletes a topic of that name removes it. If ctx ends before, Delete returns nil, and the
-// rest is removed in the background.
+// Delete removes topic with all its messages, and what others keep for it ([Topics.OnGone]). The first step deletes the
+// stream; from then on the topic does not exist for anybody. If the process ends before the rest is removed, the next
+// call that creates or deletes a topic of that name removes it. If ctx ends before, Delete returns nil, and the rest is
+// removed in the background.
 // Errors: [*TopicNotFoundError], [*TopicDamagedError], [*BusyError], [*UnavailableError].
 func (t *Topics) Delete(ctx context.Context, topic string) error {
 	if CheckName(topic) != nil {
@@ -26,7 +25,7 @@ func (t *Topics) Delete(ctx context.Context, topic string) error {
 		return damaged // its consumers and producers stay
 	}
 
-	// A part of the time is left for the caller, who may have to sync before it answers.
+	// A part of the time is left for the caller, which may have to sync before it answers.
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-time.Until(deadline)/5))
@@ -114,8 +113,8 @@ func (t *Topics) Purge(ctx context.Context, topic string, upTo uint64) (uint64, 
 		return 0, &TopicNotFoundError{Topic: topic}
 	}
 
-	// Each purge must find what the others have left, and none may come to a topic that
-	// was created again after the purge has looked at it.
+	// Each purge must see what earlier ones have left, and the topic must not be created again between the look at it
+	// and the purge.
 	removed := make(chan uint64, 1)
 	err := t.alter(ctx, topic, func(ctx context.Context, lock *topicLock) error {
 		n, err := t.purgeUpTo(ctx, lock, topic, upTo)
@@ -159,7 +158,7 @@ func (t *Topics) purgeUpTo(ctx context.Context, lock *topicLock, topic string, u
 // purge records p and makes it. The caller holds the lock.
 func (t *Topics) purge(ctx context.Context, lock *topicLock, info Topic, p purge) (uint64, error) {
 	topic, created := info.Name, info.Created
-	// On a full disk a purge must do without: it is what makes room.
+	// On a full disk a purge is not recorded: the record needs room, and the purge makes room.
 	record := t.opts.checkSpace() == nil
 	if record {
 		if err := t.recordPurge(ctx, topic, created, func(r *purgeRecord) { r.add(p) }); err != nil {
@@ -179,7 +178,7 @@ func (t *Topics) purge(ctx context.Context, lock *topicLock, info Topic, p purge
 		return 0, engine.Unavailable("purge the topic", err)
 	}
 
-	// The limits of the topic have removed some meanwhile.
+	// The limits of the topic have removed some of them meanwhile.
 	if record && removed < p.Messages {
 		fewer := p.Messages - removed
 		err = t.recordPurge(ctx, topic, created, func(r *purgeRecord) { r.correct(p.Last, fewer) })

@@ -18,8 +18,8 @@ const (
 	// sizeHeader has the size of a message whose data the engine was asked to leave out.
 	sizeHeader = "Nats-Msg-Size"
 
-	// soon is how long a message may wait that the process which stored it moves at its time.
-	// It need not wait for the engine then, which may be busy with many others.
+	// soon is the longest delay of a message that the process which stored it moves by itself. Such a message does not
+	// depend on the engine, which may be busy making many others due.
 	soon = time.Minute
 
 	// relistAfter is the pause before the list of due messages is read again after an error.
@@ -44,8 +44,8 @@ type mover struct {
 	listed bool // all messages up to before are in the queues, or were
 }
 
-// dueQueue has the due messages of one topic. Its fields but the first three belong to
-// the worker that has it, the others are guarded by the lock of the mover.
+// dueQueue has the due messages of one topic. The lock of the mover guards the first three fields; the others belong to
+// the worker that has taken the queue.
 type dueQueue struct {
 	entries []dueEntry // that can be moved now
 	taken   bool       // it is in ready, a worker has it, or it waits for its next attempt
@@ -56,9 +56,9 @@ type dueQueue struct {
 	found    map[string]struct{}  // ids that the topic has stored since mark; nil: not looked up
 	early    map[string]time.Time // ids that were moved while they waited, and when
 	failures int                  // attempts in a row that moved nothing
-	dropped  int                  // messages since the log last said so
+	dropped  int                  // messages dropped since the last line of the log
 	pruned   time.Time            // when early was last pruned
-	said     time.Time            // when the log last said something about it
+	said     time.Time            // when the last line of the log about it was written
 }
 
 // dueEntry is one due message.
@@ -68,7 +68,7 @@ type dueEntry struct {
 	size     int    // of its data
 	unsure   bool   // the topic may already have it
 	plain    bool   // an earlier version stored it
-	waiting  bool   // it waits still; the engine has not moved it to the due messages
+	waiting  bool   // it still waits: the engine has not made it due
 }
 
 func newMover(d *Delayer, valid func() bool) *mover {
@@ -99,7 +99,7 @@ func (m *mover) run(ctx context.Context) {
 	m.close()
 }
 
-// open looks up how far the stream is, and reports whether it could.
+// open looks up the last sequence of the stream. It reports whether it could.
 func (m *mover) open(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, m.topics.opts.CallTimeout)
 	defer cancel()
@@ -111,15 +111,15 @@ func (m *mover) open(ctx context.Context) bool {
 	return true
 }
 
-// list adds the messages that are due, and those that become due, to the queues of their
-// topics, until ctx ends. It gets them without their data.
+// list adds the messages that are due or become due to the queues of their topics, until ctx ends. It reads them
+// without their data.
 func (m *mover) list(ctx context.Context) {
 	for next := uint64(1); ; {
 		err := m.listFrom(ctx, &next)
 		if ctx.Err() != nil {
 			return
 		}
-		m.log.Warn("reading which delayed messages are due was interrupted", "error", err)
+		m.log.Warn("cannot read which delayed messages are due: trying again", "error", err)
 		if !sleep(ctx, relistAfter) {
 			return
 		}
@@ -157,8 +157,8 @@ func (m *mover) listFrom(ctx context.Context, next *uint64) error {
 	}
 }
 
-// add adds a due message to the queue of its topic, or has that done at its time: the
-// engine knows whole seconds only.
+// add adds a due message to the queue of its topic at its time. The engine makes it due up to a second early, because
+// it knows only whole seconds.
 func (m *mover) add(subject string, header nats.Header, meta *jetstream.MsgMetadata) {
 	encoded, id, _ := strings.Cut(strings.TrimPrefix(subject, dueSubject), ".")
 	topic, _ := DecodeName(encoded)

@@ -14,10 +14,9 @@ import (
 // errInCreation says that another process is creating a stream.
 var errInCreation = errors.New("another process is creating the stream")
 
-// EnsureStream opens a stream that dq needs, and creates it if it does not exist. Several
-// processes may do so at once; one of them creates it. An existing stream gets the
-// settings that are set in cfg, except that its replicas are never lowered: another
-// process may have asked for more. It tries until ctx ends.
+// EnsureStream opens a stream that dq needs, and creates it if it does not exist. Several processes may do so at once;
+// one of them creates it. An existing stream gets the settings that are set in cfg, except that its replicas are never
+// lowered: another process may have asked for more. It tries again until ctx ends.
 func EnsureStream(
 	ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig,
 ) (jetstream.Stream, error) {
@@ -100,13 +99,13 @@ func EnsureBucket(ctx context.Context, js jetstream.JetStream, b Bucket) (jetstr
 // isBucket reports whether a stream is to hold a bucket.
 func isBucket(cfg jetstream.StreamConfig) bool { return cfg.AllowRollup && cfg.MaxMsgsPerSubject == 1 }
 
-// directReads reports whether the entries of a bucket may be read from any server that holds it.
-// Where several do, all but the leader may be behind.
+// directReads reports whether the entries of a bucket may be read from any server that has it. If several have it, all
+// but the leader may lack the newest entries.
 func directReads(replicas int) bool { return replicas <= 1 }
 
-// permissionError returns the error of a call that got no answer, with the reason if that is a
-// permission for a subject that contains part: the engine tells a user who lacks one on the
-// connection, not in an answer.
+// permissionError returns the error of a call that got no answer. If the reason is a missing permission for a subject
+// that contains part, it is a [*PermissionError]: the engine reports a missing permission on the connection, not in an
+// answer.
 func permissionError(nc *nats.Conn, err error, part string) error {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err

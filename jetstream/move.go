@@ -18,27 +18,26 @@ const (
 	// maxMove is the most messages that are moved at once.
 	maxMove = 256
 
-	// The pause before another attempt is made with a topic that takes no messages: it
-	// doubles from the first to the last.
+	// firstPause and lastPause bound the pause before the next attempt with a topic that takes no messages. It doubles
+	// after each attempt.
 	firstPause, lastPause = 250 * time.Millisecond, 5 * time.Second
 
-	// misfitPause is the pause before another attempt is made with a message that is
-	// too large for its topic.
+	// misfitPause is the pause before the next attempt with a message that is too large for its topic.
 	misfitPause = time.Minute
 
-	// sayAgain is how often the log says that the messages of one topic wait, or are dropped.
+	// sayAgain is the shortest time between two lines of the log about the messages of one topic.
 	sayAgain = time.Minute
 
 	// forgetAfter is how long a queue remembers what was moved while it waited.
 	forgetAfter = 10 * time.Minute
 
-	// markAfter is how many messages a topic stores before another mark is set.
+	// markAfter is how many messages a topic stores before its mark is moved forward.
 	markAfter = 10_000
 )
 
-// A mark is the last sequence of a topic at some time. What was moved to the topic
-// before that time is not among the due messages any more. So a mover that starts needs
-// to look only at what the topic has stored since, whatever ended the mover before it.
+// A mark is the last sequence of a topic at some time. Messages that were moved to the topic before that time are no
+// longer among the due messages. So a mover that starts needs to look only at what the topic has stored since then,
+// however the earlier mover ended.
 type mark struct {
 	Created string // when the topic was created
 	Last    uint64
@@ -85,7 +84,7 @@ func (m *mover) move(ctx context.Context, q *dueQueue, batch []dueEntry) (rest [
 	return a.rest, pause
 }
 
-// count keeps count of the messages of q that the topic may already have.
+// count updates how many messages of q the topic may already have.
 func (m *mover) count(q *dueQueue, batch, rest, misfits []dueEntry) {
 	sure := func(e dueEntry) bool { return !e.unsure }
 	unsure := func(entries []dueEntry) int { return len(slices.DeleteFunc(slices.Clone(entries), sure)) }
@@ -103,7 +102,7 @@ func (m *mover) say(q *dueQueue, text string, args ...any) {
 	m.log.Warn(text, append([]any{"topic", q.topic}, args...)...)
 }
 
-// An attempt to move a batch.
+// An attempt is one attempt to move a batch.
 type attempt struct {
 	*mover
 	queue *dueQueue
@@ -114,7 +113,7 @@ type attempt struct {
 
 	rest    []dueEntry // that are to be tried again
 	misfits []dueEntry // that are too large for the topic now
-	err     error      // why the topic, as a whole, took no more
+	err     error      // why the topic took no further message
 }
 
 // run moves what can be moved, and removes it from the due messages.
@@ -143,13 +142,13 @@ func (a *attempt) run(ctx context.Context, batch []dueEntry) {
 	a.remove(ctx)
 }
 
-// fail has entries tried again.
+// fail puts entries back, to be tried again.
 func (a *attempt) fail(err error, entries ...dueEntry) {
 	a.err = err
 	a.rest = append(a.rest, entries...)
 }
 
-// drop drops messages: their topic was deleted.
+// drop drops messages whose topic was deleted.
 func (a *attempt) drop(entries ...dueEntry) {
 	a.done = append(a.done, entries...)
 	a.queue.dropped += len(entries)
@@ -199,7 +198,7 @@ func (a *attempt) add(draft Draft, e dueEntry) {
 	a.drafts, a.sources = append(a.drafts, draft), append(a.sources, e)
 }
 
-// misfit has a message that does not fit into its topic wait for other settings.
+// misfit makes a message that does not fit into its topic wait until the topic has other settings.
 func (a *attempt) misfit(e dueEntry, err error) {
 	a.misfits = append(a.misfits, e)
 	a.say(a.queue, "a delayed message waits: its topic does not take it", "error", err)
@@ -279,7 +278,7 @@ func (a *attempt) prepare(ctx context.Context, stream jetstream.Stream) error {
 	return nil
 }
 
-// setMark sees to it that the topic, with that last sequence, has a mark that is not old.
+// setMark makes sure that the topic, whose last sequence is last, has a recent mark.
 func (a *attempt) setMark(ctx context.Context, created string, last uint64) error {
 	q := a.queue
 	a.mu.Lock()
@@ -388,7 +387,7 @@ func (a *attempt) publish(ctx context.Context) {
 	}
 }
 
-// forgetEarly forgets what was moved so long ago that the engine does not make it due any more.
+// forgetEarly forgets messages that were moved so long ago that the engine will not make them due again.
 func (q *dueQueue) forgetEarly() {
 	for id, at := range q.early {
 		if time.Since(at) > forgetAfter {
@@ -411,7 +410,7 @@ func (a *attempt) remove(ctx context.Context) {
 		return
 	}
 
-	// They are removed in the next attempt, which finds them in the topic.
+	// The next attempt finds them in the topic, and removes them.
 	a.queue.found = nil
 	for i := range a.done {
 		a.done[i].unsure = true

@@ -12,15 +12,14 @@ import (
 )
 
 const (
-	ownerRenew = 2 * time.Second  // how often the owner says that it is alive
-	ownerValid = 6 * time.Second  // how long after that it may act
-	ownerGone  = 12 * time.Second // how long after that another process takes over, by its own clock
+	ownerRenew = 2 * time.Second  // how often the owner renews its message
+	ownerValid = 6 * time.Second  // how long after a renewal it may act
+	ownerGone  = 12 * time.Second // how long after a renewal another process takes over, by its own clock
 	ownerPoll  = time.Second      // how often the others look
 )
 
-// An owner is one of the processes that share an engine, in the task that only one of
-// them has: moving due messages. The one that has it renews a message of its own in the
-// stream of the delayed messages. The engine refuses a renewal after another process
+// An owner lets only one of the processes that share an engine move due messages. That process, the owner, writes a
+// message into the stream of the delayed messages at intervals. The engine refuses that message after another process
 // has taken over.
 type owner struct {
 	topics *Topics

@@ -56,8 +56,8 @@ func CheckServers(ctx context.Context, nc *nats.Conn) error {
 	return nil
 }
 
-// MayPass reports whether the cause of err may go away by itself, such as servers that do
-// not run yet. Other errors need somebody who changes settings.
+// MayPass reports whether the cause of err may disappear by itself, such as servers that do not run yet. For other
+// errors somebody must change settings.
 func MayPass(err error) bool {
 	for _, permanent := range []error{
 		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrPermissionViolation,

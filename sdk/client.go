@@ -159,7 +159,7 @@ type DamagedTopic struct {
 	Files []FileDamage `json:"files"`
 }
 
-// A FileDamage says what is wrong with a file, and which messages that costs.
+// A FileDamage says what is wrong with a file, and which messages are lost.
 type FileDamage struct {
 	File     string `json:"file"` // below the broker's data directory
 	Problem  string `json:"problem"`

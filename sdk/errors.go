@@ -45,7 +45,7 @@ func (e *Error) Is(target error) bool {
 var (
 	// About topics:
 	ErrTopicExists      = &Error{Code: "topic_exists"}
-	ErrSubjectsTaken    = &Error{Code: "subjects_taken"} // a stream that dq did not make has those of the topic
+	ErrSubjectsTaken    = &Error{Code: "subjects_taken"} // a stream of others listens on its subjects
 	ErrTopicNotFound    = &Error{Code: "topic_not_found"}
 	ErrNoTopics         = &Error{Code: "no_topics"} // the classic list of topics is empty
 	ErrInvalidTopicName = &Error{Code: "invalid_topic_name"}
@@ -69,7 +69,7 @@ var (
 	ErrMessageNotFound   = &Error{Code: "message_not_found"}   // the topic has none with this sequence
 	ErrMessageTooLarge   = &Error{Code: "message_too_large"}   // for the topic or the broker
 	ErrOriginNotAllowed  = &Error{Code: "origin_not_allowed"}  // a page of another origin asked
-	ErrHostNotAllowed    = &Error{Code: "host_not_allowed"}    // the name may be somebody else's: DNS rebinding
+	ErrHostNotAllowed    = &Error{Code: "host_not_allowed"}    // the host name may belong to somebody else: DNS rebinding
 	ErrBodyTooLarge      = &Error{Code: "body_too_large"}      // too many bytes in one call
 	ErrBatchTooLarge     = &Error{Code: "batch_too_large"}     // too many messages in one call
 	ErrInvalidBatch      = &Error{Code: "invalid_batch"}       // it is empty, or what it asks for does not go together

@@ -98,8 +98,8 @@ type TopicInfo struct {
 	Consumers *int `json:"consumers,omitzero"` // how many are registered; nil in lists
 	Producers *int `json:"producers,omitzero"` // how many the classic API registered; nil in lists
 
-	// Damage is only in lists: it says why the topic is not served, which means
-	// [ErrTopicDamaged]. Nothing but its name is known then.
+	// Damage is set only in lists. It says why the topic is not served: calls for it fail with [ErrTopicDamaged]. Then
+	// only the name of the topic is known.
 	Damage []FileDamage `json:"damage,omitempty"`
 }
 
@@ -158,8 +158,8 @@ func (t *Topic) Purge(ctx context.Context, upTo uint64) (purged uint64, err erro
 	return out.Purged, err
 }
 
-// ListTopics yields the topics whose names start with prefix, in the order of
-// their names. It yields each topic that exists all the time once. If a call fails, it yields the error and ends.
+// ListTopics yields the topics whose names start with prefix, in the order of their names. It yields each topic that
+// exists all the time exactly once. If a call fails, it yields the error and ends.
 func (c *Client) ListTopics(ctx context.Context, prefix string) iter.Seq2[TopicInfo, error] {
 	return pages(func(query url.Values) (items []TopicInfo, next string, err error) {
 		if prefix != "" {

@@ -169,8 +169,8 @@ func (s *Service) DeleteConsumer(ctx context.Context, topic, label string) error
 	return missing
 }
 
-// remove deletes a consumer, if it exists. The mark in the entry of its id comes first, and
-// with that it is deleted; the last step leaves what the others need to be found again.
+// remove deletes a consumer, if it exists. It first marks the entry of its id, and from then on the consumer is
+// deleted. The order of the other steps lets a repeated call find what is left to do.
 func (s *Service) remove(ctx context.Context, c jetstream.Consumer) error {
 	if err := ignoreGone(s.Registry.RemoveConsumer(ctx, c.ID)); err != nil {
 		return err

@@ -17,8 +17,8 @@ type Service struct {
 	MaxMessageBytes int // of the largest message that the broker takes
 }
 
-// Start prepares the service to be used, and finishes what a process that was ended did
-// not: registrations under a name, and deletions of topics.
+// Start prepares the service for use, and finishes what a killed process left undone: registrations under a name, and
+// deletions of topics.
 // Errors: [*jetstream.UnavailableError].
 func (s *Service) Start(ctx context.Context) error {
 	s.Topics.OnGone(s.forget)
@@ -31,7 +31,7 @@ func (s *Service) Start(ctx context.Context) error {
 		return err
 	}
 
-	// The list of those that exist comes after: see forget.
+	// The topics that exist are listed after the registered ones: see forget.
 	existing := make(map[string]bool)
 	for name, err := range s.Topics.Names(ctx, "", "") {
 		if err != nil {

@@ -97,17 +97,16 @@ func (s *Service) DescribeTopic(ctx context.Context, topic string) (d TopicDescr
 // removals is how many producers and consumers of a topic are removed at a time.
 const removals = 256
 
-// forget removes the producers and consumers of a topic that does not exist. They are
-// what is left to do after a topic was deleted, so the entry of each is marked as deleted
-// last: whatever stops this call, the next one goes on.
+// forget removes the producers and consumers of a topic that does not exist. The entry of each is marked as deleted
+// last, so that the next call continues if this one is interrupted.
 func (s *Service) forget(ctx context.Context, topic string) error {
 	left, err := s.Registry.Left(ctx, topic)
 	if err != nil || len(left.Consumers)+len(left.Producers) == 0 {
 		return err
 	}
 
-	// Only now: so each of them is of a topic that was deleted, even if another process
-	// creates one of that name in this moment.
+	// The topic is looked up after the list was read. So each entry belongs to a deleted topic, even if another process
+	// creates the topic again at this moment.
 	_, err = s.Topics.LastSequence(ctx, topic)
 	var none *jetstream.TopicNotFoundError
 	var damaged *jetstream.TopicDamagedError
@@ -155,8 +154,9 @@ type TopicQuery struct {
 	Visible func(string) bool // whether the caller may see a topic
 }
 
-// ListTopics returns a page of the topics of q, in the order of their names. Next is the After of the next page, ""
-// if this is the last one. The page lacks topics that were deleted meanwhile. Errors: [*jetstream.UnavailableError].
+// ListTopics returns a page of the topics of q, in the order of their names. The result next is the After of the next
+// page, or "" after the last one. A topic that is deleted meanwhile may be missing from the page. Errors:
+// [*jetstream.UnavailableError].
 func (s *Service) ListTopics(ctx context.Context, q TopicQuery) (page []jetstream.Topic, next string, err error) {
 	var names []string
 	for name, err := range s.Topics.Names(ctx, q.Prefix, q.After) {

@@ -21,8 +21,9 @@ import (
 // lookupTimeout bounds how long the login of a NATS client may take to look up the topics.
 const lookupTimeout = 3 * time.Second
 
-// natsClients lets NATS clients in that show a token or a client certificate. Each of them may do with the messages of
-// a topic what it may do over HTTP. Other calls, such as creating topics and registering consumers, are only there.
+// natsClients lets NATS clients in that show a token or a client certificate. A client may do with the messages of a
+// topic what it may do over HTTP. Other calls, such as creating topics and registering consumers, are possible over
+// HTTP only.
 type natsClients struct {
 	tokens *access.Tokens
 	tls    *access.TLS   // nil without TLS

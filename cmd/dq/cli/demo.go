@@ -60,9 +60,9 @@ func demo(cmd *cobra.Command) (err error) {
 	return b.Stop(context.Background())
 }
 
-// demoConfig returns the settings of a broker that only the demo calls. Of the environment, it takes what does not
-// concern others: no tokens or certificates, which the demo does not have, no ports, and no NATS with other people's
-// topics.
+// demoConfig returns the settings of a broker that only the demo calls. It ignores settings of the environment that
+// concern other brokers and their users: tokens and certificates, which the demo does not have, ports, and the NATS
+// servers.
 func demoConfig(dir string) (broker.Config, error) {
 	cfg, _, err := broker.LoadConfig()
 	cfg.Addr, cfg.Open = "127.0.0.1:0", false

@@ -97,7 +97,7 @@ func Root() *cobra.Command {
 	return root
 }
 
-// refuseUnknown has a command that only has subcommands refuse one that does not exist. Cobra would show the help and
+// refuseUnknown makes a command that only has subcommands refuse an unknown subcommand. Cobra would show the help and
 // succeed.
 func refuseUnknown(cmd *cobra.Command) {
 	cmd.Args = cobra.NoArgs

@@ -25,8 +25,8 @@
 //   - seek.go: does a consumer continue where it was moved to?
 //   - pause.go: does a consumer get nothing while it is paused, and everything after?
 //   - deadletter.go: are dead letters what was delivered too often, and nothing else?
-//   - keys.go: do those who ask for a key get its messages, and no others?
-//   - dropped.go: is it counted what was removed before a consumer had read it?
+//   - keys.go: do clients that ask for a key get its messages, and no others?
+//   - dropped.go: are messages counted that were removed before a consumer had read them?
 //   - sightings.go: does each sequence keep its message where messages are removed?
 //   - names.go: are topics and named consumers created and deleted one at a time?
 //   - ids.go: are ids unique and without gaps?

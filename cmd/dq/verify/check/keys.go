@@ -2,8 +2,7 @@ package check
 
 import "dq/cmd/dq/verify/history"
 
-// withKey returns the history as those see it who get only the messages with a key: its
-// log has no others.
+// withKey returns the history as clients see it that ask for a key: its log has only messages with that key.
 func (h *topicHistory) withKey(key string) *topicHistory {
 	view := *h
 	view.log, view.index = nil, make(map[string]int)
