@@ -34,7 +34,7 @@ func (classicSuccess) write(c *fiber.Ctx) error {
 // client calls consume once for each message.
 type classicText struct {
 	message []byte
-	hold    *readHold // nil if it takes no memory to speak of
+	hold    *readHold // nil if it takes little memory
 }
 
 // Close implements [io.Closer]. It is called if the answer is not written.

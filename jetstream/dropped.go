@@ -98,7 +98,7 @@ func (t *Topics) unread(ctx context.Context, topic string, position uint64) (u u
 
 		switch {
 		case u.last > 0 && same:
-			return u, nil // nothing was stored while the messages were counted
+			return u, nil // no end has moved while the engine counted
 		case position >= state.last:
 			return state, nil
 		case position < state.first:
@@ -109,6 +109,7 @@ func (t *Topics) unread(ctx context.Context, topic string, position uint64) (u u
 			return state, nil
 		}
 
+		// Only the engine can count between other messages. Then look again whether the topic is still the same.
 		u = state
 		b, err := t.readBatch(ctx, topic, Range{From: position + 1, Max: 1, MaxBytes: 1})
 		if err != nil {

@@ -220,8 +220,8 @@ func (*SubjectsTakenError) Error() string {
 type PermissionError struct{ Err error }
 
 func (e *PermissionError) Error() string {
-	return fmt.Sprintf("the NATS user of dq may not do that, grant it all of $JS.API.>, $KV.dq_>, dq.>, dq-> "+
-		"and _INBOX.>: %v", e.Err)
+	return fmt.Sprintf("the NATS user of dq lacks a permission: grant it to publish and subscribe on $JS.API.>, "+
+		"$JS.FC.>, $KV.>, dq.>, dq-delayed.> and _INBOX.>: %v", e.Err)
 }
 
 func (e *PermissionError) Unwrap() error { return e.Err }

@@ -74,7 +74,7 @@ func TestDropped_MessagesThatEndBeforeTheyAreReadAreCounted(t *testing.T) {
 	after := a.register("T", object{"start": "first"})
 
 	assert.EqualValues(t, 2, before.dropped())
-	assert.EqualValues(t, 0, after.dropped(), "what was missing when a consumer began is no loss for it")
+	assert.EqualValues(t, 0, after.dropped(), "what was missing when a consumer was registered does not count")
 
 	assert.Equal(t, []string{"1", "3"}, before.drain())
 	assert.Equal(t, []string{"1", "3"}, after.drain())

@@ -120,7 +120,7 @@ func TestNATSPort_ReplyReachesNoSubjectOfOthers(t *testing.T) {
 	require.NoError(t, bob.Flush())
 	pending, _, err := heard.Pending()
 	require.NoError(t, err)
-	assert.Zero(t, pending, "bob hears nothing of alice")
+	assert.Zero(t, pending, "bob receives nothing from alice")
 	assert.Contains(t, g.get("root", path("B")).body, `"messages":0`, "alice stores nothing in a topic of others")
 }
 
@@ -135,7 +135,7 @@ func TestNATSPort_ConnectionEndsWithTheToken(t *testing.T) {
 	require.Eventually(t, alice.IsClosed, 10*time.Second, 10*time.Millisecond, "alice may not connect again")
 	_, err := bob.Request("dq.A.-", []byte("x"), 10*time.Second)
 	assert.NoError(t, err)
-	assert.Zero(t, bob.Stats().Reconnects, "those who keep their rights keep their connections")
+	assert.Zero(t, bob.Stats().Reconnects, "clients that keep their rights keep their connections")
 }
 
 func TestNATSPort_UnknownTokenIsRefusedAndAudited(t *testing.T) {

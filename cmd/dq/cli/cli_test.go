@@ -202,7 +202,7 @@ func TestCLI_UnknownArgumentsAreRefused(t *testing.T) {
 	}
 	walk(Root())
 
-	assert.Empty(t, unchecked, "these say nothing of their arguments, and cobra takes any")
+	assert.Empty(t, unchecked, "these commands do not say which arguments they take, so cobra accepts any")
 	for _, group := range []string{"topic", "consumer", "token", "scenario", "bench"} {
 		stdout, stderr, status := dq(t.Context(), "", group, "remove")
 		assert.Equal(t, exitUsage, status, group)
