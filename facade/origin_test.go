@@ -65,7 +65,7 @@ func TestHost_ProgramsMayUseAnyNameBeyondThisMachine(t *testing.T) {
 		{"User-Agent", "node", "Accept-Language", "*", "Sec-Fetch-Mode", "cors"},
 	} {
 		assert.True(t, answersTo(f, append(host, program...)...), "%v", program)
-		assert.False(t, answersTo(local, append(host, program...)...), "on a loopback address nobody may: %v", program)
+		assert.False(t, answersTo(local, append(host, program...)...), "on a loopback address no client may: %v", program)
 	}
 	for _, browser := range [][]string{
 		{"User-Agent", "Mozilla/5.0 (X11; Linux x86_64)"},

@@ -254,7 +254,7 @@ func (f *Facade) fail(c *fiber.Ctx, form api, err error) error {
 	if err := f.writeFailure(c, form, err); err != nil {
 		return err
 	}
-	// Whoever goes on asking beyond a rate would never get below it again if the refusals counted.
+	// If refusals counted, a client that goes on asking beyond its rate would never get below it again.
 	if !is[*access.RateError](err) {
 		chargeAnswer(c)
 	}

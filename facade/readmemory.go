@@ -12,32 +12,33 @@ import (
 )
 
 const (
-	// smallRead is how many bytes of data a read may bring to be served from the part of the budget that larger ones
-	// cannot take.
+	// smallRead is the size up to which a read takes its memory from the part of the budget that larger reads cannot
+	// use.
 	smallRead = 256 << 10
 
-	// readCost is how many bytes of memory one byte of data takes until the answer is encoded: as it came, as text,
-	// and in the answer.
+	// readCost is how many bytes of memory one byte of data takes until the answer is encoded: as read, as text, and in
+	// the answer.
 	readCost = 3
 
-	// readStep is how much of what was read a client must take in two seconds if others wait for its memory.
+	// readStep is how many bytes a client must take in two seconds while others wait for memory.
 	readStep = 256 << 10
 )
 
 // A readBudget bounds the memory of all messages that were read for a stream, a socket or the first part of an answer,
-// and that the client has not taken yet. Messages of small topics have a part of their own, so that they pass while
-// large ones wait for readers that have stopped.
+// and that the client has not taken yet. Small reads have their own part, so that they are served while large ones wait
+// for clients that have stopped reading.
 type readBudget struct{ small, large *answerBudget }
 
 func newReadBudget(limit int64) *readBudget {
 	return &readBudget{small: newAnswerBudget(limit/2, readStep), large: newAnswerBudget(limit-limit/2, readStep)}
 }
 
-// A readHold is what one call holds of the budget. It implements [jetstream.ReadMemory]. A nil readHold holds nothing.
+// A readHold is the memory that one call holds of the budget. It implements [jetstream.ReadMemory]. A nil readHold
+// holds nothing.
 type readHold struct {
 	budget  *readBudget
-	ctx     context.Context // until when it waits for memory
-	timeout time.Duration   // how long it waits at most; 0 is until ctx ends
+	ctx     context.Context // ends the wait for memory
+	timeout time.Duration   // bounds the wait for memory; 0: until ctx ends
 
 	pool     *answerBudget // nil if it holds nothing
 	bytes    int64
@@ -61,12 +62,12 @@ func (h *readHold) Take(bytes int, known bool) error {
 		return nil
 	}
 	pool := h.budget.small
-	if bytes > smallRead && known { // after one read it is known
+	if bytes > smallRead && known { // the size is known after the first read
 		pool = h.budget.large
 	}
 
 	held, ok := pool.tryTake(int64(bytes) * readCost)
-	if !ok { // only now, because a timer costs more than all the rest
+	if !ok { // the timer is made only now, because it costs more than the rest
 		ctx := h.ctx
 		if h.timeout > 0 {
 			var cancel context.CancelFunc
@@ -81,7 +82,7 @@ func (h *readHold) Take(bytes int, known bool) error {
 	return nil
 }
 
-// shrink gives back all but what an answer of that size takes once it is encoded.
+// shrink gives back all memory but the bytes that the encoded answer takes.
 func (h *readHold) shrink(bytes int) {
 	if h == nil || h.pool == nil {
 		return
@@ -92,14 +93,14 @@ func (h *readHold) shrink(bytes int) {
 	}
 }
 
-// begin notes that what was read is being written. If the client takes it too slowly, its connection is cut off.
+// begin records that the answer is being written. If the client takes it too slowly, its connection is cut off.
 func (h *readHold) begin(client *transport.Conn) {
 	if h != nil && h.pool != nil && client != nil {
 		h.transfer = h.pool.transfers.Begin(client.StopWriting)
 	}
 }
 
-// moved notes that the client has taken n bytes.
+// moved records that the client has taken n bytes.
 func (h *readHold) moved(n int) {
 	if h != nil {
 		h.transfer.Moved(n)

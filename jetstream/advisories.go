@@ -10,8 +10,8 @@ import (
 // streamCreated starts the subject on which the engine says that it created a stream.
 const streamCreated = "$JS.EVENT.ADVISORY.STREAM.CREATED."
 
-// OnTopicCreated calls created with the name of each topic that is created on the
-// engine from now on, whoever creates it, until the subscription ends.
+// OnTopicCreated calls created with the name of each topic that any process creates on the engine from now on, until
+// the subscription ends.
 func OnTopicCreated(nc *nats.Conn, created func(topic string)) (*nats.Subscription, error) {
 	sub, err := nc.Subscribe(streamCreated+"*", func(m *nats.Msg) {
 		if topic, ok := topicOf(strings.TrimPrefix(m.Subject, streamCreated)); ok {

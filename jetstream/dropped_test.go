@@ -53,7 +53,7 @@ func TestDropped_RecordOfPurgesStaysShort(t *testing.T) {
 	}
 
 	assert.LessOrEqual(t, len(record.Purges), keptPurges)
-	assert.EqualValues(t, 8*3*keptPurges, record.between(0, 1<<40), "all purges count for who has read nothing")
+	assert.EqualValues(t, 8*3*keptPurges, record.between(0, 1<<40), "all purges count for an unread topic")
 }
 
 func TestDropped_HolesFromBeforeAreNotCounted(t *testing.T) {

@@ -157,8 +157,8 @@ func (t *Topics) wake(topic string) {
 	}
 }
 
-// A ReadMemory is what a call that waits for messages asks before each attempt to read some:
-// what they take is bounded before it is there, and who only waits holds nothing.
+// A ReadMemory bounds the memory of messages that are read. A call that waits for messages asks it before each attempt
+// to read, and holds no memory while it only waits.
 type ReadMemory interface {
 	// Take waits until messages with at most so many bytes of data may be read. If known is
 	// false, they may be far fewer.

@@ -53,7 +53,7 @@ func (h *topicHistory) checkDeadLetters(c *consumer) {
 	}
 }
 
-// checkDeadLetter checks that a message which is a dead letter ought to be one.
+// checkDeadLetter checks that a dead letter was delivered too often and not acknowledged.
 func (h *topicHistory) checkDeadLetter(c *consumer, e entry, letter deadLetter, leases []*lease) {
 	if letter.sequence != e.sequence || letter.deliveries != c.maxDeliveries {
 		h.violated(checkDeadLetter, proof{c.created, letter.op},

@@ -33,7 +33,7 @@ const (
 	checkSeek       = "seek"       // a consumer continues at the message that it was moved to
 	checkPause      = "pause"      // a consumer that is paused gets nothing, one that is resumed all
 	checkDeadLetter = "deadletter" // what was delivered too often is a dead letter, once, and nothing else is
-	checkKey        = "key"        // who asks for a key gets the messages with that key
+	checkKey        = "key"        // a client that asks for a key gets the messages with that key
 	checkDropped    = "dropped"    // what was removed before a consumer had read it is counted
 	checkAnswers    = "answers"    // refusals are those of the call; failures are 503, or 500 in the classic API
 	checkProgress   = "progress"   // when the faults are over, everything gets done
