@@ -129,13 +129,15 @@ type consumerView struct {
 	MaxDeliveries   int                `json:"max_deliveries,omitzero"`
 	DeadLetterTopic string             `json:"dead_letter_topic,omitzero"`
 	// DeadLetterTopicMissing says that the dead-letter topic was deleted: messages for it wait.
-	DeadLetterTopicMissing bool      `json:"dead_letter_topic_missing,omitzero"`
-	Position               uint64    `json:"position"`
-	Lag                    uint64    `json:"lag"`
-	InFlight               uint64    `json:"in_flight"`
-	Size                   uint64    `json:"size"`
-	DroppedUnread          *uint64   `json:"dropped_unread,omitzero"`
-	PausedUntil            time.Time `json:"paused_until,omitzero"`
+	DeadLetterTopicMissing bool `json:"dead_letter_topic_missing,omitzero"`
+	// DeadLetterProblem says why messages for the dead-letter topic wait.
+	DeadLetterProblem string    `json:"dead_letter_problem,omitzero"`
+	Position          uint64    `json:"position"`
+	Lag               uint64    `json:"lag"`
+	InFlight          uint64    `json:"in_flight"`
+	Size              uint64    `json:"size"`
+	DroppedUnread     *uint64   `json:"dropped_unread,omitzero"`
+	PausedUntil       time.Time `json:"paused_until,omitzero"`
 }
 
 // viewConsumer returns the JSON of a consumer with its present state. The dead-letter topic is left out if p may not
@@ -170,6 +172,9 @@ func (f *Facade) viewConsumer(
 	}
 
 	view.DeadLetterTopic = c.DeadLetterTopic
+	if state.DeadLetter != nil {
+		view.DeadLetterProblem = state.DeadLetter.Error()
+	}
 	_, err = f.service.Topics.LastSequence(ctx, c.DeadLetterTopic)
 	var missing *jetstream.TopicNotFoundError
 	if errors.As(err, &missing) {

@@ -15,7 +15,6 @@ import (
 // A leaseRequest is the body of ack, nack and extend. WebSocket messages of these types have the same fields.
 type leaseRequest struct {
 	Tokens tokenList           `json:"tokens,omitzero"`
-	UpTo   string              `json:"up_to,omitzero"` // ack only
 	Delay  jetstream.Duration  `json:"delay,omitzero"` // nack only
 	Lease  *jetstream.Duration `json:"lease,omitzero"` // extend only
 }
@@ -70,12 +69,10 @@ func (f *Facade) changeLeases(ctx context.Context, consumer jetstream.Consumer, 
 		return err
 	}
 
-	switch {
-	case op == opAck && in.UpTo != "":
-		return f.service.Consumers.AckUpTo(ctx, consumer, in.UpTo)
-	case op == opAck:
+	switch op {
+	case opAck:
 		return f.service.Consumers.Ack(ctx, consumer, in.Tokens)
-	case op == opNack:
+	case opNack:
 		return f.service.Consumers.Nack(ctx, consumer, in.Tokens, time.Duration(in.Delay))
 	}
 	lease := consumer.Lease
@@ -90,11 +87,7 @@ func (r *leaseRequest) check(op string) error {
 	refuse := func(field, problem string) error { return &decode.FieldError{Field: field, Problem: problem} }
 
 	switch {
-	case r.UpTo != "" && op != opAck:
-		return refuse("up_to", "only ack takes it")
-	case r.UpTo != "" && len(r.Tokens) > 0:
-		return refuse("up_to", "want tokens or up_to, not both")
-	case r.UpTo == "" && len(r.Tokens) == 0:
+	case len(r.Tokens) == 0:
 		return &decode.MissingFieldError{Field: "tokens"}
 
 	case r.Delay != 0 && op != opNack:

@@ -11,7 +11,7 @@ const (
 	minLease        = 100 * time.Millisecond // a shorter one could end before the answer arrives
 	maxLease        = 12 * time.Hour         // as in Amazon SQS; also the longest delay of a nack
 	defaultInFlight = 1000                   // messages; the engine's default for a durable consumer
-	maxInFlight     = 10_000                 // messages
+	maxInFlight     = 100_000                // messages; the engine keeps each in memory
 	maxPause        = 365 * 24 * time.Hour
 	maxConsumerName = 128 // bytes
 )

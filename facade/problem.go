@@ -71,6 +71,7 @@ var problems = []problem{
 	refused[*jetstream.ModeError]("wrong_mode", fiber.StatusConflict),
 	refused[*jetstream.LeaseError]("lease_lost", fiber.StatusConflict),
 	refused[*service.OtherSettingsError]("other_settings", fiber.StatusConflict),
+	refused[*jetstream.ForeignConsumerError]("foreign_consumer", fiber.StatusConflict),
 	refused[*NoTopicsError]("no_topics", fiber.StatusNotFound),
 	refused[*decode.SyntaxError]("invalid_json", fiber.StatusBadRequest),
 	refused[*decode.MissingFieldError]("missing_field", fiber.StatusBadRequest),
@@ -96,8 +97,6 @@ var problems = []problem{
 	failed[*jetstream.NotStoredError]("not_stored"),
 	failed[*jetstream.BusyError]("topic_busy").withoutLog(),
 	failed[*jetstream.UnavailableError]("unavailable"),
-	// The dead-letter topic does not exist any more, or the caller may not see it. The consumer logs that once.
-	failed[*jetstream.DeadLetterError]("dead_letter_refused").withoutLog(),
 	failed[*notReadyError]("unavailable").withoutLog(), // probes ask all the time
 
 	denied[*pathError]("path_not_found", fiber.StatusNotFound),

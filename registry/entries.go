@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/semaphore"
@@ -64,15 +65,29 @@ type record struct {
 	// Deleted is set when the producer, the consumer or the topic was deleted. The
 	// entry stays, as its id is never given out again.
 	Deleted bool `json:"gone,omitempty"`
+
+	revision uint64 // of the entry
+}
+
+// remember keeps rec in memory, unless a newer record of the id is there. It returns the
+// one that is kept.
+func (r *Registry) remember(id entryID, rec record) record {
+	r.remembering.Lock()
+	defer r.remembering.Unlock()
+	if known, ok := r.known.Peek(id); ok && known.revision >= rec.revision {
+		return known
+	}
+	r.known.Add(id, rec)
+	return rec
 }
 
 // decodeRecord reads the stored value of an entry.
-func decodeRecord(id entryID, value []byte) (record, error) {
+func decodeRecord(id entryID, value []byte, revision uint64) (record, error) {
 	var rec record
 	if err := json.Unmarshal(value, &rec); err != nil {
 		return record{}, fmt.Errorf("entry %s: %w", id.key(), err)
 	}
-	rec.ID = id.number
+	rec.ID, rec.revision = id.number, revision
 	return rec, nil
 }
 
@@ -98,11 +113,11 @@ func (r *Registry) create(ctx context.Context, k kind, rec record) (int64, error
 
 	for {
 		id := entryID{k, a.next}
-		_, err := r.kv.Create(ctx, id.key(), value)
+		revision, err := r.kv.Create(ctx, id.key(), value)
 		switch {
 		case err == nil:
-			rec.ID = id.number
-			r.known.PeekOrAdd(id, rec) // it may have been deleted again since, which is known then
+			rec.ID, rec.revision = id.number, revision
+			r.remember(id, rec)
 			a.next++
 			return id.number, nil
 		case errors.Is(err, natsjs.ErrKeyExists):
@@ -166,16 +181,14 @@ func (r *Registry) lookup(ctx context.Context, id entryID) (record, error) {
 	rec, ok := r.known.Get(id)
 	if !ok {
 		var err error
-		rec, _, err = r.read(ctx, id)
+		rec, err = r.read(ctx, id)
 		switch {
 		case errors.Is(err, natsjs.ErrKeyNotFound):
 			return record{}, id.notFound()
 		case err != nil:
 			return record{}, unavailable("look up an id", err)
 		}
-		if newer, found, _ := r.known.PeekOrAdd(id, rec); found {
-			rec = newer // follow may have seen a deletion after the entry was read
-		}
+		rec = r.remember(id, rec) // follow may have seen a change after the entry was read
 	}
 
 	if rec.Deleted {
@@ -185,26 +198,25 @@ func (r *Registry) lookup(ctx context.Context, id entryID) (record, error) {
 }
 
 // read reads an entry from the store.
-func (r *Registry) read(ctx context.Context, id entryID) (rec record, revision uint64, err error) {
+func (r *Registry) read(ctx context.Context, id entryID) (record, error) {
 	entry, err := r.kv.Get(ctx, id.key())
 	if err != nil {
-		return record{}, 0, err
+		return record{}, err
 	}
-	rec, err = decodeRecord(id, entry.Value())
-	return rec, entry.Revision(), err
+	return decodeRecord(id, entry.Value(), entry.Revision())
 }
 
 // remove marks an entry as deleted, for ever.
 func (r *Registry) remove(ctx context.Context, id entryID) error {
 	for {
-		rec, revision, err := r.read(ctx, id)
+		rec, err := r.read(ctx, id)
 		switch {
 		case errors.Is(err, natsjs.ErrKeyNotFound):
 			return id.notFound()
 		case err != nil:
 			return unavailable("remove an id", err)
 		case rec.Deleted:
-			r.known.Add(id, rec)
+			r.remember(id, rec)
 			return id.notFound()
 		}
 
@@ -213,13 +225,53 @@ func (r *Registry) remove(ctx context.Context, id entryID) error {
 		if err != nil {
 			return fmt.Errorf("encode a registration: %w", err)
 		}
-		_, err = r.kv.Update(ctx, id.key(), value, revision)
+		rec.revision, err = r.kv.Update(ctx, id.key(), value, rec.revision)
 		switch {
 		case err == nil:
-			r.known.Add(id, rec)
+			r.remember(id, rec)
 			return nil
 		case !conflict(err):
 			return unavailable("remove an id", err)
+		}
+	}
+}
+
+// update changes the stored record of an id. It may call change several times, each time
+// with the latest record; change returns whether the record is to be stored. The result
+// is the record as it is then, and the time at which it was last stored.
+func (r *Registry) update(
+	ctx context.Context, id entryID, change func(rec *record, stored time.Time) bool,
+) (record, error) {
+	for {
+		entry, err := r.kv.Get(ctx, id.key())
+		if errors.Is(err, natsjs.ErrKeyNotFound) {
+			return record{}, id.notFound()
+		}
+		if err != nil {
+			return record{}, unavailable("look up an id", err)
+		}
+		rec, err := decodeRecord(id, entry.Value(), entry.Revision())
+		switch {
+		case err != nil:
+			return record{}, unavailable("look up an id", err)
+		case rec.Deleted:
+			r.remember(id, rec)
+			return record{}, id.deleted(rec.Topic)
+		case !change(&rec, entry.Created()):
+			return r.remember(id, rec), nil
+		}
+
+		value, err := json.Marshal(rec)
+		if err != nil {
+			return record{}, fmt.Errorf("encode a registration: %w", err)
+		}
+		rec.revision, err = r.kv.Update(ctx, id.key(), value, entry.Revision())
+		if err == nil {
+			r.remember(id, rec)
+			return rec, nil
+		}
+		if !conflict(err) {
+			return record{}, unavailable("change a registration", err)
 		}
 	}
 }

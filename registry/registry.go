@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/nats-io/nats.go"
@@ -30,9 +31,12 @@ const (
 
 // A Registry gives out ids. All methods are safe for concurrent use.
 type Registry struct {
-	js         natsjs.JetStream
-	kv         natsjs.KeyValue
-	known      *lru.Cache[entryID, record]
+	js    natsjs.JetStream
+	kv    natsjs.KeyValue
+	known *lru.Cache[entryID, record]
+
+	remembering sync.Mutex // held while known is changed
+
 	names      *lru.Cache[string, int64] // ids of consumers by the keys of their names
 	allocators map[kind]*allocator
 	index      *index
@@ -125,7 +129,7 @@ func (r *Registry) apply(entry natsjs.KeyValueEntry, isNew bool) {
 	if !ok {
 		return
 	}
-	rec, err := decodeRecord(id, entry.Value())
+	rec, err := decodeRecord(id, entry.Value(), entry.Revision())
 	if err != nil {
 		r.known.Remove(id)
 		return
@@ -135,7 +139,7 @@ func (r *Registry) apply(entry natsjs.KeyValueEntry, isNew bool) {
 	// A new deletion is remembered even if nobody has asked for the entry yet: a
 	// lookup that runs now may have read the entry as it was before.
 	if old, ok := r.known.Peek(id); rec.Deleted && isNew || ok && !old.Deleted {
-		r.known.Add(id, rec)
+		r.remember(id, rec)
 	}
 }
 

@@ -9,24 +9,17 @@ import (
 // leaseChange is the body of the calls ack, nack and extend.
 type leaseChange struct {
 	Tokens []string      `json:"tokens,omitempty"`
-	UpTo   string        `json:"up_to,omitzero"` // of ack, instead of Tokens
 	Delay  time.Duration `json:"delay,omitzero"` // of nack
 	Lease  time.Duration `json:"lease,omitzero"` // of extend
 }
 
-// Ack acknowledges messages, 1 to 10,000: they are not delivered again. It fails
-// with [ErrLeaseLost] if the leases of some have ended, so that another worker may
-// have them by now; the others are acknowledged. A call that had to be repeated
-// can fail so although the messages are acknowledged. Other errors:
+// Ack acknowledges messages, 1 to 10,000: they are not delivered again. That counts also
+// if the lease of a message has ended and another worker has it. It fails with
+// [ErrLeaseLost] if the consumer was moved, or deleted and made again, since some of them
+// were handed out; the others are acknowledged. Other errors:
 // [ErrWrongMode], and those of [Subscription.Describe].
 func (s *Subscription) Ack(ctx context.Context, tokens ...string) error {
 	return s.changeLeases(ctx, "ack", leaseChange{Tokens: tokens})
-}
-
-// AckUpTo acknowledges a message and all that were handed out before it, to any
-// worker. Errors: those of [Subscription.Ack].
-func (s *Subscription) AckUpTo(ctx context.Context, token string) error {
-	return s.changeLeases(ctx, "ack", leaseChange{UpTo: token})
 }
 
 // Nack gives messages back, 1 to 10,000, to be delivered again after a delay of 0

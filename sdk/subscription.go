@@ -59,6 +59,9 @@ type ConsumerInfo struct {
 	// DeadLetterTopicMissing says that the dead-letter topic was deleted: messages
 	// that were delivered too often wait until it is created again.
 	DeadLetterTopicMissing bool `json:"dead_letter_topic_missing,omitzero"`
+	// DeadLetterProblem says why the dead-letter topic took no message the last time; ""
+	// if it did.
+	DeadLetterProblem string `json:"dead_letter_problem,omitzero"`
 
 	Position    uint64    `json:"position"`              // the sequence that was handed out last
 	Lag         uint64    `json:"lag"`                   // how many messages were never handed out

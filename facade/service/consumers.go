@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +23,8 @@ func (s *Service) RegisterConsumer(ctx context.Context, topic string) (int64, er
 // and returns it with its id. If a consumer of the topic already has the name in spec,
 // it returns that consumer, and created is false.
 // Errors: [*OtherSettingsError] if the existing consumer differs from spec,
-// [*jetstream.TopicNotFoundError], [*jetstream.UnavailableError].
+// [*jetstream.ForeignConsumerError], [*jetstream.TopicNotFoundError],
+// [*jetstream.UnavailableError].
 func (s *Service) CreateConsumer(
 	ctx context.Context, spec jetstream.Consumer, start Start,
 ) (_ jetstream.Consumer, created bool, err error) {
@@ -33,6 +35,7 @@ func (s *Service) CreateConsumer(
 
 	spec.ID, spec.Start, spec.TopicCreated = c.ID, c.Start, c.TopicCreated
 	spec.Holes, spec.End = c.Holes, c.End
+	spec.Generation, spec.Made = c.Generation, c.Made
 	if c != spec {
 		return jetstream.Consumer{}, false, &OtherSettingsError{
 			What: "Consumer:" + spec.Name, Remedy: "delete it first, or choose another name",
@@ -76,7 +79,12 @@ func (s *Service) register(
 			return jetstream.Consumer{}, false, err
 		}
 		if same {
-			return registered, created, nil
+			registered, err = s.readyOrFree(ctx, registered)
+			var gone *jetstream.ConsumerNotFoundError
+			if errors.As(err, &gone) { // the name is free now
+				continue
+			}
+			return registered, created, err
 		}
 		if err := s.remove(ctx, registered); err != nil {
 			return jetstream.Consumer{}, false, err
@@ -106,7 +114,7 @@ func (s *Service) FindConsumer(ctx context.Context, topic, label string) (c jets
 		c, err = s.consumer(ctx, topic, ID{Number: id, Text: label})
 	}
 	if err == nil {
-		return c, nil
+		return s.ready(ctx, c)
 	}
 
 	// If the topic does not exist, that error says more. The topic is looked up only
@@ -129,8 +137,11 @@ func (s *Service) consumer(ctx context.Context, topic string, id ID) (jetstream.
 		return jetstream.Consumer{}, &jetstream.ConsumerNotFoundError{Consumer: id.Text}
 	}
 	c, err := s.Registry.Consumer(ctx, id.Number)
-	if err != nil || c.Topic == topic {
+	switch {
+	case err != nil:
 		return c, err
+	case c.Topic == topic:
+		return s.ready(ctx, c)
 	}
 	if _, err := s.Topics.LastSequence(ctx, topic); err != nil {
 		return jetstream.Consumer{}, err
@@ -144,7 +155,8 @@ func (s *Service) ListConsumers(ctx context.Context, topic string) ([]jetstream.
 	if _, err := s.Topics.LastSequence(ctx, topic); err != nil {
 		return nil, err
 	}
-	return s.Registry.ListConsumers(ctx, topic)
+	consumers, err := s.Registry.ListConsumers(ctx, topic)
+	return slices.DeleteFunc(consumers, unmade), err // those whose registration is not answered yet
 }
 
 // DeleteConsumer deletes the consumer of topic whose name or id is label. Its id is never
@@ -169,14 +181,23 @@ func (s *Service) DeleteConsumer(ctx context.Context, topic, label string) error
 	return missing
 }
 
-// remove deletes a consumer, if it exists. It first marks the entry of its id, and from then on the consumer is
-// deleted. The order of the other steps lets a repeated call find what is left to do.
+// remove deletes a consumer, if it exists. The durable of one in mode lease comes first, because it has the name that
+// another consumer may get next. Then it marks the entry of its id, and from then on the consumer is deleted. The order
+// of the other steps lets a repeated call find what is left to do.
 func (s *Service) remove(ctx context.Context, c jetstream.Consumer) error {
+	if c.Lease > 0 {
+		defer s.making.lock(c)()
+		if err := s.Consumers.Remove(ctx, c); err != nil {
+			return err
+		}
+	}
 	if err := ignoreGone(s.Registry.RemoveConsumer(ctx, c.ID)); err != nil {
 		return err
 	}
-	if err := s.Consumers.Remove(ctx, c); err != nil {
-		return err
+	if c.Lease == 0 {
+		if err := s.Consumers.Remove(ctx, c); err != nil {
+			return err
+		}
 	}
 	return s.Registry.FreeName(ctx, c.ID)
 }
@@ -205,7 +226,8 @@ func (s *Service) Size(ctx context.Context, topic string, consumer ID) (uint64, 
 }
 
 // Seek moves a consumer to a start, but not after the end of its topic.
-// Errors: [*jetstream.TopicNotFoundError], and those of [jetstream.Consumers.Seek].
+// Errors: [*jetstream.TopicNotFoundError], and those of [jetstream.Consumers.Seek] and
+// [jetstream.Consumers.Make].
 func (s *Service) Seek(ctx context.Context, consumer jetstream.Consumer, to Start) error {
 	topic, err := s.Topics.Describe(ctx, consumer.Topic)
 	if err != nil {
@@ -215,7 +237,11 @@ func (s *Service) Seek(ctx context.Context, consumer jetstream.Consumer, to Star
 	if err != nil {
 		return err
 	}
-	return s.Consumers.Seek(ctx, consumer, min(before, topic.LastSequence))
+	position := min(before, topic.LastSequence)
+	if consumer.Lease > 0 {
+		return s.seekLeases(ctx, consumer, position)
+	}
+	return s.Consumers.Seek(ctx, consumer, position)
 }
 
 // TakeOver returns the number of a new stream of consumer, which alone gets its

@@ -9,21 +9,22 @@ import (
 
 // consumerState is a consumer as the broker describes it.
 type consumerState struct {
-	ID              int64
-	Name            string
-	Topic           string
-	Key             string
-	Mode            string
-	Lease           string
-	MaxInFlight     int    `json:"max_in_flight"`
-	MaxDeliveries   int    `json:"max_deliveries"`
-	DeadLetterTopic string `json:"dead_letter_topic"`
-	Position        uint64
-	Lag             uint64
-	InFlight        uint64 `json:"in_flight"`
-	Size            uint64
-	PausedUntil     time.Time `json:"paused_until"`
-	DroppedUnread   *uint64   `json:"dropped_unread"`
+	ID                int64
+	Name              string
+	Topic             string
+	Key               string
+	Mode              string
+	Lease             string
+	MaxInFlight       int    `json:"max_in_flight"`
+	MaxDeliveries     int    `json:"max_deliveries"`
+	DeadLetterTopic   string `json:"dead_letter_topic"`
+	DeadLetterProblem string `json:"dead_letter_problem"`
+	Position          uint64
+	Lag               uint64
+	InFlight          uint64 `json:"in_flight"`
+	Size              uint64
+	PausedUntil       time.Time `json:"paused_until"`
+	DroppedUnread     *uint64   `json:"dropped_unread"`
 }
 
 // consumer calls one consumer of a topic.
@@ -92,12 +93,6 @@ func (c consumer) drain() []string {
 func (c consumer) ack(tokens []string) response {
 	c.api.t.Helper()
 	return c.post("ack", object{"tokens": tokens})
-}
-
-// ackUpTo acknowledges the leased message of token and all before it.
-func (c consumer) ackUpTo(token string) response {
-	c.api.t.Helper()
-	return c.post("ack", object{"up_to": token})
 }
 
 // nack gives leased messages back. A delay of 0 is not sent.

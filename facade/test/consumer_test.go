@@ -402,7 +402,7 @@ func TestConsumer_BadCallsAreRefused(t *testing.T) {
 			},
 			{
 				name: "too many in flight", call: "POST " + topicT + "/consumers",
-				body:   `{"mode":"lease","max_in_flight":10001}`,
+				body:   `{"mode":"lease","max_in_flight":100001}`,
 				status: 400, code: "invalid_field", detail: "10000",
 			},
 			{

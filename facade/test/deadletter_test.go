@@ -2,7 +2,9 @@ package test
 
 import (
 	"net/http"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -37,7 +39,7 @@ func TestDeadLetter_MessageDeliveredTooOftenIsMoved(t *testing.T) {
 
 		assert.Empty(t, c.fetch(), "not a third time")
 		assert.Zero(t, c.describe().Size)
-		c.ack(tokensOf(got)).refuses(http.StatusConflict, "lease_lost")
+		c.ack(tokensOf(got)).is(http.StatusNoContent) // changes nothing
 
 		dead := a.browse("dead.T")
 		require.Len(t, dead, 1)
@@ -80,9 +82,10 @@ func TestDeadLetter_FullTopicHoldsUpNoOtherMessage(t *testing.T) {
 	c.nack(tokensOf(c.fetch()), 0).is(http.StatusNoContent)
 
 	assert.Equal(t, numbers(1, 2), textsOf(c.fetch("limit=10")))
-	p := c.post("fetch", nil).refuses(http.StatusTooManyRequests, "topic_full")
-	assert.Contains(t, p.Detail, "Topic:D")
-	assert.EqualValues(t, 3, c.describe().InFlight, "nothing is lost")
+	assert.Empty(t, c.fetch())
+	state := c.describe()
+	assert.Contains(t, state.DeadLetterProblem, "Topic:D is full")
+	assert.EqualValues(t, 3, state.InFlight, "nothing is lost")
 
 	poll := make(chan []string, 1)
 	go func() { poll <- textsOf(c.fetch(within)) }()
@@ -92,6 +95,9 @@ func TestDeadLetter_FullTopicHoldsUpNoOtherMessage(t *testing.T) {
 
 	a.purge("D")
 
-	assert.Empty(t, c.fetch())
-	assert.Equal(t, numbers(0, 1), textsOf(a.browse("D")))
+	assert.Eventually(t, func() bool {
+		require.Empty(t, c.fetch())
+		return slices.Equal(numbers(0, 1), textsOf(a.browse("D")))
+	}, time.Minute, 50*time.Millisecond)
+	assert.Empty(t, c.describe().DeadLetterProblem)
 }

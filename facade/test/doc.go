@@ -1,11 +1,11 @@
 // Package test tests a whole broker from outside: each test starts a broker on a free port and calls it over HTTP. The
 // tests know what a client knows, so they hold however the broker is built.
 //
-// A test is named after its feature and what it shows, TestLease_AckUpToEndsAllEarlierLeases, and stands in the file of
+// A test is named after its feature and what it shows, TestLease_ExtendedLeaseEndsLater, and stands in the file of
 // its feature. To run the tests of one feature, or one test:
 //
 //	go test -run Lease ./facade/test
-//	go test -run TestLease_AckUpToEndsAllEarlierLeases ./facade/test
+//	go test -run TestLease_ExtendedLeaseEndsLater ./facade/test
 //
 // The tests mostly wait, so they are faster with more of them at a time: go test -parallel 6 ./facade/test.
 //
@@ -24,6 +24,7 @@
 //   - delayed_test.go: messages that are delivered later
 //   - browse_test.go: reading a topic without a consumer
 //   - consumer_test.go: registration, start, key, seek, pause, deletion
+//   - dropped_test.go: messages that were removed before a consumer had read them
 //   - fetch_test.go: fetch and long polls
 //   - lease_test.go: leases, ack, nack, extend
 //   - deadletter_test.go: messages that are delivered too often

@@ -230,26 +230,42 @@ func (b *Broker) openService(ctx context.Context) (*service.Service, error) {
 			}
 		}
 	}
+	consumers.Latest = b.registry.Consumer
 
 	// Nobody else may store messages before the consumers are rewound.
-	if store.Alone {
+	if b.engine != nil {
 		if err := b.rewind(ctx, consumers); err != nil {
 			return nil, err
 		}
 	}
 
 	b.delayer = jetstream.StartDelayer(topics, b.logger)
-	queue := &service.Service{
+	svc := &service.Service{
 		Topics:          topics,
 		Delayer:         b.delayer,
 		Consumers:       consumers,
 		Registry:        b.registry,
 		MaxMessageBytes: b.cfg.MaxMessageBytes,
 	}
-	if err := queue.Start(ctx); err != nil {
+	if err := svc.Start(ctx); err != nil {
 		return nil, err
 	}
-	return queue, b.openPort(topics)
+	if b.engine != nil {
+		if err := b.recover(ctx, svc); err != nil {
+			return nil, err
+		}
+	}
+	return svc, b.openPort(topics)
+}
+
+// recover finishes what an earlier process or version has left half done.
+func (b *Broker) recover(ctx context.Context, svc *service.Service) error {
+	count, err := svc.Recover(ctx)
+	if count > 0 {
+		b.logger.Info("made consumers in mode lease that an earlier version, or a broker that was killed, has left",
+			"consumers", count)
+	}
+	return err
 }
 
 func (b *Broker) storeOptions() jetstream.StoreOptions {

@@ -15,11 +15,13 @@ const leaseSlack = int64(50 * time.Millisecond)
 type lease struct {
 	delivery
 	heldUntil int64       // it lasted at least until then, unless it was released
-	released  int64       // first attempt to ack or nack it; [history.Never] without any
+	released  int64       // first attempt to ack or nack the message meanwhile; [history.Never] without any
 	nack      *history.Op // that was answered with success, or nil
 	ack       *history.Op // that was answered with success, or nil
-	ackTried  bool        // an ack may have had an effect
+	acking    int64       // first attempt to ack the message; [history.Never] without any
 	extended  bool        // an extend may have had an effect
+
+	calls []*history.Op // that named it, and may have had an effect
 }
 
 // checkLeases checks what c, in mode lease, delivered, and that acks, nacks and
@@ -41,6 +43,7 @@ func (h *topicHistory) checkLeases(c *consumer) {
 	h.count(checkLease, len(c.deliveries))
 
 	for _, ofMessage := range byIndex {
+		share(ofMessage)
 		for i, l := range ofMessage {
 			if i > 0 {
 				h.checkRedelivery(c, ofMessage[i-1], l)
@@ -53,12 +56,45 @@ func (h *topicHistory) checkLeases(c *consumer) {
 	h.checkAllAcked(c, byIndex)
 }
 
+// share applies the calls that named one lease of a message to the other ones: they act
+// on the message, whoever has it. A call applies to each lease that can have existed
+// when it took effect.
+func share(leases []*lease) {
+	for _, a := range leases {
+		for _, b := range leases {
+			for _, op := range a.calls {
+				if op.Outcome == history.OK && op.Return < b.call {
+					continue
+				}
+				b.extended = b.extended || op.Kind == history.OpExtend
+				if op.Kind != history.OpExtend {
+					b.released = min(b.released, op.Call)
+				}
+				if op.Kind == history.OpAck {
+					b.acking = min(b.acking, op.Call)
+				}
+			}
+		}
+	}
+}
+
+// crashed reports whether a broker was killed or restarted between two times. The engine
+// may have forgotten then what it did last: a lease may have ended early, and a delivery
+// may be counted twice or not at all.
+func (h *topicHistory) crashed(from, to int64) bool {
+	return slices.ContainsFunc(h.ops, func(op *history.Op) bool {
+		return op.Kind == history.OpFault && op.Return >= from && op.Call <= to
+	})
+}
+
 // leases returns the leases of c by their tokens.
 func (c *consumer) leases() map[string]*lease {
 	leases := make(map[string]*lease)
 	for _, d := range c.deliveries {
 		if l := leases[d.token]; l == nil || d.call < l.call {
-			leases[d.token] = &lease{delivery: d, heldUntil: d.call + c.lease, released: history.Never}
+			leases[d.token] = &lease{
+				delivery: d, heldUntil: d.call + c.lease, released: history.Never, acking: history.Never,
+			}
 		}
 	}
 	for _, op := range c.leaseCalls {
@@ -79,6 +115,7 @@ func (l *lease) add(op *history.Op, duration int64, lost bool) {
 		return
 	}
 
+	l.calls = append(l.calls, op)
 	switch op.Kind {
 	case history.OpExtend:
 		l.extended = true
@@ -91,7 +128,7 @@ func (l *lease) add(op *history.Op, duration int64, lost bool) {
 			l.nack = op
 		}
 	case history.OpAck:
-		l.ackTried = true
+		l.acking = min(l.acking, op.Call)
 		if succeeded {
 			l.ack = op
 		}
@@ -119,8 +156,9 @@ func (h *topicHistory) checkRedelivery(c *consumer, a, b *lease) {
 	ops := proof{a.op, a.ack, a.nack, b.op}
 	h.count(checkAck, 1)
 	switch {
-	case a.ack != nil:
+	case a.ack != nil && a.ack.Return < b.call:
 		h.violated(checkAck, ops, "consumer %d acknowledged %s, and got it again", c.id, data)
+	case h.crashed(a.call, b.ret):
 	case a.count == b.count:
 		h.violated(checkLease, ops, "consumer %d delivered %s with two tokens as delivery %d", c.id, data, a.count)
 	case b.ret < a.call:
@@ -152,9 +190,7 @@ func (h *topicHistory) checkForgotten(c *consumer, l *lease, later []*lease) {
 		}
 		until = later[0].call
 	}
-	if l.ackTried {
-		until = min(until, l.released)
-	}
+	until = min(until, l.acking)
 	if len(later) == 0 && slices.ContainsFunc(c.unanswered, func(op *history.Op) bool { return op.Return > free }) {
 		return // a fetch without an answer may have it
 	}
@@ -192,7 +228,9 @@ func (h *topicHistory) checkCounts(c *consumer, leases []*lease) {
 		seen[l.count] = true
 	}
 
-	if missing := last.count - len(seen); missing > len(c.unanswered) {
+	// A message may be delivered to a call that has just been told that there is none.
+	unseen := len(c.unanswered) + len(c.empty)
+	if missing := last.count - len(seen); missing > unseen {
 		h.violated(checkLease, proof{leases[0].op, last.op},
 			"delivery %d of %s is the %dth that consumer %d got, and only %d fetches were not answered",
 			last.count, h.log[last.index].data, len(seen), c.id, len(c.unanswered))
@@ -211,7 +249,7 @@ func (h *topicHistory) checkAllAcked(c *consumer, byIndex map[int][]*lease) {
 		}
 		for i := c.start; i < h.storedBefore(op.Call); i++ {
 			h.count(checkLost, 1)
-			acked := func(l *lease) bool { return l.ackTried && l.released < op.Return }
+			acked := func(l *lease) bool { return l.acking < op.Return }
 			if slices.ContainsFunc(byIndex[i], acked) {
 				continue
 			}

@@ -56,9 +56,7 @@ func (h *topicHistory) gone(c *consumer) []span {
 			if h.mayBeDead(c, l.index, l.count) {
 				g.from = min(g.from, l.call)
 			}
-			if l.ackTried {
-				g.from = min(g.from, l.released)
-			}
+			g.from = min(g.from, l.acking)
 			if l.ack != nil {
 				g.to = min(g.to, l.ack.Return)
 			}

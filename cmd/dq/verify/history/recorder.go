@@ -68,8 +68,13 @@ func (r *Recorder) Add(op *Op) {
 		return
 	}
 
-	if op.Topic != "" {
+	switch {
+	case op.Topic != "":
 		r.topics[op.Topic] = append(r.topics[op.Topic], op)
+	case op.Kind == OpFault: // it concerns every topic
+		for topic := range r.topics {
+			r.topics[topic] = append(r.topics[topic], op)
+		}
 	}
 	if r.out != nil && r.err == nil {
 		r.err = Write(r.out, op)
