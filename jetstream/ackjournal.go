@@ -29,11 +29,10 @@ const (
 	trimAckedAfter = 4096
 )
 
-// An ackJournal stores which messages are done for a consumer in mode lease:
-// acknowledged, or moved to the dead-letter topic. A single server writes the state of
-// its durable consumers to disk some time after it has confirmed an acknowledgement,
-// so after kill -9 it delivers again what was acknowledged shortly before. What the
-// journal knows is then acknowledged again, and no worker sees it.
+// An ackJournal stores which messages are done for a consumer in mode lease: acknowledged, or moved to the dead-letter
+// topic. A single server writes the state of its durable consumers to disk some time after it has confirmed an
+// acknowledgement, so after kill -9 it delivers again messages that were acknowledged shortly before. Messages that are
+// in the journal are then acknowledged again, and no worker sees them.
 type ackJournal struct {
 	topics  *Topics
 	batcher batcher[[]byte]
@@ -79,7 +78,7 @@ func (s *ackSet) add(sequences []uint64) (trim bool) {
 	return true
 }
 
-// setFloor says that all messages up to floor are done.
+// setFloor records that all messages up to floor are done.
 func (s *ackSet) setFloor(floor uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -328,9 +327,9 @@ func (j *ackJournal) write(ctx context.Context, records ...[]byte) []publishAnsw
 	return answers
 }
 
-// snapshot writes the sets of all consumers to the journal, and removes everything
-// before that. What is written meanwhile does no harm: a record only adds to a set. If
-// it fails, what it has written does no harm either, and the next one tries again.
+// snapshot writes the sets of all consumers to the journal, and removes everything before that. Records that are
+// written meanwhile are kept, because a record only adds to a set. If snapshot fails, the next one tries again; its own
+// records do no harm.
 func (j *ackJournal) snapshot() {
 	ctx, cancel := context.WithTimeout(context.Background(), trimTimeout)
 	defer cancel()

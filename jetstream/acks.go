@@ -12,7 +12,7 @@ import (
 	"dq/jetstream/engine"
 )
 
-// The words that the engine understands about a delivered message.
+// The acknowledgements that the engine understands.
 const (
 	nakWord      = "-NAK"
 	termWord     = "+TERM"
@@ -115,15 +115,15 @@ func (c *Consumers) isDone(consumer Consumer, d delivery) bool {
 	return acks != nil && acks.set(consumer.ID, consumer.Generation).has(d.sequence)
 }
 
-// done ends deliveries for good, with the word for the engine; "" acknowledges. When it
-// returns, they are not delivered again, whatever crashes.
+// done ends deliveries for good, with that acknowledgement; "" is a plain ack. When it returns, their messages are not
+// delivered again, even after a crash.
 func (c *Consumers) done(ctx context.Context, consumer Consumer, deliveries []delivery, word string) error {
 	acks, d := c.durables.acks, c.durable(consumer)
-	if acks == nil { // a cluster confirms with its quorum
+	if acks == nil { // the quorum of a cluster has confirmed
 		return c.say(ctx, consumer, deliveries, []byte(word))
 	}
 
-	// The engine gets them at once, and need not confirm: the journal does.
+	// The engine gets them at once, and need not confirm them, because the journal does.
 	sequences := make([]uint64, len(deliveries))
 	for i, of := range deliveries {
 		sequences[i] = of.sequence
@@ -139,17 +139,15 @@ func (c *Consumers) done(ctx context.Context, consumer Consumer, deliveries []de
 	return err
 }
 
-// trimAcked has the journal forget those acknowledged messages of consumer that the
-// engine will not deliver again.
+// trimAcked removes from the journal acknowledged messages of consumer that the engine will not deliver again.
 func (c *Consumers) trimAcked(consumer Consumer) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.topics.opts.CallTimeout)
 	defer cancel()
 	_ = c.catchUpNow(ctx, consumer, c.durable(consumer)) // if it fails, the next one does it
 }
 
-// catchUp tells the engine once, after it has started, what was acknowledged before that
-// and it has forgotten. Errors: [*TopicNotFoundError], [*ConsumerNotFoundError],
-// [*UnavailableError].
+// catchUp acknowledges again, once after each start of the engine, the messages whose acknowledgements the engine has
+// forgotten. Errors: [*TopicNotFoundError], [*ConsumerNotFoundError], [*UnavailableError].
 func (c *Consumers) catchUp(ctx context.Context, consumer Consumer, d *durable) error {
 	start := c.topics.nc.Stats().Reconnects + 1
 	if c.durables.acks == nil || d.caughtUp.Load() == start {

@@ -71,8 +71,8 @@ func (c *Consumers) copyDeadLetters(
 	return moved, waiting, c.topics.opts.sync(ctx)
 }
 
-// noteDeadLetter notes whether the dead-letter topic of consumer takes messages: refused
-// is nil if it does. A change is logged.
+// noteDeadLetter records whether the dead-letter topic of consumer takes messages: refused is nil if it does. It logs a
+// change.
 func (c *Consumers) noteDeadLetter(consumer Consumer, refused *DeadLetterError) {
 	before := c.durable(consumer).deadLetterWaits.Swap(refused)
 	if (before == nil) == (refused == nil) {

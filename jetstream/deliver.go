@@ -94,8 +94,8 @@ func (f *leaseFetch) takeNow(ctx context.Context) error {
 	return nil
 }
 
-// add adds the messages of a pull to those that the worker gets. It leaves out those that
-// no worker is to see: those that are done, and those that were delivered too often.
+// add adds the messages of a pull to those that the worker gets. It leaves out messages that are done, and messages
+// that were delivered too often.
 func (f *leaseFetch) add(ctx context.Context, messages []*nats.Msg) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.consumers.topics.opts.CallTimeout)
 	defer cancel()

@@ -17,7 +17,7 @@
 //
 //   - advisories.go: which topics does anybody create?
 //   - attempts.go: when is a call of the engine made again?
-//   - ackjournal.go: how is it kept what was acknowledged?
+//   - ackjournal.go: how is stored what was acknowledged?
 //   - acks.go: how are messages acknowledged or given back?
 //   - batcher.go: how are messages of concurrent calls published together?
 //   - confirm.go: how are messages published, and the engine's answers gathered?
@@ -32,7 +32,7 @@
 //   - dropped.go: what was removed before a consumer had read it?
 //   - due.go: which delayed messages are due, and in which order are they moved?
 //   - ensure.go: how do several processes open the streams that dq needs?
-//   - durable.go: which consumer of the engine is one in mode lease?
+//   - durable.go: which consumer of the engine stands for one in mode lease?
 //   - errors.go: which errors do callers get?
 //   - fetch.go: how does a consumer get its next messages?
 //   - journal.go: how are positions stored when no other process shares the engine?

@@ -23,8 +23,8 @@ const (
 	// idPrefix starts the name of the durable of a consumer without a name.
 	idPrefix = "id-"
 
-	// idKey is the metadata entry with the id of the consumer to which a durable belongs.
-	// One without it was made by a NATS client.
+	// idKey is the metadata entry with the id of the consumer to which a durable belongs. A durable without it was made
+	// by a NATS client.
 	idKey = "dq-consumer"
 
 	// maxWaiting is how many pulls of a durable may wait, of all processes together. It
@@ -38,8 +38,7 @@ const (
 // notMade is the end of the pause of a durable that does not stand at its start yet.
 var notMade = time.Date(2200, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// A durable is what this process knows of the durable consumer of the engine that is a
-// consumer in mode lease.
+// A durable is what this process knows of a consumer in mode lease, which is a durable consumer of the engine.
 type durable struct {
 	stream, name string
 
@@ -147,7 +146,7 @@ func (c *Consumers) Make(ctx context.Context, consumer Consumer) error {
 	if err := c.create(ctx, consumer); err != nil {
 		return err
 	}
-	if c.durables.acks != nil { // what was acknowledged before is void
+	if c.durables.acks != nil { // earlier acknowledgements no longer count
 		c.durables.acks.set(consumer.ID, consumer.Generation)
 	}
 

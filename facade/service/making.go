@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// abandonedAfter is how long after its registration or a seek a consumer may be made
-	// by another process. That process must have given up before this one does it, or
-	// moving the consumer twice would bring back what was acknowledged in between.
+	// abandonedAfter is how long after the registration or a seek of a consumer this process leaves it to another one
+	// to make the durable. The other process must have given up by then: a second move of the durable would bring back
+	// what was acknowledged in between.
 	abandonedAfter = 15 * time.Second
 
 	// makingPause is how long a call waits before it looks again whether another process
@@ -40,8 +40,8 @@ var seed = maphash.MakeSeed()
 // unmade reports whether c is in mode lease and does not stand at its start yet.
 func unmade(c jetstream.Consumer) bool { return c.Lease > 0 && !c.Made }
 
-// ready returns c as soon as it can be used. A consumer in mode lease needs a durable: the
-// call that registers it makes that, or the next one if that call was cut off.
+// ready returns c as soon as it can be used. A consumer in mode lease needs a durable. The call that registers it makes
+// the durable or, if that call was interrupted, the next call does.
 // Errors: those of [jetstream.Consumers.Make].
 func (s *Service) ready(ctx context.Context, c jetstream.Consumer) (jetstream.Consumer, error) {
 	for unmade(c) {

@@ -262,7 +262,7 @@ func (b *Broker) openService(ctx context.Context) (*service.Service, error) {
 func (b *Broker) recover(ctx context.Context, svc *service.Service) error {
 	count, err := svc.Recover(ctx)
 	if count > 0 {
-		b.logger.Info("made consumers in mode lease that an earlier version, or a broker that was killed, has left",
+		b.logger.Info("created the missing durables of consumers in mode lease",
 			"consumers", count)
 	}
 	return err
