@@ -75,6 +75,10 @@ var consumerCalls = []apiCall{
 		_, err := s.Fetch(ctx, sdk.Limits{})
 		return err
 	}),
+	onConsumer("ack and fetch", false, func(ctx context.Context, s *sdk.Subscription) error {
+		_, _, err := s.AckAndFetch(ctx, sdk.Limits{}, "t")
+		return err
+	}),
 	onConsumer("ack", true, func(ctx context.Context, s *sdk.Subscription) error { return s.Ack(ctx, "t") }),
 	onConsumer("nack", true, func(ctx context.Context, s *sdk.Subscription) error {
 		return s.Nack(ctx, time.Second, "t")

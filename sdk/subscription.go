@@ -189,13 +189,32 @@ func (s *Subscription) Resume(ctx context.Context) (ConsumerInfo, error) {
 // end and in mode auto are lost. Errors: those of [Subscription.Describe],
 // [ErrInvalidField], [ErrOutcomeUnknown].
 func (s *Subscription) Fetch(ctx context.Context, limits Limits) ([]Record, error) {
+	records, _, err := s.AckAndFetch(ctx, limits)
+	return records, err
+}
+
+// AckAndFetch acknowledges messages, 10,000 at most, and then fetches as
+// [Subscription.Fetch] does, in one call. Lost are the tokens that hold no lease: the
+// consumer was moved, or deleted and made again, since they were handed out. After an
+// error the messages may or may not be acknowledged; to acknowledge them again is
+// harmless. Errors: those of [Subscription.Fetch], [ErrWrongMode].
+func (s *Subscription) AckAndFetch(
+	ctx context.Context, limits Limits, tokens ...string,
+) (records []Record, lost []string, err error) {
 	var out struct {
 		Messages []wireRecord `json:"messages"`
+		Lost     []string     `json:"lost"`
 	}
 	call := s.call(http.MethodPost, "fetch")
 	call.query, call.wait, call.answer = limits.query(), limits.Wait, &out
-	if err := s.topic.client.do(ctx, call); err != nil {
-		return nil, err
+	if len(tokens) > 0 {
+		call.body = struct {
+			Ack []string `json:"ack"`
+		}{tokens}
 	}
-	return recordsOf(out.Messages)
+	if err := s.topic.client.do(ctx, call); err != nil {
+		return nil, nil, err
+	}
+	records, err = recordsOf(out.Messages)
+	return records, out.Lost, err
 }

@@ -83,6 +83,20 @@ func (c consumer) fetch(query ...string) []message {
 	return c.post(withQuery("fetch", query), nil).is(http.StatusOK).messages()
 }
 
+// ackAndFetch acknowledges leased messages and gets further ones in one call. Lost are the tokens that hold no lease.
+func (c consumer) ackAndFetch(tokens []string, query ...string) (got []message, lost []string) {
+	c.api.t.Helper()
+	if tokens == nil {
+		tokens = []string{}
+	}
+	var out struct {
+		Messages []message
+		Lost     []string
+	}
+	c.post(withQuery("fetch", query), object{"ack": tokens}).is(http.StatusOK).into(&out)
+	return out.Messages, out.Lost
+}
+
 // drain gets all messages that the consumer may have now, as texts.
 func (c consumer) drain() []string {
 	c.api.t.Helper()

@@ -342,6 +342,44 @@ func TestLease_RawFetchHasTheTokenInAHeader(t *testing.T) {
 	assert.Zero(t, c.describe().Size)
 }
 
+func TestLease_OneCallAcknowledgesAndFetches(t *testing.T) {
+	t.Parallel()
+	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
+		a := startAPI(t, cfg)
+		a.createTopic("T")
+		a.fill("T", 0, 5)
+		c := a.register("T", object{"mode": "lease", "start": "first", "lease": "1h", "max_in_flight": 2})
+		got, lost := c.ackAndFetch(nil, "limit=10")
+		require.Equal(t, numbers(0, 2), textsOf(got))
+		require.Empty(t, lost)
+
+		next, lost := c.ackAndFetch([]string{got[0].Token, "x", got[1].Token, "y"}, "limit=10")
+
+		assert.Equal(t, numbers(2, 2), textsOf(next), "what was acknowledged makes room")
+		assert.Equal(t, []string{"x", "y"}, lost, "the messages come in spite of them")
+
+		last, _ := c.ackAndFetch(tokensOf(next), "limit=10", within)
+		assert.Equal(t, numbers(4, 1), textsOf(last))
+		last, lost = c.ackAndFetch(append(tokensOf(last), "x"), "limit=10", "wait=100ms")
+		assert.Empty(t, last)
+		assert.Equal(t, []string{"x"}, lost)
+		assert.Zero(t, c.describe().Size)
+	})
+}
+
+func TestLease_LargeAnswerListsLostTokens(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	a.produce("T", slices.Repeat([]object{{"data": strings.Repeat("x", 500_000)}}, 5))
+	c := a.register("T", object{"mode": "lease", "start": "first"})
+
+	got, lost := c.ackAndFetch([]string{`a"\é`}, "limit=5")
+
+	assert.Len(t, got, 5)
+	assert.Equal(t, []string{`a"\é`}, lost)
+}
+
 func TestLease_BadCallsAreRefused(t *testing.T) {
 	t.Parallel()
 	refuseAll(t, func(f fixture) []refusal {
@@ -354,6 +392,22 @@ func TestLease_BadCallsAreRefused(t *testing.T) {
 			{
 				name: "ack no tokens", call: "POST " + leaseT + "/ack", body: `{"tokens":[]}`,
 				status: 400, code: "missing_field", detail: "tokens",
+			},
+			{
+				name: "ack and fetch in mode auto", call: "POST " + autoT + "/fetch", body: `{"ack":["` + f.token + `"]}`,
+				status: 409, code: "wrong_mode", detail: "lease",
+			},
+			{
+				name: "ack and fetch raw", call: "POST " + leaseT + "/fetch?raw=true", body: `{"ack":["` + f.token + `"]}`,
+				status: 400, code: "invalid_field", detail: "raw",
+			},
+			{
+				name: "ack and fetch no list", call: "POST " + leaseT + "/fetch", body: `{"ack":"a"}`,
+				status: 400, code: "invalid_field", detail: "ack",
+			},
+			{
+				name: "ack and fetch other fields", call: "POST " + leaseT + "/fetch", body: `{"tokens":["a"]}`,
+				status: 400, code: "invalid_field", detail: "tokens",
 			},
 			{
 				name: "ack up to", call: "POST " + leaseT + "/ack", body: `{"up_to":"a"}`,

@@ -27,6 +27,11 @@ func TestCLI_FetchedMessagesAreAcknowledgedOrGivenBack(t *testing.T) {
 		command{args: "nack orders billing TOKEN1"},
 		command{args: "fetch orders billing --json", stdout: []string{`{"sequence":3,`, `"deliveries":2`}},
 		command{args: "nack orders billing TOKEN2 --delay 1h"},
+		command{
+			args: "fetch orders billing --json --ack-token x,TOKEN2", stdout: []string{"four"},
+			status: exitRefused, stderr: "hold no lease: x",
+		},
+		command{args: "fetch orders billing --ack-token TOKEN3", status: exitEmpty},
 	)
 }
 
