@@ -42,12 +42,47 @@ func Repeat[T any](ctx context.Context, try func(context.Context) (T, error)) (T
 	}
 }
 
-// repeat calls try as [Repeat] does where the engine is shared, and once where it is not.
+// repeat calls try as [Repeat] does where the engine is shared. Where it is not, the engine answers
+// everything, however long it takes, unless it is restarted meanwhile, as on a full disk. So there repeat
+// calls try again only if the connection was cut off.
 func repeat[T any](ctx context.Context, t *Topics, try func(context.Context) (T, error)) (T, error) {
-	if t.opts.Alone {
-		return try(ctx)
+	if !t.opts.Alone {
+		return Repeat(ctx, try)
 	}
-	return Repeat(ctx, try)
+	for {
+		out, err := tryUncut(ctx, t, try)
+		if !errors.Is(err, nats.ErrDisconnected) || !t.awaitConnection(ctx) {
+			return out, err
+		}
+	}
+}
+
+// tryUncut calls try with a context that ends when the connection is cut off: what is asked before then is never
+// answered. What is asked while there is no connection is sent when it is back.
+func tryUncut[T any](ctx context.Context, t *Topics, try func(context.Context) (T, error)) (T, error) {
+	attempt, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(t.connection.uncut(), func() { cancel(nats.ErrDisconnected) })
+	defer stop()
+
+	out, err := try(attempt)
+	if err != nil && ctx.Err() == nil && attempt.Err() != nil {
+		err = nats.ErrDisconnected
+	}
+	return out, err
+}
+
+// awaitConnection waits until the connection that was cut off is back. It returns false if ctx ends first.
+func (t *Topics) awaitConnection(ctx context.Context) bool {
+	for pause(ctx, attemptPause) {
+		if t.nc.IsConnected() {
+			return true
+		}
+		if t.nc.IsClosed() {
+			return false
+		}
+	}
+	return false
 }
 
 // errNoLeader says that a stream has no leader now. What the other servers say about it may be outdated.

@@ -88,6 +88,11 @@ func (t *Topics) deleteStream(ctx context.Context, lock *topicLock, stream strin
 			return err
 		}
 	}
+
+	if t.isGone(ctx, stream) {
+		return jetstream.ErrStreamNotFound // no attempt below can have deleted it
+	}
+
 	asked := false
 	_, err := repeat(ctx, t, func(ctx context.Context) (struct{}, error) {
 		if err := lock.check(); err != nil {
@@ -101,6 +106,15 @@ func (t *Topics) deleteStream(ctx context.Context, lock *topicLock, stream strin
 		return struct{}{}, err
 	})
 	return err
+}
+
+// isGone reports whether the engine says at once that there is no such stream. One without a leader can be deleted,
+// but does not answer.
+func (t *Topics) isGone(ctx context.Context, stream string) bool {
+	ctx, cancel := context.WithTimeout(ctx, firstAttempt)
+	defer cancel()
+	_, err := tryUncut(ctx, t, func(ctx context.Context) (jetstream.Stream, error) { return t.js.Stream(ctx, stream) })
+	return isMissing(err)
 }
 
 // Purge removes the messages of topic up to and including the sequence upTo, or
@@ -166,11 +180,19 @@ func (t *Topics) purge(ctx context.Context, lock *topicLock, info Topic, p purge
 		}
 	}
 
-	if err := lock.check(); err != nil {
-		return 0, err
-	}
 	defer t.purges(topic).Add(1)
-	removed, err := t.purgeStream(ctx, StreamName(topic), p.Last)
+	asked := false
+	removed, err := repeat(ctx, t, func(ctx context.Context) (uint64, error) {
+		if err := lock.check(); err != nil {
+			return 0, err
+		}
+		removed, err := t.purgeStream(ctx, StreamName(topic), p.Last)
+		if asked {
+			removed = p.Messages // an attempt that got no answer may have removed some
+		}
+		asked = true
+		return removed, err
+	})
 	switch {
 	case isMissing(err):
 		return 0, &TopicNotFoundError{Topic: topic}

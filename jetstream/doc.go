@@ -21,6 +21,7 @@
 //   - acks.go: how are messages acknowledged or given back?
 //   - batcher.go: how are messages of concurrent calls published together?
 //   - confirm.go: how are messages published, and the engine's answers gathered?
+//   - connection.go: when is what was asked of the engine never answered?
 //   - consumers.go: what is a consumer, and how far is it?
 //   - cursor.go: how is a consumer's cursor stored?
 //   - deadletter.go: what happens to a message that was delivered too often?

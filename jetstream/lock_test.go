@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -185,6 +186,32 @@ func TestLock_DeletedTopicIsGoneBeforeAllOfItIsRemoved(t *testing.T) {
 	assert.Equal(t, &BusyError{Topic: "T"}, early, "a new topic must not find what is left")
 	assert.NoError(t, topics.Create(t.Context(), "T", topics.DefaultSettings()))
 	assert.Equal(t, 2, removed)
+}
+
+func TestLock_RequestThatARestartOfTheEngineLostIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	topics := openTopics(t, startEngine(t, ""), true)
+	asked := make(chan struct{}, 1)
+	_, err := topics.nc.Subscribe("nobody.answers", func(*nats.Msg) { asked <- struct{}{} })
+	require.NoError(t, err)
+	go func() {
+		<-asked
+		_ = topics.nc.ForceReconnect()
+	}()
+
+	attempts := 0
+	err = topics.alter(t.Context(), "T", func(ctx context.Context, _ *topicLock) error {
+		_, err := repeat(ctx, topics, func(ctx context.Context) (any, error) {
+			if attempts++; attempts == 1 {
+				return topics.nc.RequestWithContext(ctx, "nobody.answers", nil)
+			}
+			return topics.nc.RequestWithContext(ctx, "$JS.API.INFO", nil)
+		})
+		return err
+	})
+
+	require.NoError(t, err)
+	assert.Equal(t, 2, attempts)
 }
 
 func TestLock_PurgeWaitsForADeletion(t *testing.T) {

@@ -89,6 +89,10 @@ func (r *purgeRecord) join(i int) {
 // recordPurge changes the record of the topic that was created at that time. It may call change several times.
 // Errors: [*UnavailableError].
 func (t *Topics) recordPurge(ctx context.Context, topic string, created time.Time, change func(*purgeRecord)) error {
+	// A stream to which a write has failed does not answer writes until the engine is restarted.
+	ctx, cancel := context.WithTimeout(ctx, t.opts.CallTimeout)
+	defer cancel()
+
 	kv, err := EnsureBucket(ctx, t.js, Bucket{
 		Name:        purgeBucket,
 		Description: "which messages clients have purged",
@@ -162,6 +166,9 @@ func readPurges(ctx context.Context, kv jetstream.KeyValue, topic string, create
 // forgetPurges removes the record of a topic that was deleted. If that fails, the record stays until a later topic of
 // that name is purged.
 func (t *Topics) forgetPurges(ctx context.Context, topic string) {
+	ctx, cancel := context.WithTimeout(ctx, t.opts.CallTimeout) // as in recordPurge
+	defer cancel()
+
 	kv, err := t.js.KeyValue(ctx, purgeBucket)
 	if err != nil {
 		return

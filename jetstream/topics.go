@@ -27,18 +27,19 @@ const rememberedTopics = 16 << 10
 // Topics reads and writes the topics of one NATS account. All methods are safe for
 // concurrent use and return when the deadline of their context has passed.
 type Topics struct {
-	nc        *nats.Conn
-	js        jetstream.JetStream
-	publisher *publisher
-	reader    *reader
-	opts      StoreOptions
-	batchers  sync.Map                 // topic to *batcher[*nats.Msg]
-	memory    *lru.Cache[string, bool] // whether a topic is stored in memory
-	purged    sync.Map                 // topic to *atomic.Uint64, see purges
-	locks     locks
-	forget    func(ctx context.Context, topic string) error // see OnGone
-	watches   watches
-	starts    pieceStarts
+	nc         *nats.Conn
+	connection *connection // nc
+	js         jetstream.JetStream
+	publisher  *publisher
+	reader     *reader
+	opts       StoreOptions
+	batchers   sync.Map                 // topic to *batcher[*nats.Msg]
+	memory     *lru.Cache[string, bool] // whether a topic is stored in memory
+	purged     sync.Map                 // topic to *atomic.Uint64, see purges
+	locks      locks
+	forget     func(ctx context.Context, topic string) error // see OnGone
+	watches    watches
+	starts     pieceStarts
 }
 
 // NewTopics returns the topics of the account that nc is connected to.
@@ -65,14 +66,15 @@ func NewTopics(nc *nats.Conn, opts StoreOptions) (*Topics, error) {
 	}
 
 	t := &Topics{
-		nc:        nc,
-		js:        js,
-		publisher: publisher,
-		reader:    reader,
-		opts:      opts,
-		memory:    memory,
-		locks:     newLocks(),
-		forget:    func(context.Context, string) error { return nil },
+		nc:         nc,
+		connection: watchConnection(nc),
+		js:         js,
+		publisher:  publisher,
+		reader:     reader,
+		opts:       opts,
+		memory:     memory,
+		locks:      newLocks(),
+		forget:     func(context.Context, string) error { return nil },
 	}
 	publisher.awaitStream = t.awaitStream
 	return t, nil
@@ -187,20 +189,32 @@ func (t *Topics) create(ctx context.Context, lock *topicLock, topic string, sett
 }
 
 // update changes the configuration of a stream. At a change of the dedup window the engine
-// forgets keys by the window that it had before, so a window that differs a little comes first.
-func (t *Topics) update(ctx context.Context, cfg jetstream.StreamConfig, window time.Duration) error {
+// forgets keys by the window that it had before, so a window that differs a little comes first. The caller
+// holds the lock.
+func (t *Topics) update(
+	ctx context.Context, lock *topicLock, cfg jetstream.StreamConfig, window time.Duration,
+) error {
+	update := func(cfg jetstream.StreamConfig) error {
+		_, err := repeat(ctx, t, func(ctx context.Context) (jetstream.Stream, error) {
+			if err := lock.check(); err != nil {
+				return nil, err
+			}
+			return t.js.UpdateStream(ctx, cfg)
+		})
+		return err
+	}
+
 	if cfg.Duplicates < window {
 		step := cfg
 		step.Duplicates++
 		if step.MaxAge > 0 {
 			step.MaxAge++ // the window may not be longer
 		}
-		if _, err := t.js.UpdateStream(ctx, step); err != nil {
+		if err := update(step); err != nil {
 			return err
 		}
 	}
-	_, err := t.js.UpdateStream(ctx, cfg)
-	return err
+	return update(cfg)
 }
 
 // Change replaces the settings of topic by what change makes of them; the storage cannot
@@ -227,10 +241,7 @@ func (t *Topics) Change(ctx context.Context, topic string, change func(Settings)
 		}
 
 		settings.apply(&cfg)
-		if err := lock.check(); err != nil {
-			return err
-		}
-		if err := t.update(ctx, cfg, stream.CachedInfo().Config.Duplicates); err != nil {
+		if err := t.update(ctx, lock, cfg, stream.CachedInfo().Config.Duplicates); err != nil {
 			return settingsError("change the topic", settings, err)
 		}
 		t.purges(topic).Add(1) // limits may have removed what was read ahead

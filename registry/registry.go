@@ -41,8 +41,8 @@ type Registry struct {
 	allocators map[kind]*allocator
 	index      *index
 
-	watcher natsjs.KeyWatcher
-	ended   chan struct{} // closed when follow has returned
+	stop  context.CancelFunc // ends follow
+	ended chan struct{}      // closed when follow has returned
 }
 
 // Open opens the registry that nc reaches, and creates it if it does not exist.
@@ -71,47 +71,15 @@ func Open(ctx context.Context, nc *nats.Conn, storage jetstream.Storage, replica
 		return nil, err
 	}
 
-	before, err := js.Stream(ctx, stream)
-	if err != nil {
-		return nil, unavailable("open the registry", err)
-	}
-	watcher, err := kv.WatchAll(context.WithoutCancel(ctx)) // it ends with its context
-	if err != nil {
-		return nil, unavailable("watch the registry", err)
-	}
-
 	ended := make(chan struct{})
 	r := &Registry{
-		js: js, kv: patientBucket{kv}, known: known, names: names,
-		watcher: watcher, ended: ended, index: newIndex(ended),
+		js: js, kv: patientBucket{kv}, known: known, names: names, ended: ended, index: newIndex(ended),
 		allocators: map[kind]*allocator{
 			producer: {turn: semaphore.NewWeighted(1)},
 			consumer: {turn: semaphore.NewWeighted(1)},
 		},
 	}
-	go r.follow(before.CachedInfo().State.LastSeq)
-	return r, nil
-}
-
-// Close stops following the bucket.
-func (r *Registry) Close() {
-	_ = r.watcher.Stop()
-	<-r.ended
-}
-
-// follow reads all entries into the index, and then keeps the index and what is
-// remembered in step with what any process stores. Entries up to revision were
-// stored before the registry was opened.
-func (r *Registry) follow(revision uint64) {
-	defer close(r.ended)
-	for entry := range r.watcher.Updates() {
-		if entry == nil { // the watcher has sent all entries that existed
-			r.index.setApplied(revision)
-			continue
-		}
-		r.apply(entry, entry.Revision() > revision)
-		r.index.setApplied(entry.Revision())
-	}
+	return r, r.startToFollow(ctx)
 }
 
 // apply brings the index and what is remembered up to date with a stored entry.
@@ -145,12 +113,14 @@ func (r *Registry) apply(entry natsjs.KeyValueEntry, isNew bool) {
 
 // catchUp returns when the index has all that any process stored before the call.
 func (r *Registry) catchUp(ctx context.Context) error {
-	now, err := jetstream.Repeat(ctx, func(ctx context.Context) (natsjs.Stream, error) {
-		return r.js.Stream(ctx, stream)
+	// Each attempt asks for the last revision again: that of a write that failed never comes.
+	_, err := jetstream.Repeat(ctx, func(ctx context.Context) (struct{}, error) {
+		now, err := r.js.Stream(ctx, stream)
+		if err == nil {
+			err = r.index.wait(ctx, now.CachedInfo().State.LastSeq)
+		}
+		return struct{}{}, err
 	})
-	if err == nil {
-		err = r.index.wait(ctx, now.CachedInfo().State.LastSeq)
-	}
 	if err != nil {
 		return unavailable("list the registry", err)
 	}

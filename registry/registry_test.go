@@ -3,11 +3,13 @@ package registry
 import (
 	"context"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -262,6 +264,50 @@ func TestList_HasTheIDsOfOneTopicInOrder(t *testing.T) {
 			{ID: 3, Topic: "B"},
 			{ID: 5, Topic: "B"},
 		}, starts)
+	}
+}
+
+// startServer starts a nats-server of which a connection outlives restarts, with its files in dir.
+func startServer(t *testing.T, dir string, port int) *server.Server {
+	t.Helper()
+	ns, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true,
+	})
+	require.NoError(t, err)
+	ns.Start()
+	t.Cleanup(ns.Shutdown)
+	require.True(t, ns.ReadyForConnections(time.Minute))
+	return ns
+}
+
+func TestList_GoesOnAtOnceAfterTheEngineWasRestarted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ns := startServer(t, dir, server.RANDOM_PORT)
+	nc, err := nats.Connect(ns.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	r, err := Open(t.Context(), nc, jetstream.File, 1)
+	require.NoError(t, err)
+	t.Cleanup(r.Close)
+	all := []jetstream.Consumer{register(t, r, jetstream.Consumer{Topic: "T"})}
+
+	for i := range uint64(3) {
+		port := ns.Addr().(*net.TCPAddr).Port
+		ns.Shutdown()
+		ns.WaitForShutdown()
+		ns = startServer(t, dir, port)
+		back := func() bool { return nc.Stats().Reconnects > i && nc.IsConnected() }
+		require.Eventually(t, back, time.Minute, time.Millisecond)
+		all = append(all, register(t, r, jetstream.Consumer{Topic: "T"}))
+
+		// Less than the 10 seconds after which a watcher asks whether it is still served.
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+		listed, err := r.ListConsumers(ctx, "T")
+		cancel()
+
+		require.NoError(t, err)
+		assert.Equal(t, all, listed)
 	}
 }
 
