@@ -91,6 +91,48 @@ func TestDisk_BrokerStartsOnAFullDiskSoThatOneCanPurge(t *testing.T) {
 	assert.NoError(t, err)
 }
 
+func TestDisk_TopicsAreDescribedAndDeletedAfterAFailedWrite(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t)
+	cfg := brokertest.Config(filepath.Join(disk, "data"))
+	cfg.RequestTimeout = 3 * time.Second
+	b := brokertest.Start(t, cfg)
+	api, err := sdk.New(b.URL(), sdk.WithRetries(0))
+	require.NoError(t, err)
+	defer api.Close()
+	create(t, api.Topic("T"))
+	create(t, api.Topic("U"))
+	subscribe := func(n int) error {
+		_, err := api.Topic("T").Subscribe(t.Context(), sdk.ConsumerSpec{Name: "c" + strconv.Itoa(n), Start: sdk.AtFirst})
+		return err
+	}
+	require.NoError(t, subscribe(0))
+
+	// Each registration is written, until one cannot be. Ballast takes what the broker frees meanwhile.
+	ballast := filepath.Join(disk, "ballast")
+	for n := 1; err == nil || errors.Is(err, sdk.ErrStorageFull); n++ {
+		fillDisk(t, ballast+strconv.Itoa(n))
+		err = subscribe(n)
+	}
+	files, err := filepath.Glob(ballast + "*")
+	require.NoError(t, err)
+	for _, file := range files {
+		require.NoError(t, os.Remove(file))
+	}
+	require.Eventually(t, func() bool {
+		_, err := api.Topic("T").Produce(t.Context(), sdk.Text("x"))
+		return err == nil
+	}, time.Minute, 10*time.Millisecond)
+	require.NoError(t, subscribe(0), "it exists")
+	require.NoError(t, subscribe(10_000))
+	described, err := api.Topic("T").Describe(t.Context())
+	require.NoError(t, err)
+
+	assert.NotZero(t, described.Consumers)
+	assert.NoError(t, api.Topic("T").Delete(t.Context()))
+	assert.NoError(t, api.Topic("U").Delete(t.Context()))
+}
+
 func clientOf(t *testing.T, b *broker.Broker) *sdk.Client {
 	t.Helper()
 	api, err := sdk.New(b.URL())
