@@ -132,6 +132,35 @@ func TestCluster_MessagesAreStoredOnceWhileLeadersChange(t *testing.T) {
 	assert.Equal(t, want, s.read(t, topic, jetstream.Range{Max: 1000}))
 }
 
+// A server that stood still says that a topic does not exist, before the others say that it does.
+func TestCluster_TopicThatAServerServesExists(t *testing.T) {
+	t.Parallel()
+	s := openClusterStore(t, 3)
+	topic := s.newTopic(t)
+	asked := 0
+	for _, request := range []string{"INFO", "PURGE"} {
+		subject := "$JS.API.STREAM." + request + "." + jetstream.StreamName(topic)
+		_, err := s.js.Conn().Subscribe(subject, func(m *nats.Msg) {
+			if asked++; asked%2 == 1 {
+				_ = m.Respond([]byte(`{"error":{"code":404,"err_code":10059,"description":"stream not found"}}`))
+			}
+		})
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.js.Conn().Flush())
+
+	for range 5 {
+		_, described := s.Describe(t.Context(), topic)
+		_, purged := s.Purge(t.Context(), topic, 0)
+		assert.NoError(t, described)
+		assert.NoError(t, purged)
+	}
+	_, err := s.Describe(t.Context(), "T"+nuid.Next())
+
+	var none *jetstream.TopicNotFoundError
+	assert.ErrorAs(t, err, &none)
+}
+
 // Not parallel: it stops a server of the shared cluster.
 func TestCluster_MessageWithoutALeaderIsNotStored(t *testing.T) {
 	s := openClusterStore(t, 1)

@@ -73,7 +73,8 @@ type cursors struct {
 	shared  jetstream.Stream // of the bucket; nil if no other process reaches the engine
 }
 
-// writeHeader tells the writes of an entry apart, where several processes write it.
+// writeHeader tells apart the writes of an entry, or of messages with the same expected sequence, where several
+// processes write. Readers do not get it.
 const writeHeader = "Dq-Write"
 
 func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {

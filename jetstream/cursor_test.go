@@ -58,3 +58,25 @@ func TestRead_LeaderReturnsTheSameMessageOrNone(t *testing.T) {
 	var none *TopicNotFoundError
 	assert.ErrorAs(t, missing, &none)
 }
+
+func TestPublish_RefusalOfWhatWasStoredIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, startEngine(t, t.TempDir()), false)
+	require.NoError(t, p.topics.Create(t.Context(), "T", p.topics.DefaultSettings()))
+	publish := func(write string) publishAnswer {
+		msgs := encodeAll("T", []Draft{{Data: []byte("a")}, {Data: []byte("b")}})
+		msgs[0].Header[jetstream.ExpectedLastSeqHeader] = []string{"0"}
+		msgs[0].Header[writeHeader] = []string{write}
+		return p.topics.publishExpecting(t.Context(), "T", msgs, new(uint64(0)))
+	}
+
+	first, again, other := publish("one"), publish("one"), publish("another")
+	read, err := p.topics.Get(t.Context(), "T", 1)
+
+	require.NoError(t, err)
+	assert.EqualValues(t, 2, first.sequence)
+	assert.NoError(t, again.err, "as if a server had refused it after another one stored it")
+	assert.EqualValues(t, 2, again.sequence)
+	assert.True(t, isConflict(other.err), other.err)
+	assert.Empty(t, read.Headers)
+}

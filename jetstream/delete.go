@@ -93,17 +93,17 @@ func (t *Topics) deleteStream(ctx context.Context, lock *topicLock, stream strin
 		return jetstream.ErrStreamNotFound // no attempt below can have deleted it
 	}
 
-	asked := false
+	unknown := false // whether an earlier attempt has deleted it
 	_, err := repeat(ctx, t, func(ctx context.Context) (struct{}, error) {
 		if err := lock.check(); err != nil {
 			return struct{}{}, err
 		}
 		err := t.js.DeleteStream(ctx, stream)
-		if asked && isMissing(err) {
-			err = nil // an attempt that got no answer has deleted it
+		if unknown && isMissing(err) {
+			return struct{}{}, nil
 		}
-		asked = true
-		return struct{}{}, err
+		unknown = unknown || mayHaveEffect(err)
+		return struct{}{}, t.doubt(ctx, stream, err)
 	})
 	return err
 }
@@ -114,7 +114,7 @@ func (t *Topics) isGone(ctx context.Context, stream string) bool {
 	ctx, cancel := context.WithTimeout(ctx, firstAttempt)
 	defer cancel()
 	_, err := tryUncut(ctx, t, func(ctx context.Context) (jetstream.Stream, error) { return t.js.Stream(ctx, stream) })
-	return isMissing(err)
+	return isMissing(t.doubt(ctx, stream, err))
 }
 
 // Purge removes the messages of topic up to and including the sequence upTo, or
@@ -181,18 +181,7 @@ func (t *Topics) purge(ctx context.Context, lock *topicLock, info Topic, p purge
 	}
 
 	defer t.purges(topic).Add(1)
-	asked := false
-	removed, err := repeat(ctx, t, func(ctx context.Context) (uint64, error) {
-		if err := lock.check(); err != nil {
-			return 0, err
-		}
-		removed, err := t.purgeStream(ctx, StreamName(topic), p.Last)
-		if asked {
-			removed = p.Messages // an attempt that got no answer may have removed some
-		}
-		asked = true
-		return removed, err
-	})
+	removed, err := t.purgeStream(ctx, lock, StreamName(topic), p)
 	switch {
 	case isMissing(err):
 		return 0, &TopicNotFoundError{Topic: topic}
@@ -208,8 +197,24 @@ func (t *Topics) purge(ctx context.Context, lock *topicLock, info Topic, p purge
 	return removed, err
 }
 
-// purgeStream removes the messages of a stream up to a sequence, and returns how many they were.
-func (t *Topics) purgeStream(ctx context.Context, stream string, last uint64) (uint64, error) {
+// purgeStream makes p, and returns how many messages it has removed. The caller holds the lock.
+func (t *Topics) purgeStream(ctx context.Context, lock *topicLock, stream string, p purge) (uint64, error) {
+	unknown := false // whether an earlier attempt has taken effect
+	return repeat(ctx, t, func(ctx context.Context) (uint64, error) {
+		if err := lock.check(); err != nil {
+			return 0, err
+		}
+		removed, err := t.removeUpTo(ctx, stream, p.Last)
+		if unknown {
+			removed = p.Messages
+		}
+		unknown = unknown || mayHaveEffect(err)
+		return removed, t.doubt(ctx, stream, err)
+	})
+}
+
+// removeUpTo asks the engine once to remove the messages of a stream up to a sequence.
+func (t *Topics) removeUpTo(ctx context.Context, stream string, last uint64) (uint64, error) {
 	request := fmt.Appendf(nil, `{"seq":%d}`, last+1)
 	reply, err := t.nc.RequestWithContext(ctx, "$JS.API.STREAM.PURGE."+stream, request)
 	if err != nil {

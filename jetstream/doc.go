@@ -20,6 +20,7 @@
 //   - ackjournal.go: how is stored what was acknowledged?
 //   - acks.go: how are messages acknowledged or given back?
 //   - batcher.go: how are messages of concurrent calls published together?
+//   - bucket.go: how are entries of a key-value bucket read and written?
 //   - confirm.go: how are messages published, and the engine's answers gathered?
 //   - connection.go: when is what was asked of the engine never answered?
 //   - consumers.go: what is a consumer, and how far is it?

@@ -93,7 +93,7 @@ func EnsureBucket(ctx context.Context, js jetstream.JetStream, b Bucket) (jetstr
 	if err != nil {
 		return nil, err
 	}
-	return Repeat(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, b.Name) })
+	return openBucket(ctx, js, b.Name)
 }
 
 // isBucket reports whether a stream is to hold a bucket.

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 	"golang.org/x/sync/semaphore"
 
 	"dq/jetstream/engine"
@@ -24,6 +26,9 @@ const (
 	// lockTime is how long an entry lives after its owner last wrote it, so the engine removes the entry of a process
 	// that died. The owner writes it again after a third of the time, and relies on it for three quarters of the time.
 	lockTime = 10 * time.Second
+
+	// lockAttempts is how many attempts to write or read the entry take lockTime, if none is answered.
+	lockAttempts = 8
 
 	// alterTime bounds how long one change of a topic may take. A change continues after the call that asked for it has
 	// ended.
@@ -131,6 +136,7 @@ type topicLock struct {
 	owner    []byte
 	lose     context.CancelCauseFunc
 	renewing sync.WaitGroup
+	unsure   time.Time // when the first write was sent that may have created the entry; zero if there was none
 
 	mu       sync.Mutex
 	revision uint64    // of the entry
@@ -169,28 +175,69 @@ func (l *topicLock) acquire(ctx context.Context, t *Topics) (err error) {
 		return err
 	}
 	host, _ := os.Hostname() // for people who look at the bucket
-	l.owner = fmt.Appendf(nil, "pid %d on %s", os.Getpid(), host)
+	l.owner = fmt.Appendf(nil, "pid %d on %s, call %s", os.Getpid(), host, nuid.Next())
 
 	taken := false
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		l.written = time.Now()
-		l.revision, err = l.kv.Create(ctx, l.topic, l.owner)
+		err = l.create(ctx)
 		switch {
 		case err == nil:
 			return nil
-		case taken && ctx.Err() != nil:
-			return errLockTaken
-		case !isConflict(err):
+		case ctx.Err() != nil || !isConflict(err) && !mayRepeat(err):
+			if !l.unsure.IsZero() {
+				go l.release() // the entry may be there, or come
+			}
+			if taken && ctx.Err() != nil {
+				return errLockTaken
+			}
 			return err
 		}
 
-		taken = true
+		taken = taken || isConflict(err)
 		select {
 		case <-time.After(pause/2 + rand.N(pause)):
 		case <-ctx.Done():
 			return errLockTaken
 		}
 	}
+}
+
+// create creates the entry. A leader that was lost may have stored it without an answer: then the next attempt finds
+// the entry of this call.
+func (l *topicLock) create(ctx context.Context) error {
+	attempt, cancel := context.WithTimeout(ctx, l.time/lockAttempts)
+	defer cancel()
+	sent := time.Now()
+	revision, err := l.kv.Create(attempt, l.topic, l.owner)
+	if err == nil {
+		l.revision, l.written = revision, sent
+		return nil
+	}
+
+	if isConflict(err) && !l.unsure.IsZero() {
+		if own, _ := l.readBack(ctx); own > 0 {
+			l.revision, l.written = own, l.unsure
+			return nil
+		}
+	}
+	if l.unsure.IsZero() && !reachedNobody(err) && (!isConflict(err) || time.Since(sent) > prompt) {
+		l.unsure = sent
+	}
+	return err
+}
+
+// readBack returns the revision of the entry if it is that of this call, and 0 if it is not, or no entry exists.
+func (l *topicLock) readBack(ctx context.Context) (revision uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, l.time/lockAttempts)
+	defer cancel()
+	entry, err := l.kv.Get(ctx, l.topic)
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return 0, nil
+	case err != nil || !bytes.Equal(entry.Value(), l.owner):
+		return 0, err
+	}
+	return entry.Revision(), nil
 }
 
 // openLocks opens the bucket of locks, and creates it if it does not exist.
@@ -219,28 +266,54 @@ func (t *Topics) openLocks(ctx context.Context) (jetstream.KeyValue, error) {
 // renew keeps the entry alive until the lock is released. It ends the lock's context when
 // another process may have the lock.
 func (l *topicLock) renew() {
+	wait := l.time / 3
+	if !l.unsure.IsZero() {
+		wait = 0 // the entry may be older than it seems
+	}
 	for {
 		select {
-		case <-time.After(l.time / 3):
+		case <-time.After(wait):
 		case <-l.ctx.Done():
 			return
 		}
 
-		now := time.Now()
-		ctx, cancel := context.WithTimeout(context.Background(), l.time/3)
-		revision, err := l.kv.Update(ctx, l.topic, l.owner, l.revision)
-		cancel()
-
-		l.mu.Lock()
-		if err == nil {
-			l.revision, l.written = revision, now
-		}
-		l.mu.Unlock()
-		if err != nil && (isConflict(err) || l.check() != nil) {
+		lost, err := l.write()
+		if lost || err != nil && l.check() != nil {
 			l.lose(errLockLost)
 			return
 		}
+		wait = l.time / 3
+		if err != nil {
+			wait = l.time / 100
+		}
 	}
+}
+
+// write writes the entry once. Lost says that the entry is not that of this call any more. A leader that was lost may
+// have stored an earlier write without an answer, so a refused one is no proof.
+func (l *topicLock) write() (lost bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), l.time/lockAttempts)
+	defer cancel()
+	sent := time.Now()
+	revision, err := l.kv.Update(ctx, l.topic, l.owner, l.revision)
+	if err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.revision, l.written = revision, sent
+		return false, nil
+	}
+
+	if !isConflict(err) {
+		return false, err
+	}
+	own, unread := l.readBack(context.Background())
+	if unread == nil && own == 0 {
+		return true, err
+	}
+	if own > 0 {
+		l.revision = own // the next write names it
+	}
+	return false, err
 }
 
 // check returns an error if another process may have the lock. Call it before each
@@ -272,7 +345,20 @@ func (l *topicLock) release() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), l.time)
 	defer cancel()
-	_ = l.kv.Purge(ctx, l.topic, jetstream.LastRevision(l.revision))
+	_, _ = Repeat(ctx, func(ctx context.Context) (struct{}, error) {
+		if l.revision == 0 {
+			own, err := l.readBack(ctx)
+			if own == 0 {
+				return struct{}{}, err
+			}
+			l.revision = own
+		}
+		err := l.kv.Purge(ctx, l.topic, jetstream.LastRevision(l.revision))
+		if isConflict(err) { // an attempt has removed it, or a renewal without an answer has changed it
+			l.revision, err = 0, errOutOfDate
+		}
+		return struct{}{}, err
+	})
 }
 
 // isConflict reports whether err says that an entry exists already, or was changed since

@@ -233,3 +233,51 @@ func TestLock_PurgeWaitsForADeletion(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, purged)
 }
+
+// A lossyBucket stores what is written, and loses the first answers.
+type lossyBucket struct {
+	jetstream.KeyValue
+	creations, updates, removals int // whose answers are lost
+}
+
+func lose(left *int, revision uint64, err error) (uint64, error) {
+	if *left--; *left >= 0 {
+		return 0, context.DeadlineExceeded
+	}
+	return revision, err
+}
+
+func (b *lossyBucket) Create(
+	ctx context.Context, key string, value []byte, opts ...jetstream.KVCreateOpt,
+) (uint64, error) {
+	revision, err := b.KeyValue.Create(ctx, key, value, opts...)
+	return lose(&b.creations, revision, err)
+}
+
+func (b *lossyBucket) Update(ctx context.Context, key string, value []byte, last uint64) (uint64, error) {
+	revision, err := b.KeyValue.Update(ctx, key, value, last)
+	return lose(&b.updates, revision, err)
+}
+
+func (b *lossyBucket) Purge(ctx context.Context, key string, opts ...jetstream.KVDeleteOpt) error {
+	_, err := lose(&b.removals, 0, b.KeyValue.Purge(ctx, key, opts...))
+	return err
+}
+
+func TestLock_LostAnswersCostItNothing(t *testing.T) {
+	t.Parallel()
+	topics := openTopics(t, startEngine(t, ""), false)
+	kv, err := topics.openLocks(t.Context())
+	require.NoError(t, err)
+	topics.locks.bucket = &lossyBucket{KeyValue: kv, creations: 1, updates: 1, removals: 1}
+
+	lock, err := topics.lock(t.Context(), "T")
+	require.NoError(t, err)
+	awaitRenewals(t, topics, 3)
+	held := lock.check()
+	lock.release()
+	_, released := kv.Get(t.Context(), "T")
+
+	assert.NoError(t, held)
+	assert.ErrorIs(t, released, jetstream.ErrKeyNotFound)
+}

@@ -136,7 +136,8 @@ func (out *Message) setHeaders(header nats.Header) {
 	out.ContentType = header.Get(contentTypeHeader)
 	out.id = header.Get(jetstream.MsgIDHeader)
 	for name, values := range header {
-		if len(values) == 0 || name == contentTypeHeader || strings.HasPrefix(name, "Nats-") {
+		if len(values) == 0 || name == contentTypeHeader || name == writeHeader ||
+			strings.HasPrefix(name, "Nats-") {
 			continue
 		}
 		if out.Headers == nil {

@@ -83,8 +83,11 @@ func (t *Topics) PublishAtomically(
 	msgs := encodeAll(topic, drafts)
 	if expected != nil {
 		msgs[0].Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(*expected, 10)}
+		if !t.opts.Alone {
+			msgs[0].Header[writeHeader] = []string{nuid.Next()}
+		}
 	}
-	answer := t.publisher.publishAtomically(ctx, msgs)
+	answer := t.publishExpecting(ctx, topic, msgs, expected)
 	if answer.err != nil {
 		return t.notStored(ctx, topic, msgs, t.publishError(ctx, topic, answer.err))
 	}
@@ -98,6 +101,35 @@ func (t *Topics) PublishAtomically(
 		receipts[i] = Receipt{Sequence: sequence, Time: now, Duplicate: answer.duplicate}
 	}
 	return receipts, nil
+}
+
+// publishExpecting publishes a batch. A refusal because the last sequence is not the expected one is checked where
+// the engine is shared: a server that stood still may refuse what its successor has stored.
+func (t *Topics) publishExpecting(
+	ctx context.Context, topic string, msgs []*nats.Msg, expected *uint64,
+) publishAnswer {
+	sent := time.Now()
+	answer := t.publisher.publishAtomically(ctx, msgs)
+	late := time.Since(sent) > prompt
+	if expected == nil || t.opts.Alone || !isConflict(answer.err) {
+		return answer
+	}
+
+	// The time of the call may be over.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), firstAttempt)
+	defer cancel()
+	next, err := t.fromLeader(ctx, StreamName(topic), getRequest{Seq: *expected + 1})
+	switch {
+	case isMissing(err):
+		return answer
+	case err != nil:
+		return publishAnswer{err: err}
+	case next != nil && next.Header.Get(writeHeader) == msgs[0].Header.Get(writeHeader):
+		return publishAnswer{sequence: *expected + uint64(len(msgs))}
+	case next == nil && late: // it may be on its way to the successor
+		return publishAnswer{err: errOutOfDate}
+	}
+	return answer
 }
 
 // sendTime returns the time for the receipts of messages that are sent now.

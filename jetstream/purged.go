@@ -131,7 +131,7 @@ func (t *Topics) recordPurge(ctx context.Context, topic string, created time.Tim
 // matter.
 // Errors: [*UnavailableError].
 func (t *Topics) purgesOf(ctx context.Context, topic string, created int64) (purgeRecord, error) {
-	kv, err := t.js.KeyValue(ctx, purgeBucket)
+	kv, err := openBucket(ctx, t.js, purgeBucket)
 	switch {
 	case errors.Is(err, jetstream.ErrBucketNotFound):
 		return purgeRecord{Created: created}, nil // nothing was ever purged
@@ -169,7 +169,7 @@ func (t *Topics) forgetPurges(ctx context.Context, topic string) {
 	ctx, cancel := context.WithTimeout(ctx, t.opts.CallTimeout) // as in recordPurge
 	defer cancel()
 
-	kv, err := t.js.KeyValue(ctx, purgeBucket)
+	kv, err := openBucket(ctx, t.js, purgeBucket)
 	if err != nil {
 		return
 	}

@@ -238,7 +238,7 @@ func (t *Topics) fromLeader(ctx context.Context, stream string, request getReque
 			return storedMessage{}, err
 		}
 		if out.Error != nil {
-			return storedMessage{}, out.Error
+			return storedMessage{}, t.doubt(ctx, stream, out.Error)
 		}
 		return out.Message, nil
 	})

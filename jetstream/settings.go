@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -163,6 +164,9 @@ func settingsError(operation string, s Settings, err error) error {
 	case codeReplicas:
 		return refuse("replicas", s.Replicas, "at most as many as the cluster has servers, and 1 without a cluster")
 	case codeNoPeers:
+		if strings.Contains(api.Description, "peer offline") {
+			return &UnavailableError{Operation: operation, Harmless: true, Err: err}
+		}
 		return refuse("replicas", s.Replicas, "at most as many as the cluster has servers that run and have room: "+
 			api.Description)
 	case codeSubjectsOverlap:

@@ -194,27 +194,29 @@ func (t *Topics) create(ctx context.Context, lock *topicLock, topic string, sett
 func (t *Topics) update(
 	ctx context.Context, lock *topicLock, cfg jetstream.StreamConfig, window time.Duration,
 ) error {
-	update := func(cfg jetstream.StreamConfig) error {
-		_, err := repeat(ctx, t, func(ctx context.Context) (jetstream.Stream, error) {
-			if err := lock.check(); err != nil {
-				return nil, err
-			}
-			return t.js.UpdateStream(ctx, cfg)
-		})
-		return err
-	}
-
 	if cfg.Duplicates < window {
 		step := cfg
 		step.Duplicates++
 		if step.MaxAge > 0 {
 			step.MaxAge++ // the window may not be longer
 		}
-		if err := update(step); err != nil {
+		if err := t.replaceConfig(ctx, lock, step); err != nil {
 			return err
 		}
 	}
-	return update(cfg)
+	return t.replaceConfig(ctx, lock, cfg)
+}
+
+// replaceConfig gives a stream a configuration. The caller holds the lock.
+func (t *Topics) replaceConfig(ctx context.Context, lock *topicLock, cfg jetstream.StreamConfig) error {
+	_, err := repeat(ctx, t, func(ctx context.Context) (jetstream.Stream, error) {
+		if err := lock.check(); err != nil {
+			return nil, err
+		}
+		stream, err := t.js.UpdateStream(ctx, cfg)
+		return stream, t.doubt(ctx, cfg.Name, err)
+	})
+	return err
 }
 
 // Change replaces the settings of topic by what change makes of them; the storage cannot

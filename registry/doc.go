@@ -10,10 +10,8 @@
 // out again. Every process watches the bucket, to forget what others delete. The
 // entry of a name changes when a consumer that had it is deleted and another gets it.
 //
-// The files: registry.go opens the bucket, follow.go follows it, bucket.go asks again where no
-// server answers, entries.go creates,
-// reads and deletes entries, consumers.go and producers.go are what callers use,
-// names.go finds consumers by name, index.go knows which ids a topic has,
-// reserve.go keeps the ids of lost entries from being given out again, errors.go has
-// the errors.
+// The files: registry.go opens the bucket, follow.go follows it, entries.go creates, reads and
+// deletes entries, consumers.go and producers.go are what callers use, names.go finds
+// consumers by name, index.go knows which ids a topic has, reserve.go keeps the ids of
+// lost entries from being given out again, errors.go has the errors.
 package registry

@@ -208,6 +208,18 @@ func (r *Registry) read(ctx context.Context, id entryID) (record, error) {
 
 // remove marks an entry as deleted, for ever.
 func (r *Registry) remove(ctx context.Context, id entryID) error {
+	unknown := false // whether an earlier attempt has marked it
+	_, err := jetstream.Repeat(ctx, func(ctx context.Context) (struct{}, error) {
+		err := r.markDeleted(ctx, id, unknown)
+		unknown = unknown || err != nil
+		return struct{}{}, err
+	})
+	return err
+}
+
+// markDeleted is one attempt to mark an entry as deleted. If it is marked already, that is an error
+// unless an earlier attempt may have done it.
+func (r *Registry) markDeleted(ctx context.Context, id entryID, mayBe bool) error {
 	for {
 		rec, err := r.read(ctx, id)
 		switch {
@@ -217,6 +229,9 @@ func (r *Registry) remove(ctx context.Context, id entryID) error {
 			return unavailable("remove an id", err)
 		case rec.Deleted:
 			r.remember(id, rec)
+			if mayBe {
+				return nil
+			}
 			return id.notFound()
 		}
 

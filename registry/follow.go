@@ -108,7 +108,7 @@ func (f *follower) take(entry natsjs.KeyValueEntry) {
 		f.last = max(f.last, f.stored)
 	} else {
 		f.last = entry.Revision()
-		f.apply(entry, f.last > f.opened)
+		f.applyOnce(entry.Key(), entry.Value(), f.last, f.last > f.opened)
 	}
 	f.index.setApplied(f.last)
 }

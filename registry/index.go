@@ -11,6 +11,10 @@ import (
 	"dq/jetstream"
 )
 
+// stallTime is how long entries may be missing, without any other coming, before they are read
+// from the bucket.
+const stallTime = 500 * time.Millisecond
+
 // index knows which ids each topic has, at some 70 bytes an id: the bucket itself
 // can be asked only for one id, or for all.
 type index struct {
@@ -119,7 +123,18 @@ func (x *index) setApplied(revision uint64) {
 	}
 }
 
-// wait returns when all entries up to revision were applied.
+// revision returns the revision that was applied last.
+func (x *index) revision() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.applied
+}
+
+// errStalled says that for a while no entry was applied.
+var errStalled = errors.New("the watcher of the registry sends nothing")
+
+// wait returns when all entries up to revision were applied. It returns errStalled if none
+// is applied for stallTime.
 func (x *index) wait(ctx context.Context, revision uint64) error {
 	for {
 		x.mu.Lock()
@@ -133,8 +148,12 @@ func (x *index) wait(ctx context.Context, revision uint64) error {
 		if reached {
 			return nil
 		}
+		stalled := time.NewTimer(stallTime)
 		select {
 		case <-changed:
+			stalled.Stop()
+		case <-stalled.C:
+			return errStalled
 		case <-x.ended:
 			return errors.New("the registry is closed")
 		case <-ctx.Done():

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,6 +44,9 @@ type Registry struct {
 
 	stop  context.CancelFunc // ends follow
 	ended chan struct{}      // closed when follow has returned
+
+	applying sync.Mutex          // held while an entry is applied
+	reading  *semaphore.Weighted // held by the call that reads what the watcher does not send
 }
 
 // Open opens the registry that nc reaches, and creates it if it does not exist.
@@ -73,7 +77,8 @@ func Open(ctx context.Context, nc *nats.Conn, storage jetstream.Storage, replica
 
 	ended := make(chan struct{})
 	r := &Registry{
-		js: js, kv: patientBucket{kv}, known: known, names: names, ended: ended, index: newIndex(ended),
+		js: js, kv: kv, known: known, names: names, ended: ended, index: newIndex(ended),
+		reading: semaphore.NewWeighted(1),
 		allocators: map[kind]*allocator{
 			producer: {turn: semaphore.NewWeighted(1)},
 			consumer: {turn: semaphore.NewWeighted(1)},
@@ -82,22 +87,32 @@ func Open(ctx context.Context, nc *nats.Conn, storage jetstream.Storage, replica
 	return r, r.startToFollow(ctx)
 }
 
-// apply brings the index and what is remembered up to date with a stored entry.
-func (r *Registry) apply(entry natsjs.KeyValueEntry, isNew bool) {
-	if strings.HasPrefix(entry.Key(), namePrefix) {
-		r.names.Remove(entry.Key()) // it is read again when it is asked for
+// applyOnce applies the entry that was stored with a revision, unless it, or a later one, was applied before.
+func (r *Registry) applyOnce(key string, value []byte, revision uint64, isNew bool) {
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	if revision > r.index.revision() {
+		r.apply(key, value, revision, isNew)
+		r.index.setApplied(revision)
+	}
+}
 
-		id, err := strconv.ParseInt(string(entry.Value()), 10, 64)
+// apply brings the index and what is remembered up to date with a stored entry.
+func (r *Registry) apply(key string, value []byte, revision uint64, isNew bool) {
+	if strings.HasPrefix(key, namePrefix) {
+		r.names.Remove(key) // it is read again when it is asked for
+
+		id, err := strconv.ParseInt(string(value), 10, 64)
 		if err == nil { // it has none when it was removed
-			r.index.applyName(entry.Key(), id)
+			r.index.applyName(key, id)
 		}
 		return
 	}
-	id, ok := parseKey(entry.Key())
+	id, ok := parseKey(key)
 	if !ok {
 		return
 	}
-	rec, err := decodeRecord(id, entry.Value(), entry.Revision())
+	rec, err := decodeRecord(id, value, revision)
 	if err != nil {
 		r.known.Remove(id)
 		return
@@ -117,12 +132,38 @@ func (r *Registry) catchUp(ctx context.Context) error {
 	_, err := jetstream.Repeat(ctx, func(ctx context.Context) (struct{}, error) {
 		now, err := r.js.Stream(ctx, stream)
 		if err == nil {
-			err = r.index.wait(ctx, now.CachedInfo().State.LastSeq)
+			last := now.CachedInfo().State.LastSeq
+			if err = r.index.wait(ctx, last); errors.Is(err, errStalled) {
+				err = r.readUpTo(ctx, now, last)
+			}
 		}
 		return struct{}{}, err
 	})
 	if err != nil {
 		return unavailable("list the registry", err)
+	}
+	return nil
+}
+
+// readUpTo reads and applies the entries up to a revision that were not applied yet. The watcher is served
+// by one server of a cluster, and takes many seconds to notice that this one is gone.
+func (r *Registry) readUpTo(ctx context.Context, entries natsjs.Stream, last uint64) error {
+	if err := r.reading.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer r.reading.Release(1)
+
+	for next := r.index.revision() + 1; next <= last; next = r.index.revision() + 1 {
+		m, err := jetstream.Repeat(ctx, func(ctx context.Context) (*natsjs.RawStreamMsg, error) {
+			return entries.GetMsg(ctx, next, natsjs.WithGetMsgSubject(">"))
+		})
+		if errors.Is(err, natsjs.ErrMsgNotFound) { // there are no later ones
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r.applyOnce(strings.TrimPrefix(m.Subject, "$KV."+bucket+"."), m.Data, m.Sequence, true)
 	}
 	return nil
 }

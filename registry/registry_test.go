@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/semaphore"
 
 	"dq/jetstream"
 	"dq/jetstream/engine"
@@ -358,4 +359,21 @@ func TestRemove_ConsumerThatIsStillBeingRegisteredIsGoneForGood(t *testing.T) {
 		var gone *jetstream.ConsumerNotFoundError
 		require.ErrorAs(t, err, &gone, "consumer %d", id)
 	}
+}
+
+func TestRegistry_ListsWhatItsWatcherDoesNotSend(t *testing.T) {
+	t.Parallel()
+	r := open(t, connect(t))
+	stalled := &Registry{
+		js: r.js, kv: r.kv, known: r.known, names: r.names, allocators: r.allocators,
+		index: newIndex(nil), reading: semaphore.NewWeighted(1),
+	}
+	want := register(t, r, jetstream.Consumer{Topic: "T"})
+	gone := register(t, r, jetstream.Consumer{Topic: "T"})
+	require.NoError(t, r.RemoveConsumer(t.Context(), gone.ID))
+
+	got, err := stalled.ListConsumers(t.Context(), "T")
+
+	require.NoError(t, err)
+	assert.Equal(t, []jetstream.Consumer{want}, got)
 }
