@@ -235,7 +235,9 @@ func (c *Consumers) endPause(ctx context.Context, consumer Consumer, until time.
 // info asks the engine for the durable of consumer. Errors: [*TopicNotFoundError],
 // [*ConsumerNotFoundError], [*UnavailableError].
 func (c *Consumers) info(ctx context.Context, consumer Consumer) (*jetstream.ConsumerInfo, error) {
-	found, err := c.topics.js.Consumer(ctx, StreamName(consumer.Topic), durableName(consumer))
+	found, err := repeat(ctx, c.topics, func(ctx context.Context) (jetstream.Consumer, error) {
+		return c.topics.js.Consumer(ctx, StreamName(consumer.Topic), durableName(consumer))
+	})
 	if err != nil {
 		return nil, c.durableError(ctx, consumer, "look up the consumer", err)
 	}
@@ -305,7 +307,9 @@ func (c *Consumers) pauseDurable(ctx context.Context, consumer Consumer, until t
 func (c *Consumers) removeDurable(ctx context.Context, consumer Consumer) error {
 	info, err := c.info(ctx, consumer)
 	if err == nil && info.Config.Metadata[idKey] == strconv.FormatInt(consumer.ID, 10) {
-		err = c.topics.js.DeleteConsumer(ctx, StreamName(consumer.Topic), durableName(consumer))
+		_, err = repeat(ctx, c.topics, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, c.topics.js.DeleteConsumer(ctx, StreamName(consumer.Topic), durableName(consumer))
+		})
 		if err != nil {
 			err = c.durableError(ctx, consumer, "delete the consumer", err)
 		}
