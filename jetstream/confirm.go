@@ -93,6 +93,18 @@ func (p *publisher) publish(ctx context.Context, msgs ...*nats.Msg) []publishAns
 	}
 }
 
+// publishDecided publishes msgs, and those again that the engine refuses only because
+// another message with their subject or id is under way.
+func (p *publisher) publishDecided(ctx context.Context, msgs []*nats.Msg) []publishAnswer {
+	answers := p.publish(ctx, msgs...)
+	for i := range answers {
+		for isUndecided(answers[i].err) && pause(ctx, attemptPause) {
+			answers[i] = p.publish(ctx, msgs[i])[0]
+		}
+	}
+	return answers
+}
+
 // notReceived returns the index of the first of the messages at the end that no stream
 // has received; the number of answers if the last one was received.
 func notReceived(answers []publishAnswer) (first int) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,7 +25,7 @@ import (
 // of its topic, and one of the processes moves it from there to the topic itself.
 const (
 	delayStream  = "dq-delayed"       // not the stream of a topic: those start with engine.TopicPrefix
-	waitSubject  = "dq-delayed.wait." // and the encoded topic, and an id: messages that wait
+	waitSubject  = "dq-delayed.wait." // and the encoded topic, and an id (see wait): messages that wait
 	dueSubject   = "dq-delayed.due."  // and the same: messages that are due
 	markSubject  = "dq-delayed.mark." // and the encoded topic: how far it was when messages were moved to it
 	ownerSubject = "dq-delayed.owner" // the process that moves the due messages, if several share the engine
@@ -35,6 +36,7 @@ const (
 // The headers of a message while it waits. Its own headers get a prefix, so that the
 // engine and nats.go do not interpret them.
 const (
+	delayAfter  = "Dq-Delay-After"  // the last sequence of its topic when it was accepted
 	delayTopic  = "Dq-Delay-Topic"  // when the topic was created, in nanoseconds of Unix time
 	delayUntil  = "Dq-Delay-Until"  // when it is due, in microseconds of Unix time
 	delayKey    = "Dq-Delay-Key"    // its key, encoded
@@ -53,6 +55,7 @@ type Delayer struct {
 	opened chan struct{} // closed when the stream is open
 	moving sync.WaitGroup
 	mover  atomic.Pointer[mover] // nil: another process moves the messages
+	keys   sync.Map              // topic to *topicKeys
 }
 
 // StartDelayer opens the stream of the delayed messages in the background, and then moves due messages until Stop. It
@@ -141,21 +144,28 @@ func (d *Delayer) move(ctx context.Context, valid func() bool) {
 	m.run(ctx)
 }
 
-// Delay stores drafts, each to be produced to topic at its time. If the topic is
-// deleted before, they are dropped. Errors: [*TopicNotFoundError], [*UnavailableError];
-// errors in the receipts: [*MessageTooLargeError], [*UnavailableError].
-func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Receipt, error) {
+// awaitOpen waits until the stream is open. Errors: [*UnavailableError].
+func (d *Delayer) awaitOpen(ctx context.Context) error {
 	select {
 	case <-d.opened:
+		return nil
 	case <-ctx.Done():
-		return nil, engine.Unavailable("open the delayed messages", context.Cause(ctx))
+		return engine.Unavailable("open the delayed messages", context.Cause(ctx))
 	}
+}
 
+// Delay stores drafts, each to be produced to topic at its time. If the topic is
+// deleted before, they are dropped. A draft whose key is taken is a duplicate: of one that
+// waits, which has no sequence yet, or of one in the topic. Errors: [*TopicNotFoundError],
+// [*UnavailableError]; errors in the receipts: [*MessageTooLargeError], [*UnavailableError].
+func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Receipt, error) {
+	if err := d.awaitOpen(ctx); err != nil {
+		return nil, err
+	}
 	stream, err := d.topics.stream(ctx, topic)
 	if err != nil {
 		return nil, err
 	}
-	created := creation(stream)
 	limit := int(stream.CachedInfo().Config.MaxMsgSize)
 	receipts := make([]Receipt, len(drafts))
 	var msgs []*nats.Msg
@@ -166,23 +176,41 @@ func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Re
 			receipts[i].Err = &MessageTooLargeError{Topic: topic, Limit: limit}
 			continue
 		}
-		msgs, places = append(msgs, drafts[i].wait(topic, created)), append(places, i)
+		msgs, places = append(msgs, drafts[i].wait(topic, stream.CachedInfo())), append(places, i)
 	}
 	if len(msgs) == 0 {
 		return receipts, nil
 	}
 
-	for j, a := range d.topics.publisher.publish(ctx, msgs...) {
+	sequences := make([]uint64, len(drafts)) // of those that wait
+	for j, a := range d.storeWaiting(ctx, topic, msgs) {
 		i := places[j]
-		receipts[i] = Receipt{Delayed: true, Duplicate: a.duplicate}
-		switch {
-		case a.err != nil:
+		receipts[i] = Receipt{Delayed: true}
+		if a.err == nil {
+			sequences[i] = a.sequence
+		} else if _, waits := expectedSequence(a.err); waits {
+			receipts[i].Duplicate = true
+		} else {
 			receipts[i] = Receipt{Err: engine.Unavailable("store a delayed message", a.err)}
-		case !a.duplicate:
-			d.soonDue(topic, &drafts[i], a.sequence)
+		}
+	}
+	d.refuseStored(ctx, topic, drafts, receipts, sequences)
+	for i, r := range receipts {
+		if r.Delayed && !r.Duplicate {
+			d.soonDue(topic, &drafts[i], sequences[i])
 		}
 	}
 	return receipts, nil
+}
+
+// storeWaiting stores messages that wait, and returns the engine's answers.
+func (d *Delayer) storeWaiting(ctx context.Context, topic string, msgs []*nats.Msg) []publishAnswer {
+	keyed := func(m *nats.Msg) bool { return m.Header.Get(jetstream.ExpectedLastSubjSeqHeader) != "" }
+	if slices.ContainsFunc(msgs, keyed) {
+		done := d.keysOf(topic).take()
+		defer done()
+	}
+	return d.topics.publisher.publishDecided(ctx, msgs)
 }
 
 // soonDue tells the mover about a message that was stored to wait, if it is due soon.
@@ -197,17 +225,21 @@ func (d *Delayer) soonDue(topic string, draft *Draft, sequence uint64) {
 
 // creation returns the time at which a topic was created, which tells it from an
 // earlier or later topic of the same name.
-func creation(stream jetstream.Stream) string {
-	return strconv.FormatInt(stream.CachedInfo().Created.UnixNano(), 10)
+func creation(stream jetstream.Stream) string { return creationOf(stream.CachedInfo()) }
+
+func creationOf(info *jetstream.StreamInfo) string {
+	return strconv.FormatInt(info.Created.UnixNano(), 10)
 }
 
-// wait returns the message that waits for the time of draft.
-func (draft *Draft) wait(topic, created string) *nats.Msg {
-	name := nuid.Next()
-	place := EncodeName(topic) + "." + name
-	id := draft.ID
+// wait returns the message that waits for the time of draft, to be moved to a topic. The
+// engine refuses it while another message with its key waits or is due.
+func (draft *Draft) wait(topic string, info *jetstream.StreamInfo) *nats.Msg {
+	created, name := creationOf(info), nuid.Next()
+	place, id := EncodeName(topic)+"."+name, draft.ID
 	if id == "" {
 		id = ReservedIDPrefix + "delayed-" + name
+	} else {
+		place = keyPlace(topic, created, id) + "." + name
 	}
 	m := nats.NewMsg(waitSubject + place)
 	m.Data = draft.Data
@@ -215,6 +247,7 @@ func (draft *Draft) wait(topic, created string) *nats.Msg {
 		m.Header.Set(delayHeader+"-"+name, value)
 	}
 	m.Header.Set(delayTopic, created)
+	m.Header.Set(delayAfter, strconv.FormatUint(info.State.LastSeq, 10))
 	m.Header.Set(delayUntil, strconv.FormatInt(draft.At.UnixMicro(), 10))
 	m.Header.Set(delayKey, EncodeName(draft.Key))
 	m.Header.Set(delayID, EncodeName(id))
@@ -223,7 +256,8 @@ func (draft *Draft) wait(topic, created string) *nats.Msg {
 	m.Header.Set(jetstream.ScheduleHeader, "@at "+draft.At.UTC().Format(time.RFC3339))
 	m.Header.Set(jetstream.ScheduleTargetHeader, dueSubject+place)
 	if draft.ID != "" {
-		m.Header.Set(jetstream.MsgIDHeader, EncodeName(topic)+"/"+created+"/"+EncodeName(draft.ID))
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, "0")
+		m.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, keySubjects(topic, created, draft.ID))
 	}
 	return m
 }

@@ -38,6 +38,7 @@
 //   - errors.go: which errors do callers get?
 //   - fetch.go: how does a consumer get its next messages?
 //   - journal.go: how are positions stored when no other process shares the engine?
+//   - keys.go: when is an idempotency key taken, by messages that are stored at once or delayed?
 //   - list.go: which topics exist?
 //   - lock.go: how do creations and deletions of one topic take turns?
 //   - message.go: what is a message, and how is it encoded for the engine?

@@ -53,12 +53,18 @@ type dueQueue struct {
 
 	topic    string
 	mark     mark
-	found    map[string]struct{}  // ids that the topic has stored since mark; nil: not looked up
-	early    map[string]time.Time // ids that were moved while they waited, and when
-	failures int                  // attempts in a row that moved nothing
-	dropped  int                  // messages dropped since the last line of the log
-	pruned   time.Time            // when early was last pruned
-	said     time.Time            // when the last line of the log about it was written
+	found    map[string]uint64      // ids that the topic has stored since mark; nil: not looked up
+	early    map[earlyKey]time.Time // what was moved while it waited, and when
+	failures int                    // attempts in a row that moved nothing
+	dropped  int                    // messages dropped since the last line of the log
+	pruned   time.Time              // when early was last pruned
+	said     time.Time              // when the last line of the log about it was written
+}
+
+// earlyKey names a message. An id alone does not: it may be used again.
+type earlyKey struct {
+	id    string
+	until int64
 }
 
 // dueEntry is one due message.
@@ -66,9 +72,11 @@ type dueEntry struct {
 	sequence uint64 // in the stream of the delayed messages
 	until    int64  // when it is due, in microseconds of Unix time
 	size     int    // of its data
+	after    uint64 // what the topic stored up to this sequence is not this message; known once it was read
 	unsure   bool   // the topic may already have it
 	plain    bool   // an earlier version stored it
 	waiting  bool   // it still waits: the engine has not made it due
+	anew     bool   // the topic knows its key from an earlier message
 }
 
 func newMover(d *Delayer, valid func() bool) *mover {
@@ -184,7 +192,7 @@ func (m *mover) queue(topic string) *dueQueue {
 	defer m.mu.Unlock()
 	q := m.queues[topic]
 	if q == nil {
-		q = &dueQueue{topic: topic, early: make(map[string]time.Time)}
+		q = &dueQueue{topic: topic, early: make(map[earlyKey]time.Time)}
 		m.queues[topic] = q
 	}
 	return q

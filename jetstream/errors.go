@@ -256,12 +256,21 @@ func isCode(err error, code jetstream.ErrorCode) bool {
 	return errors.As(err, &api) && api.ErrorCode == code
 }
 
+// isUndecided reports whether err says that a message was refused because another one is
+// under way, and it is not known yet whether that will be stored.
+func isUndecided(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == codeWrongLastSeqR3 || api.ErrorCode == codeIDUnderWay)
+}
+
 // The engine's error codes for which this package has errors of its own.
 const (
 	codeMaxConsumers      = 10026
 	codeMessageTooLarge   = 10054
 	codeWrongLastSequence = 10071
 	codeWrongLastSeqR3    = 10164
+	codeWrongLastID       = 10070
+	codeIDUnderWay        = 10158
 	codeStoreFailed       = 10077
 	codeBatchDuplicate    = 10201
 	codeInvalidTTL        = 10165

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -182,6 +183,7 @@ func (a *attempt) load(ctx context.Context, created string, limit int, batch []d
 		case m.Header.Get(delayTopic) != created: // another topic has its name
 			a.drop(e)
 		default:
+			e.after = after(m.Header)
 			a.add(due(m.Header, m.Data, e.sequence), e)
 		}
 	}
@@ -191,9 +193,15 @@ func (a *attempt) load(ctx context.Context, created string, limit int, batch []d
 // add adds a message to those that are to be moved, unless it was moved while it waited:
 // the engine may have made it due at the same time.
 func (a *attempt) add(draft Draft, e dueEntry) {
-	if _, moved := a.queue.early[draft.ID]; moved && !e.waiting {
-		a.done = append(a.done, e)
-		return
+	own := ReservedIDPrefix + "delayed-" + strconv.FormatInt(e.until, 10) + "-" + draft.ID
+	for _, id := range []string{draft.ID, own} {
+		if _, moved := a.queue.early[earlyKey{id, e.until}]; moved && !e.waiting {
+			a.done = append(a.done, e)
+			return
+		}
+	}
+	if e.anew {
+		draft.ID = own
 	}
 	a.drafts, a.sources = append(a.drafts, draft), append(a.sources, e)
 }
@@ -268,7 +276,7 @@ func (a *attempt) prepare(ctx context.Context, stream jetstream.Stream) error {
 	var drafts []Draft
 	var sources []dueEntry
 	for i, e := range a.sources {
-		if _, found := q.found[a.drafts[i].ID]; found && e.unsure {
+		if sequence, found := q.found[a.drafts[i].ID]; found && e.unsure && sequence > e.after {
 			a.done = append(a.done, e)
 			continue
 		}
@@ -368,10 +376,15 @@ func (a *attempt) publish(ctx context.Context) {
 	for i, r := range a.topics.PublishAll(ctx, a.queue.topic, a.drafts) {
 		e := a.sources[i]
 		switch {
+		case r.Duplicate && r.Sequence <= e.after:
+			// When the message was accepted, the key was free. Since then, the window became
+			// longer, and a start has learnt the key of an earlier message again.
+			e.anew = true
+			a.rest = append(a.rest, e)
 		case r.Err == nil:
 			a.done = append(a.done, e)
 			if e.waiting {
-				a.queue.early[a.drafts[i].ID] = time.Now()
+				a.queue.early[earlyKey{a.drafts[i].ID, e.until}] = time.Now()
 			}
 		case errors.As(r.Err, new(*TopicNotFoundError)):
 			a.drop(e)
@@ -437,6 +450,9 @@ func (m *mover) close() {
 
 // deleteMessages deletes messages of a stream. Errors: [*UnavailableError].
 func (t *Topics) deleteMessages(ctx context.Context, stream string, entries []dueEntry) error {
+	if len(entries) == 0 {
+		return nil
+	}
 	requests := make([]*nats.Msg, len(entries))
 	for i, e := range entries {
 		requests[i] = nats.NewMsg("$JS.API.STREAM.MSG.DELETE." + stream)
@@ -451,9 +467,9 @@ func (t *Topics) deleteMessages(ctx context.Context, stream string, entries []du
 }
 
 // idsAfter returns the ids of the messages that topic has stored after the sequence
-// after, up to last. Errors: [*TopicNotFoundError], [*UnavailableError].
-func (t *Topics) idsAfter(ctx context.Context, topic string, after, last uint64) (map[string]struct{}, error) {
-	ids := make(map[string]struct{})
+// after, up to last, with their sequences. Errors: [*TopicNotFoundError], [*UnavailableError].
+func (t *Topics) idsAfter(ctx context.Context, topic string, after, last uint64) (map[string]uint64, error) {
+	ids := make(map[string]uint64)
 	if last <= after {
 		return ids, nil
 	}
@@ -488,7 +504,7 @@ func (t *Topics) idsAfter(ctx context.Context, topic string, after, last uint64)
 		if err != nil {
 			return nil, engine.Unavailable("look for moved messages", err)
 		}
-		ids[m.Headers().Get(jetstream.MsgIDHeader)] = struct{}{}
+		ids[m.Headers().Get(jetstream.MsgIDHeader)] = meta.Sequence.Stream
 		if meta.NumPending == 0 || meta.Sequence.Stream >= last {
 			return ids, nil
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -173,30 +174,34 @@ func (t *Topics) notStored(ctx context.Context, topic string, msgs []*nats.Msg, 
 }
 
 // storedBefore returns the receipts of messages that were all stored before, or nil
-// if not all of them were. It publishes a probe with the id of each message and an
-// expectation that cannot be met. The engine checks the id first, so it answers a
-// known id with the duplicate's sequence, and refuses any other probe.
+// if not all of them were.
 func (t *Topics) storedBefore(ctx context.Context, msgs []*nats.Msg) []Receipt {
-	probes := make([]*nats.Msg, len(msgs))
-	for i, m := range msgs {
-		id := m.Header.Get(jetstream.MsgIDHeader)
-		if id == "" {
-			return nil
-		}
-		probes[i] = &nats.Msg{Subject: m.Subject, Header: nats.Header{
-			jetstream.MsgIDHeader:             {id},
-			jetstream.ExpectedLastMsgIDHeader: {"none " + nuid.Next()},
-		}}
+	if slices.ContainsFunc(msgs, func(m *nats.Msg) bool { return m.Header.Get(jetstream.MsgIDHeader) == "" }) {
+		return nil
 	}
 
 	receipts := make([]Receipt, len(msgs))
-	for i, a := range t.publisher.publish(ctx, probes...) {
+	for i, a := range t.probe(ctx, msgs) {
 		if a.err != nil || !a.duplicate {
 			return nil
 		}
 		receipts[i] = Receipt{Sequence: a.sequence, Duplicate: true}
 	}
 	return receipts
+}
+
+// probe asks a topic whether it knows the ids of msgs. It publishes a probe with the id of
+// each message and an expectation that cannot be met. The engine checks the id first, so it
+// answers a known id with the duplicate's sequence, and refuses any other probe.
+func (t *Topics) probe(ctx context.Context, msgs []*nats.Msg) []publishAnswer {
+	probes := make([]*nats.Msg, len(msgs))
+	for i, m := range msgs {
+		probes[i] = &nats.Msg{Subject: m.Subject, Header: nats.Header{
+			jetstream.MsgIDHeader:             {m.Header.Get(jetstream.MsgIDHeader)},
+			jetstream.ExpectedLastMsgIDHeader: {"none " + nuid.Next()},
+		}}
+	}
+	return t.publisher.publishDecided(ctx, probes)
 }
 
 // publishError turns the engine's answer to a publish into an error of this package.
@@ -224,8 +229,7 @@ func (t *Topics) publishError(ctx context.Context, topic string, err error) erro
 		return tooLarge
 	case codeWrongLastSequence, codeWrongLastSeqR3:
 		wrong := &SequenceError{Topic: topic}
-		text := strings.TrimPrefix(api.Description, "wrong last sequence: ")
-		if last, err := strconv.ParseUint(text, 10, 64); err == nil {
+		if last, ok := expectedSequence(err); ok {
 			wrong.Last = &last
 		}
 		return wrong

@@ -19,9 +19,10 @@ type NewMessage struct {
 	// broker reserves names that start with Nats- or Dq-.
 	Headers map[string]string `json:"headers,omitempty"`
 
-	// IdempotencyKey makes it safe to produce the message again: within the
-	// topic's dedup window it is stored once. It has at most 256 bytes, and does
-	// not start with dq-.
+	// IdempotencyKey makes it safe to produce the message again, at once or delayed:
+	// while it waits, and within the topic's dedup window after it was stored, no
+	// other message with that key is stored. It has at most 256 bytes, and does not
+	// start with dq-.
 	IdempotencyKey string `json:"idempotency_key,omitzero"`
 
 	TTL       time.Duration `json:"ttl,omitzero"`        // removes the message after so many whole seconds

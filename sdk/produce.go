@@ -15,7 +15,7 @@ import (
 type Receipt struct {
 	Sequence  uint64    `json:"sequence,omitzero"`   // 0 if it is not stored, or not yet
 	Time      time.Time `json:"time,omitzero"`       // when it was stored; zero for a duplicate
-	Duplicate bool      `json:"duplicate,omitzero"`  // it was stored before, at that sequence
+	Duplicate bool      `json:"duplicate,omitzero"`  // it was stored before, at that sequence, or waits for its time
 	DeliverAt time.Time `json:"deliver_at,omitzero"` // when it is going to be stored
 	Code      string    `json:"code,omitzero"`       // why it was not stored, as in [Error]
 	Detail    string    `json:"detail,omitzero"`     // the same, for people

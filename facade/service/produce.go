@@ -94,7 +94,7 @@ type Batch struct {
 // message is stored, except that a [*jetstream.UnavailableError] can mean that this is
 // unknown. Other errors: [*jetstream.BatchError], [*jetstream.MessageTooLargeError]
 // in an [*ItemError] if there are several messages, and those of
-// [jetstream.Topics.PublishAtomically] and [jetstream.Delayer.Delay].
+// [jetstream.Delayer.PublishAtomically] and [jetstream.Delayer.Delay].
 func (s *Service) ProduceBatch(ctx context.Context, topic string, batch Batch) ([]jetstream.Receipt, error) {
 	if len(batch.Drafts) == 0 {
 		return nil, &jetstream.BatchError{Problem: "there is no message to produce"}
@@ -115,9 +115,9 @@ func (s *Service) ProduceBatch(ctx context.Context, topic string, batch Batch) (
 	case conditional && len(batch.Drafts) > 1 && !batch.Atomic:
 		return nil, &jetstream.BatchError{Problem: "an expected last sequence needs one message, or an atomic batch"}
 	case conditional:
-		return s.Topics.PublishAtomically(ctx, topic, batch.Drafts, batch.ExpectedLast)
+		return s.Delayer.PublishAtomically(ctx, topic, batch.Drafts, batch.ExpectedLast)
 	}
-	return s.Topics.PublishAll(ctx, topic, batch.Drafts), nil
+	return s.Delayer.PublishAll(ctx, topic, batch.Drafts), nil
 }
 
 // checkSizes refuses a message above the broker's limit.
@@ -166,7 +166,7 @@ func (s *Service) produceDelayed(
 	}
 	var stored []jetstream.Receipt
 	if len(immediate) > 0 {
-		stored = s.Topics.PublishAll(ctx, topic, immediate)
+		stored = s.Delayer.PublishAll(ctx, topic, immediate)
 	}
 
 	receipts := make([]jetstream.Receipt, len(drafts))

@@ -41,12 +41,11 @@ func (h *topicHistory) checkReceipt(op *history.Op, data string, s *send) {
 	}
 }
 
-// earlier returns a call before op that sent the message in the same way, at once or
-// delayed, and succeeded; nil without one.
+// earlier returns a call before op that sent the message, at once or delayed, and
+// succeeded; nil without one.
 func (s *send) earlier(op *history.Op, data string) *history.Op {
 	for _, other := range s.ops {
-		alike := (other.Delay > 0) == (op.Delay > 0)
-		if alike && other.Return < op.Call && outcomeOf(other, slices.Index(other.Data, data)) == history.OK {
+		if other.Return < op.Call && outcomeOf(other, slices.Index(other.Data, data)) == history.OK {
 			return other
 		}
 	}
