@@ -48,6 +48,8 @@ const (
 	defaultBytes = 4 << 20 // of data that one answer has
 	maxBytes     = 32 << 20
 
+	defaultRedrive = 1000 // dead letters that one call puts back
+
 	// smallAnswer is how many bytes an answer may have without waiting for its part of the memory for answers.
 	smallAnswer = 256 << 10
 

@@ -119,6 +119,7 @@ func (f *Facade) topicRoutes() []route {
 		{method: fiber.MethodGet, path: topicPath, need: anyScope, handle: f.v1DescribeTopic},
 		{method: fiber.MethodPatch, path: topicPath, mutates: true, need: toAdmin, handle: f.v1ChangeTopic},
 		{method: fiber.MethodDelete, path: topicPath, mutates: true, need: toAdmin, handle: f.v1DeleteTopic},
+		{method: fiber.MethodPost, path: topicPath + "/redrive", mutates: true, need: toAdmin, handle: f.v1Redrive},
 	}
 }
 

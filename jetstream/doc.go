@@ -52,6 +52,7 @@
 //   - pull.go: how is a durable asked for messages?
 //   - read.go: how are messages of a topic read?
 //   - readahead.go: which messages are read before a consumer asks for them?
+//   - redrive.go: how are dead letters put back?
 //   - rewind.go: what happens to consumers after a power cut?
 //   - seek.go: how is a consumer moved, taken over or paused?
 //   - servers.go: which NATS servers can dq use?

@@ -46,6 +46,10 @@ var topicCalls = []apiCall{
 	}),
 	onTopic("purge", true, func(ctx context.Context, t *sdk.Topic) error { _, err := t.Purge(ctx, 1); return err }),
 	onTopic("delete", true, func(ctx context.Context, t *sdk.Topic) error { return t.Delete(ctx) }),
+	onTopic("redrive", true, func(ctx context.Context, t *sdk.Topic) error {
+		_, err := t.Redrive(ctx, sdk.Redrive{})
+		return err
+	}),
 	onTopic("get", true, func(ctx context.Context, t *sdk.Topic) error { _, err := t.Get(ctx, 1); return err }),
 	onTopic("browse", true, func(ctx context.Context, t *sdk.Topic) error {
 		_, _, err := t.Browse(ctx, sdk.Selection{}, sdk.Limits{})

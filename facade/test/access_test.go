@@ -184,6 +184,7 @@ func callsOf(topic string) []call {
 		{method: "PUT", path: v1},
 		{method: "PATCH", path: v1, body: object{"max_messages": 5}},
 		{method: "DELETE", path: v1},
+		{method: "POST", path: v1 + "/redrive"},
 
 		{method: "POST", path: v1 + "/messages", body: "x"},
 		{method: "GET", path: v1 + "/messages"},

@@ -29,6 +29,7 @@
 //   - lease_test.go: leases, ack, nack, extend
 //   - deadletter_test.go: messages that are delivered too often
 //   - dropped_test.go: the count of messages that were removed before a consumer had read them
+//   - redrive_test.go: dead letters that are put back
 //   - stream_test.go: Server-Sent Events, with their client
 //   - socket_test.go: WebSockets, with their client
 //   - access_test.go: tokens and scopes, with the client of a broker that asks for tokens
