@@ -91,8 +91,6 @@ func (n *newConsumer) setLease(c *jetstream.Consumer) error {
 		return refuse("max_in_flight", "want 1 to %d, not %d", maxInFlight, c.MaxInFlight)
 	case c.MaxDeliveries < 0:
 		return refuse("max_deliveries", "want 0 for no limit, or more, not %d", c.MaxDeliveries)
-	case c.DeadLetterTopic != "" && c.MaxDeliveries == 0:
-		return refuse("dead_letter_topic", "it needs max_deliveries: without that no message ever gets there")
 	case c.DeadLetterTopic == c.Topic:
 		return &jetstream.SettingError{Setting: "dead_letter_topic", Value: c.Topic, Want: "another topic"}
 	case c.DeadLetterTopic != "":
@@ -132,6 +130,7 @@ type consumerView struct {
 	DeadLetterTopicMissing bool `json:"dead_letter_topic_missing,omitzero"`
 	// DeadLetterProblem says why messages for the dead-letter topic wait.
 	DeadLetterProblem string    `json:"dead_letter_problem,omitzero"`
+	DroppedDead       uint64    `json:"dropped_dead,omitzero"` // for lack of a dead-letter topic
 	Position          uint64    `json:"position"`
 	Lag               uint64    `json:"lag"`
 	InFlight          uint64    `json:"in_flight"`
@@ -166,6 +165,7 @@ func (f *Facade) viewConsumer(
 	if c.Lease > 0 {
 		view.Mode, view.Lease = modeLease, jetstream.Duration(c.Lease)
 		view.MaxInFlight, view.MaxDeliveries = c.MaxInFlight, c.MaxDeliveries
+		view.DroppedDead = state.DeadDropped
 	}
 	if c.DeadLetterTopic == "" || !p.Sees(c.DeadLetterTopic) {
 		return view, nil

@@ -2,6 +2,7 @@ package facade
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,11 +13,12 @@ import (
 	"dq/jetstream"
 )
 
-// A leaseRequest is the body of ack, nack and extend. WebSocket messages of these types have the same fields.
+// A leaseRequest is the body of ack, nack, reject and extend. WebSocket messages of these types have the same fields.
 type leaseRequest struct {
 	Tokens tokenList           `json:"tokens,omitzero"`
-	Delay  jetstream.Duration  `json:"delay,omitzero"` // nack only
-	Lease  *jetstream.Duration `json:"lease,omitzero"` // extend only
+	Delay  jetstream.Duration  `json:"delay,omitzero"`  // nack only
+	Reason string              `json:"reason,omitzero"` // reject only
+	Lease  *jetstream.Duration `json:"lease,omitzero"`  // extend only
 }
 
 // A tokenList is the tokens of leases in one call.
@@ -32,6 +34,7 @@ func (l *tokenList) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
 const (
 	opAck    = "ack"
 	opNack   = "nack"
+	opReject = "reject"
 	opExtend = "extend"
 )
 
@@ -41,6 +44,10 @@ func (f *Facade) v1Ack(ctx context.Context, c *fiber.Ctx) (response, error) {
 
 func (f *Facade) v1Nack(ctx context.Context, c *fiber.Ctx) (response, error) {
 	return f.onLeases(ctx, c, opNack)
+}
+
+func (f *Facade) v1Reject(ctx context.Context, c *fiber.Ctx) (response, error) {
+	return f.onLeases(ctx, c, opReject)
 }
 
 func (f *Facade) v1Extend(ctx context.Context, c *fiber.Ctx) (response, error) {
@@ -74,12 +81,23 @@ func (f *Facade) changeLeases(ctx context.Context, consumer jetstream.Consumer, 
 		return f.service.Consumers.Ack(ctx, consumer, in.Tokens)
 	case opNack:
 		return f.service.Consumers.Nack(ctx, consumer, in.Tokens, time.Duration(in.Delay))
+	case opReject:
+		return f.service.Consumers.Reject(ctx, consumer, in.Tokens, in.Reason)
 	}
 	lease := consumer.Lease
 	if in.Lease != nil {
 		lease = time.Duration(*in.Lease)
 	}
 	return f.service.Consumers.Extend(ctx, consumer, in.Tokens, lease)
+}
+
+// deadLetterRefused returns the text of a [*jetstream.DeadLetterError]. It does not name the dead-letter topic, which
+// the client may have no right to see.
+func deadLetterRefused(err error) string {
+	var e *jetstream.DeadLetterError
+	errors.As(err, &e)
+	return fmt.Sprintf("the dead-letter topic does not take message %d, which keeps its lease: "+
+		"who may see that topic finds the reason in dead_letter_problem of the consumer", e.Sequence)
 }
 
 // check refuses values out of bounds, and fields that the operation op does not take.
@@ -94,6 +112,11 @@ func (r *leaseRequest) check(op string) error {
 		return refuse("delay", "only nack takes it")
 	case r.Delay < 0 || r.Delay > jetstream.Duration(maxLease):
 		return refuse("delay", fmt.Sprintf("want 0s to %s", maxLease))
+
+	case r.Reason != "" && op != opReject:
+		return refuse("reason", "only reject takes it")
+	case len(r.Reason) > maxReason || !headerValue(r.Reason):
+		return refuse("reason", fmt.Sprintf("want a text of one line, without spaces around it, %d bytes at most", maxReason))
 
 	case r.Lease != nil && op != opExtend:
 		return refuse("lease", "only extend takes it")

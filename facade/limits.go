@@ -9,6 +9,7 @@ import "time"
 const (
 	defaultLease    = 30 * time.Second
 	minLease        = 100 * time.Millisecond // a shorter one could end before the answer arrives
+	maxReason       = 1000                   // bytes of the reason of a reject
 	maxLease        = 12 * time.Hour         // as in Amazon SQS; also the longest delay of a nack
 	defaultInFlight = 1000                   // messages; the engine's default for a durable consumer
 	maxInFlight     = 100_000                // messages; the engine keeps each in memory

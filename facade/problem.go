@@ -53,6 +53,7 @@ var problems = []problem{
 	refused[*jetstream.NameError]("invalid_topic_name", fiber.StatusUnprocessableEntity),
 	refused[*jetstream.ExistsError]("topic_exists", fiber.StatusConflict).describe(classicExists),
 	refused[*jetstream.SubjectsTakenError]("subjects_taken", fiber.StatusConflict),
+	refused[*jetstream.DeadLetterError]("dead_letter_refused", fiber.StatusConflict).describe(deadLetterRefused),
 	refused[*jetstream.TopicNotFoundError]("topic_not_found", fiber.StatusNotFound),
 	refused[*jetstream.EmptyError]("empty", fiber.StatusNotFound).describe(classicEmpty),
 	refused[*jetstream.NoMessageError]("message_not_found", fiber.StatusNotFound),

@@ -166,6 +166,7 @@ func (f *Facade) workRoutes() []route {
 		{method: fiber.MethodGet, path: one + "/socket", endless: true, need: toConsume, handle: f.v1Socket},
 		{method: fiber.MethodPost, path: one + "/ack", mutates: true, need: toConsume, handle: f.v1Ack},
 		{method: fiber.MethodPost, path: one + "/nack", mutates: true, need: toConsume, handle: f.v1Nack},
+		{method: fiber.MethodPost, path: one + "/reject", mutates: true, need: toConsume, handle: f.v1Reject},
 		{method: fiber.MethodPost, path: one + "/extend", mutates: true, need: toConsume, handle: f.v1Extend},
 	}
 }

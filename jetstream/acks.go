@@ -54,28 +54,67 @@ func (c *Consumers) Ack(ctx context.Context, consumer Consumer, tokens []string)
 func (c *Consumers) Nack(ctx context.Context, consumer Consumer, tokens []string, delay time.Duration) error {
 	return c.onDeliveries(ctx, consumer, tokens, func(deliveries []delivery) error {
 		again := make([]delivery, 0, len(deliveries))
-		var tooOften []Delivery
+		var tooOften []delivery
 		for _, d := range deliveries {
 			if consumer.MaxDeliveries == 0 || d.count < uint64(consumer.MaxDeliveries) {
 				again = append(again, d)
-				continue
-			}
-			m, err := c.topics.Get(ctx, consumer.Topic, d.sequence)
-			var gone *NoMessageError
-			if err != nil && !errors.As(err, &gone) {
-				return err
-			}
-			if err == nil && !c.isDone(consumer, d) {
-				token := c.durables.newToken(consumer, d).String()
-				tooOften = append(tooOften, Delivery{Message: m, Deliveries: int(d.count), Token: token})
+			} else {
+				tooOften = append(tooOften, d)
 			}
 		}
 
-		if err := c.say(ctx, consumer, again, nakAfter(delay)); err != nil || len(tooOften) == 0 {
+		if err := c.say(ctx, consumer, again, nakAfter(delay)); err != nil {
 			return err
 		}
-		return c.deadLetter(ctx, consumer, tooOften)
+		return c.inParts(ctx, consumer, tooOften, func(messages []Delivery) error {
+			return c.deadLetter(ctx, consumer, messages)
+		})
 	})
+}
+
+// Reject moves the messages of tokens to the dead-letter topic now, with the reason; without a dead-letter topic they
+// are dropped. What that topic refuses keeps its lease. Errors: as for [Consumers.Ack], [*DeadLetterError].
+func (c *Consumers) Reject(ctx context.Context, consumer Consumer, tokens []string, reason string) error {
+	return c.onDeliveries(ctx, consumer, tokens, func(deliveries []delivery) error {
+		return c.inParts(ctx, consumer, deliveries, func(messages []Delivery) error {
+			_, err := c.moveToDeadLetters(ctx, consumer, messages, deadReason{code: deadRejected, text: reason})
+			if unavailable, ok := errors.AsType[*engine.UnavailableError](err); ok {
+				return unavailable // a failure of the broker, not of the topic
+			}
+			return err
+		})
+	})
+}
+
+// inParts reads the messages of deliveries, some at a time, and calls do with them. It leaves out those that are done
+// and those that were removed.
+func (c *Consumers) inParts(
+	ctx context.Context, consumer Consumer, deliveries []delivery, do func([]Delivery) error,
+) error {
+	var part []Delivery
+	bytes := 0
+	for i, d := range deliveries {
+		m, err := c.topics.Get(ctx, consumer.Topic, d.sequence)
+		var gone *NoMessageError
+		if err != nil && !errors.As(err, &gone) {
+			return err
+		}
+		if err == nil && !c.isDone(consumer, d) {
+			token := c.durables.newToken(consumer, d).String()
+			part = append(part, Delivery{Message: m, Deliveries: int(d.count), Token: token})
+			bytes += len(m.Data)
+		}
+
+		full := bytes >= deadLetterBytes || len(part) == deadLetterMessages
+		if len(part) == 0 || !full && i < len(deliveries)-1 {
+			continue
+		}
+		if err := do(part); err != nil {
+			return err
+		}
+		part, bytes = nil, 0
+	}
+	return nil
 }
 
 // Extend moves the end of the leases of tokens to the time lease from now: until then

@@ -79,7 +79,8 @@ type Consumers struct {
 	reads   *sharedReads
 	active  *lru.Cache[int64, *consumerState]
 
-	drops dropLog
+	drops     dropLog // of messages that were removed unread
+	deadDrops dropLog // of messages that no dead-letter topic took
 
 	durables *durables // those of the consumers in mode lease
 
@@ -126,6 +127,11 @@ type State struct {
 	// DeadLetter is the message that the dead-letter topic refused last; nil if it took
 	// the last one. Messages like it wait.
 	DeadLetter *DeadLetterError
+	// DeadDropped is how many messages this process has dropped, because they were rejected or delivered too often and
+	// the consumer has no dead-letter topic.
+	DeadDropped uint64
+	// OldestInFlight is when the oldest message that is not acknowledged was stored; zero if none is in flight.
+	OldestInFlight time.Time
 }
 
 // State returns the progress of consumer, as stored now. Errors: [*TopicNotFoundError] if

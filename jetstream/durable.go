@@ -49,6 +49,7 @@ type durable struct {
 
 	caughtUp        atomic.Uint64                   // the start of the engine for which catchUp was done
 	acked           atomic.Bool                     // acknowledgements were sent that nobody has confirmed
+	deadDropped     atomic.Uint64                   // messages that were dropped for lack of a dead-letter topic
 	deadLetterWaits atomic.Pointer[DeadLetterError] // the latest that could not be moved; nil if all could
 }
 
@@ -285,7 +286,7 @@ func (c *Consumers) durableState(ctx context.Context, consumer Consumer) (State,
 		done := c.durables.acks.set(consumer.ID, consumer.Generation).between(state.Position+1, maxSequence)
 		state.Lag -= min(state.Lag, uint64(len(done)))
 	}
-	state.DeadLetter = d.deadLetterWaits.Load()
+	state.DeadLetter, state.DeadDropped = d.deadLetterWaits.Load(), d.deadDropped.Load()
 	return state, nil
 }
 

@@ -118,8 +118,8 @@ func (e *FullError) Error() string {
 		"purge it, or raise max_messages or max_bytes", e.Topic)
 }
 
-// DeadLetterError says that the dead-letter topic refused a message that was delivered
-// as often as it may be. The consumer keeps the message.
+// DeadLetterError says that the dead-letter topic refused a message that was rejected, or
+// delivered as often as it may be. The consumer keeps the message.
 type DeadLetterError struct {
 	Topic    string // the dead-letter topic
 	Sequence uint64 // of the message, in its own topic
@@ -127,7 +127,7 @@ type DeadLetterError struct {
 }
 
 func (e *DeadLetterError) Error() string {
-	const text = "message %d was delivered as often as it may be, and the dead-letter topic does not take it"
+	const text = "the dead-letter topic does not take message %d, which stays in the queue"
 	if e.Err == nil {
 		return fmt.Sprintf(text, e.Sequence)
 	}

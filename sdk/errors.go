@@ -61,6 +61,7 @@ var (
 	ErrConsumerNotRegistered = &Error{Code: "consumer_not_registered"} // it belongs to another topic
 	ErrWrongMode             = &Error{Code: "wrong_mode"}              // the call is not for a consumer of this mode
 	ErrSuperseded            = &Error{Code: "superseded"}              // another stream of the consumer has taken over
+	ErrDeadLetterRefused     = &Error{Code: "dead_letter_refused"}     // the dead-letter topic takes no messages
 	ErrLeaseLost             = &Error{Code: "lease_lost"}              // the consumer was moved, or made again
 	ErrForeignConsumer       = &Error{Code: "foreign_consumer"}        // a NATS client made one of that name
 

@@ -87,6 +87,7 @@ var consumerCalls = []apiCall{
 	onConsumer("nack", true, func(ctx context.Context, s *sdk.Subscription) error {
 		return s.Nack(ctx, time.Second, "t")
 	}),
+	onConsumer("reject", true, func(ctx context.Context, s *sdk.Subscription) error { return s.Reject(ctx, "bad", "t") }),
 	onConsumer("extend", true, func(ctx context.Context, s *sdk.Subscription) error { return s.Extend(ctx, 0, "t") }),
 	onConsumer("seek", true, func(ctx context.Context, s *sdk.Subscription) error {
 		_, err := s.Seek(ctx, sdk.AtNew)

@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// leaseChange is the body of the calls ack, nack and extend.
+// leaseChange is the body of the calls ack, nack, reject and extend.
 type leaseChange struct {
 	Tokens []string      `json:"tokens,omitempty"`
 	Delay  time.Duration `json:"delay,omitzero"` // of nack
 	Lease  time.Duration `json:"lease,omitzero"` // of extend
+	Reason string        `json:"reason,omitzero"`
 }
 
 // Ack acknowledges messages, 1 to 10,000: they are not delivered again. That counts also
@@ -28,6 +29,14 @@ func (s *Subscription) Nack(ctx context.Context, delay time.Duration, tokens ...
 	return s.changeLeases(ctx, "nack", leaseChange{Tokens: tokens, Delay: delay})
 }
 
+// Reject moves messages, 1 to 10,000, to the dead-letter topic now, with a reason of one
+// line and at most 1,000 bytes, or without one if it is "". A consumer without a
+// dead-letter topic drops them. Errors: those of [Subscription.Ack], [ErrInvalidField],
+// [ErrDeadLetterRefused]: then messages may keep their leases.
+func (s *Subscription) Reject(ctx context.Context, reason string, tokens ...string) error {
+	return s.changeLeases(ctx, "reject", leaseChange{Tokens: tokens, Reason: reason})
+}
+
 // Extend makes the leases of messages, 1 to 10,000, end after that time from now:
 // 100ms to 12h, or the consumer's own lease if it is 0. Errors: those of
 // [Subscription.Ack], [ErrInvalidField].
@@ -35,7 +44,7 @@ func (s *Subscription) Extend(ctx context.Context, lease time.Duration, tokens .
 	return s.changeLeases(ctx, "extend", leaseChange{Tokens: tokens, Lease: lease})
 }
 
-// changeLeases makes the call ack, nack or extend.
+// changeLeases makes the call ack, nack, reject or extend.
 func (s *Subscription) changeLeases(ctx context.Context, operation string, body leaseChange) error {
 	call := s.call(http.MethodPost, operation)
 	call.body, call.repeatable = body, true

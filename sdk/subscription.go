@@ -40,8 +40,8 @@ type ConsumerSpec struct {
 	// MaxDeliveries is how often a message is delivered before it goes to the
 	// dead-letter topic; no limit if 0, the default.
 	MaxDeliveries int `json:"max_deliveries,omitzero"`
-	// DeadLetterTopic needs MaxDeliveries, and is created with the consumer if it does
-	// not exist. If it is "", messages that were delivered too often are dropped.
+	// DeadLetterTopic gets the messages that were rejected, or delivered too often. It is
+	// created with the consumer if it does not exist. If it is "", they are dropped.
 	DeadLetterTopic string `json:"dead_letter_topic,omitzero"`
 }
 
@@ -62,6 +62,9 @@ type ConsumerInfo struct {
 	// DeadLetterProblem says why the dead-letter topic took no message the last time; ""
 	// if it did.
 	DeadLetterProblem string `json:"dead_letter_problem,omitzero"`
+	// DroppedDead is how many messages the broker has dropped since it started, because
+	// they were rejected or delivered too often and there is no dead-letter topic.
+	DroppedDead uint64 `json:"dropped_dead,omitzero"`
 
 	Position    uint64    `json:"position"`              // the sequence that was handed out last
 	Lag         uint64    `json:"lag"`                   // how many messages were never handed out

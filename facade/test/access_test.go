@@ -200,6 +200,7 @@ func callsOf(topic string) []call {
 		{method: "GET", path: zero + "/socket"},
 		{method: "POST", path: zero + "/ack", body: tokens},
 		{method: "POST", path: zero + "/nack", body: tokens},
+		{method: "POST", path: zero + "/reject", body: tokens},
 		{method: "POST", path: zero + "/extend", body: tokens},
 		{method: "POST", path: zero + "/seek", body: object{"to": "first"}},
 		{method: "POST", path: zero + "/pause", body: object{"for": "1s"}},

@@ -19,6 +19,7 @@ type consumerState struct {
 	MaxDeliveries     int    `json:"max_deliveries"`
 	DeadLetterTopic   string `json:"dead_letter_topic"`
 	DeadLetterProblem string `json:"dead_letter_problem"`
+	DroppedDead       uint64 `json:"dropped_dead"`
 	Position          uint64
 	Lag               uint64
 	InFlight          uint64 `json:"in_flight"`
@@ -116,6 +117,15 @@ func (c consumer) nack(tokens []string, delay time.Duration) response {
 		return c.post("nack", object{"tokens": tokens})
 	}
 	return c.post("nack", object{"tokens": tokens, "delay": delay.String()})
+}
+
+// reject moves leased messages to the dead-letter topic. An empty reason is not sent.
+func (c consumer) reject(tokens []string, reason string) response {
+	c.api.t.Helper()
+	if reason == "" {
+		return c.post("reject", object{"tokens": tokens})
+	}
+	return c.post("reject", object{"tokens": tokens, "reason": reason})
 }
 
 // extend makes leases last for lease from now. A lease of 0 is not sent.

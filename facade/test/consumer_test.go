@@ -411,11 +411,6 @@ func TestConsumer_BadCallsAreRefused(t *testing.T) {
 				status: 400, code: "invalid_field", detail: "max_deliveries",
 			},
 			{
-				name: "a dead-letter topic for nothing", call: "POST " + topicT + "/consumers",
-				body:   `{"mode":"lease","dead_letter_topic":"D"}`,
-				status: 400, code: "invalid_field", detail: "max_deliveries",
-			},
-			{
 				name: "a reserved dead-letter topic", call: "POST " + topicT + "/consumers",
 				body:   `{"mode":"lease","max_deliveries":1,"dead_letter_topic":"publ"}`,
 				status: 422, code: "invalid_topic_name", detail: "publ",

@@ -441,6 +441,16 @@ func TestLease_BadCallsAreRefused(t *testing.T) {
 				status: 400, code: "invalid_field", detail: "lease",
 			},
 			{
+				name: "reject with two lines", call: "POST " + leaseT + "/reject",
+				body:   `{"tokens":["` + f.token + `"],"reason":"a\nb"}`,
+				status: 400, code: "invalid_field", detail: "reason",
+			},
+			{
+				name: "nack with a reason", call: "POST " + leaseT + "/nack",
+				body:   `{"tokens":["` + f.token + `"],"reason":"a"}`,
+				status: 400, code: "invalid_field", detail: "reason",
+			},
+			{
 				name: "extend by nothing", call: "POST " + leaseT + "/extend",
 				body:   `{"tokens":["` + f.token + `"],"lease":"0s"}`,
 				status: 400, code: "invalid_field", detail: "lease",

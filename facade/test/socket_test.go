@@ -201,6 +201,9 @@ func TestSocket_AcknowledgesAndExtendsLeases(t *testing.T) {
 	s.request(object{"type": "nack", "id": 0, "tokens": tokensOf(got[4:5])})
 	s.isDone("0")
 
+	s.request(object{"type": "reject", "id": 0, "tokens": tokensOf(got[5:]), "reason": "bad"})
+	s.isDone("0")
+
 	s.pull(5)
 	again := s.messages(1)
 	assert.Equal(t, "4", again[0].text())

@@ -8,7 +8,7 @@ func TestCLI_FetchedMessagesAreAcknowledgedOrGivenBack(t *testing.T) {
 	s.run(
 		command{args: "topic create orders"},
 		command{
-			args:   "consumer create orders --name billing --mode lease --start first --lease 1h",
+			args:   "consumer create orders --name billing --mode lease --start first --lease 1h --dead-letter-topic dead",
 			stdout: []string{"billing\n"},
 		},
 		command{args: "fetch orders billing", status: exitEmpty, stderr: "no message"},
@@ -27,6 +27,7 @@ func TestCLI_FetchedMessagesAreAcknowledgedOrGivenBack(t *testing.T) {
 		command{args: "nack orders billing TOKEN1"},
 		command{args: "fetch orders billing --json", stdout: []string{`{"sequence":3,`, `"deliveries":2`}},
 		command{args: "nack orders billing TOKEN2 --delay 1h"},
+		command{args: "reject orders billing TOKEN1 --reason broken"},
 		command{
 			args: "fetch orders billing --json --ack-token x,TOKEN2", stdout: []string{"four"},
 			status: exitRefused, stderr: "hold no lease: x",
