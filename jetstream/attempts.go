@@ -47,7 +47,7 @@ func Repeat[T any](ctx context.Context, try func(context.Context) (T, error)) (T
 		switch {
 		case err == nil || !mayRepeat(err):
 			return out, err
-		case ctx.Err() != nil || !pause(ctx, attemptPause):
+		case ctx.Err() != nil || !pause(ctx):
 			return out, cmp.Or(reason, err)
 		}
 	}
@@ -85,7 +85,7 @@ func tryUncut[T any](ctx context.Context, t *Topics, try func(context.Context) (
 
 // awaitConnection waits until the connection that was cut off is back. It returns false if ctx ends first.
 func (t *Topics) awaitConnection(ctx context.Context) bool {
-	for pause(ctx, attemptPause) {
+	for pause(ctx) {
 		if t.nc.IsConnected() {
 			return true
 		}
@@ -128,10 +128,10 @@ func reachedNobody(err error) bool {
 // mayHaveEffect reports whether a request for a change that failed with err may have been done all the same.
 func mayHaveEffect(err error) bool { return err != nil && !isNothing(err) && !reachedNobody(err) }
 
-// pause waits for a random time around mean, so that several processes do not repeat their calls in step. It returns
+// pause waits for a random time around attemptPause, so that several processes do not repeat their calls in step. It returns
 // false if ctx ends first.
-func pause(ctx context.Context, mean time.Duration) bool {
-	timer := time.NewTimer(mean/2 + rand.N(mean))
+func pause(ctx context.Context) bool {
+	timer := time.NewTimer(attemptPause/2 + rand.N(attemptPause))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -144,7 +144,7 @@ func pause(ctx context.Context, mean time.Duration) bool {
 // awaitStream waits a moment, and reports whether a message for a stream that did not
 // receive it may be sent again: ctx has not ended, and the stream may exist.
 func (t *Topics) awaitStream(ctx context.Context, stream string) bool {
-	if !pause(ctx, attemptPause) {
+	if !pause(ctx) {
 		return false
 	}
 	attempt, cancel := context.WithTimeout(ctx, firstAttempt)

@@ -98,7 +98,7 @@ func (p *publisher) publish(ctx context.Context, msgs ...*nats.Msg) []publishAns
 func (p *publisher) publishDecided(ctx context.Context, msgs []*nats.Msg) []publishAnswer {
 	answers := p.publish(ctx, msgs...)
 	for i := range answers {
-		for isUndecided(answers[i].err) && pause(ctx, attemptPause) {
+		for isUndecided(answers[i].err) && pause(ctx) {
 			answers[i] = p.publish(ctx, msgs[i])[0]
 		}
 	}
