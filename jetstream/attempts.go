@@ -128,8 +128,8 @@ func reachedNobody(err error) bool {
 // mayHaveEffect reports whether a request for a change that failed with err may have been done all the same.
 func mayHaveEffect(err error) bool { return err != nil && !isNothing(err) && !reachedNobody(err) }
 
-// pause waits for a random time around attemptPause, so that several processes do not repeat their calls in step. It returns
-// false if ctx ends first.
+// pause waits for a random time around attemptPause, so that several processes do not repeat their calls in step. It
+// returns false if ctx ends first.
 func pause(ctx context.Context) bool {
 	timer := time.NewTimer(attemptPause/2 + rand.N(attemptPause))
 	defer timer.Stop()
