@@ -456,3 +456,42 @@ func TestEngine_UnavailableKnowsARefusal(t *testing.T) {
 	assert.ErrorContains(t, unknown, "whether it took effect is unknown")
 	assert.NotContains(t, refused.Error(), "unknown")
 }
+
+func TestEngine_StreamMayHaveMoreThanThousandConsumers(t *testing.T) {
+	t.Parallel()
+	s := start(t, "")
+	fill(t, s, "S")
+	js := connect(t, s)
+
+	for i := range 1001 {
+		cfg := jetstream.ConsumerConfig{Durable: fmt.Sprint(i), AckPolicy: jetstream.AckExplicitPolicy, MemoryStorage: true}
+		_, err := js.CreateConsumer(t.Context(), "S", cfg)
+		require.NoError(t, err)
+	}
+
+	found, err := js.Stream(t.Context(), "S")
+	require.NoError(t, err)
+	assert.Equal(t, 1001, found.CachedInfo().State.Consumers)
+}
+
+func TestEngine_ShutdownWithinALimitIsOnlyRecordedWhenComplete(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []time.Duration{time.Minute, 0} {
+		dir := t.TempDir()
+		s, err := Start(options(dir))
+		require.NoError(t, err)
+		fill(t, s, "S", "a", "b")
+
+		ended := s.ShutdownWithin(limit)
+
+		assert.Equal(t, limit > 0, ended)
+		_, err = os.Stat(filepath.Join(dir, runningFile))
+		assert.Equal(t, limit > 0, errors.Is(err, os.ErrNotExist))
+		require.Eventually(t, func() bool { // the engine goes on stopping, and leaves the directory
+			s, err = Start(options(dir))
+			return err == nil
+		}, time.Minute, 10*time.Millisecond)
+		assert.EqualValues(t, 2, count(t, s, "S"))
+		s.Shutdown()
+	}
+}

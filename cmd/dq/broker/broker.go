@@ -10,6 +10,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -46,12 +47,15 @@ type Broker struct {
 	stopErr error
 }
 
+// engineTimeout is how long End waits for the engine to stop.
+const engineTimeout = 2 * time.Second
+
 // Start starts a broker and returns when it answers requests. Stop ends it.
 func Start(ctx context.Context, cfg Config, logger *slog.Logger) (*Broker, error) {
 	b := &Broker{cfg: cfg, logger: logger, failed: make(chan error, 1)}
 	if err := b.start(ctx); err != nil {
 		_ = b.stopServing(context.Background()) // err says more
-		b.release()
+		b.release((*engine.Server).Shutdown)
 		b.serving.Wait()
 		return nil, err
 	}
@@ -358,11 +362,26 @@ func (b *Broker) Failed() <-chan error { return b.failed }
 
 // Stop lets requests in progress finish, within the shutdown timeout, and stops the engine. It returns an error if
 // requests had to be cut off. Later calls return what the first one returned.
-func (b *Broker) Stop(ctx context.Context) error {
+func (b *Broker) Stop(ctx context.Context) error { return b.stopWith(ctx, (*engine.Server).Shutdown) }
+
+// End is Stop for a process that ends right after it: it waits for the engine for at most 2
+// seconds. An engine with thousands of consumers needs longer, and all that was answered is in
+// its files already.
+func (b *Broker) End(ctx context.Context) error {
+	return b.stopWith(ctx, func(s *engine.Server) {
+		if !s.ShutdownWithin(engineTimeout) {
+			b.logger.Info("ended before the engine has stopped all consumers: nothing is lost, and the next start " +
+				"reads the topics whose index is missing")
+		}
+	})
+}
+
+// stopWith stops the broker, and its engine with shutdown.
+func (b *Broker) stopWith(ctx context.Context, shutdown func(*engine.Server)) error {
 	b.stop.Do(func() {
 		b.stopErr = b.stopServing(ctx)
 
-		b.release()
+		b.release(shutdown)
 		b.serving.Wait()
 	})
 	return b.stopErr
@@ -381,15 +400,16 @@ func (b *Broker) stopServing(ctx context.Context) error {
 	return nil
 }
 
-// release closes what Start opened, also after a start that failed halfway.
-func (b *Broker) release() {
+// release closes what Start opened, also after a start that failed halfway. It stops the
+// engine with shutdown.
+func (b *Broker) release(shutdown func(*engine.Server)) {
 	if b.listener != nil {
 		_ = b.listener.Close()
 	}
 
 	b.closeStore()
 	if b.engine != nil {
-		b.engine.Shutdown()
+		shutdown(b.engine)
 	}
 
 	if b.tokens != nil {

@@ -16,8 +16,8 @@ const (
 	// in nanoseconds: it stores the seconds of a lease only.
 	restartSlack = int64(time.Second)
 
-	// longStop is how long a restart takes at least if dq may have ended before its engine,
-	// in nanoseconds.
+	// longStop is how long a restart takes at least if dq has ended before its engine, in
+	// nanoseconds.
 	longStop = int64(2 * time.Second)
 )
 
