@@ -130,8 +130,6 @@ type State struct {
 	// DeadDropped is how many messages this process has dropped, because they were rejected or delivered too often and
 	// the consumer has no dead-letter topic.
 	DeadDropped uint64
-	// OldestInFlight is when the oldest message that is not acknowledged was stored; zero if none is in flight.
-	OldestInFlight time.Time
 }
 
 // State returns the progress of consumer, as stored now. Errors: [*TopicNotFoundError] if
