@@ -1,6 +1,7 @@
 package facade
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -314,6 +315,49 @@ func (f *Facade) consumerOf(ctx context.Context, c *fiber.Ctx) (jetstream.Consum
 func (f *Facade) v1DescribeConsumer(ctx context.Context, c *fiber.Ctx) (response, error) {
 	consumer, err := f.consumerOf(ctx, c)
 	if err != nil {
+		return nil, err
+	}
+	return f.describeConsumer(ctx, c, fiber.StatusOK, consumer)
+}
+
+// v1ChangeConsumer changes the settings of a consumer in mode lease that the body has.
+func (f *Facade) v1ChangeConsumer(ctx context.Context, c *fiber.Ctx) (response, error) {
+	consumer, err := f.consumerOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if consumer.Lease == 0 {
+		return nil, &jetstream.ModeError{Operation: "changing settings", Mode: modeLease}
+	}
+	var in struct {
+		Lease           *jetstream.Duration `json:"lease"`
+		MaxInFlight     *int                `json:"max_in_flight"`
+		MaxDeliveries   *int                `json:"max_deliveries"`
+		DeadLetterTopic *string             `json:"dead_letter_topic"`
+	}
+	if err := decode.StrictJSON(c.BodyRaw(), &in); err != nil {
+		return nil, err
+	}
+
+	next := newConsumer{Lease: new(jetstream.Duration(consumer.Lease)), MaxInFlight: &consumer.MaxInFlight}
+	next.Lease, next.MaxInFlight = cmp.Or(in.Lease, next.Lease), cmp.Or(in.MaxInFlight, next.MaxInFlight)
+	spec := consumer
+	if in.MaxDeliveries != nil {
+		spec.MaxDeliveries = *in.MaxDeliveries
+	}
+	if in.DeadLetterTopic != nil {
+		spec.DeadLetterTopic = *in.DeadLetterTopic
+	}
+	if err := next.setLease(&spec); err != nil {
+		return nil, err
+	}
+	if spec.DeadLetterTopic != consumer.DeadLetterTopic {
+		if err := f.ensureDeadLetterTopic(ctx, c, spec); err != nil {
+			return nil, err
+		}
+	}
+
+	if consumer, err = f.service.ChangeConsumer(ctx, spec); err != nil {
 		return nil, err
 	}
 	return f.describeConsumer(ctx, c, fiber.StatusOK, consumer)

@@ -148,6 +148,7 @@ func (f *Facade) consumerRoutes() []route {
 		{method: fiber.MethodPost, path: all, mutates: true, need: toSubscribe, handle: f.v1CreateConsumer},
 		{method: fiber.MethodGet, path: all, need: toManage, query: list, handle: f.v1ListConsumers},
 		{method: fiber.MethodGet, path: one, need: toManage, handle: f.v1DescribeConsumer},
+		{method: fiber.MethodPatch, path: one, mutates: true, need: toControl, handle: f.v1ChangeConsumer},
 		{method: fiber.MethodDelete, path: one, mutates: true, need: toControl, handle: f.v1DeleteConsumer},
 		{method: fiber.MethodPost, path: one + "/seek", mutates: true, need: toControl, handle: f.v1Seek},
 		{method: fiber.MethodPost, path: one + "/pause", mutates: true, need: toControl, handle: f.v1Pause},

@@ -221,6 +221,21 @@ func (c *Consumers) allowMoreConsumers(ctx context.Context, topic string) error 
 	return nil
 }
 
+// Change gives the durable of a consumer in mode lease the lease and the limit of consumer.
+// Errors: [*TopicNotFoundError], [*ConsumerNotFoundError], [*UnavailableError].
+func (c *Consumers) Change(ctx context.Context, consumer Consumer) error {
+	info, err := c.info(ctx, consumer)
+	if err != nil {
+		return err
+	}
+	cfg := info.Config // with the pause
+	cfg.AckWait, cfg.MaxAckPending = consumer.Lease, consumer.MaxInFlight
+	if _, err := c.topics.js.UpdateConsumer(ctx, StreamName(consumer.Topic), cfg); err != nil {
+		return c.durableError(ctx, consumer, "change the consumer", err)
+	}
+	return nil
+}
+
 // endPause ends the pause of a durable if that is to end at the time until.
 func (c *Consumers) endPause(ctx context.Context, consumer Consumer, until time.Time) error {
 	info, err := c.info(ctx, consumer)

@@ -93,6 +93,10 @@ var consumerCalls = []apiCall{
 		_, err := s.Seek(ctx, sdk.AtNew)
 		return err
 	}),
+	onConsumer("change consumer", true, func(ctx context.Context, s *sdk.Subscription) error {
+		_, err := s.Change(ctx, sdk.ConsumerChange{})
+		return err
+	}),
 	onConsumer("pause", true, func(ctx context.Context, s *sdk.Subscription) error {
 		_, err := s.Pause(ctx, time.Second)
 		return err

@@ -156,6 +156,24 @@ func (s *Subscription) Describe(ctx context.Context) (info ConsumerInfo, err err
 	return info, err
 }
 
+// A ConsumerChange is new settings of a consumer in mode lease. A nil field stays as it is.
+type ConsumerChange struct {
+	Lease           *time.Duration `json:"lease,omitzero"`
+	MaxInFlight     *int           `json:"max_in_flight,omitzero"`
+	MaxDeliveries   *int           `json:"max_deliveries,omitzero"`
+	DeadLetterTopic *string        `json:"dead_letter_topic,omitzero"` // "" removes it
+}
+
+// Change changes settings of the consumer and returns its new state. Its position and
+// its leases stay. Errors: those of [Subscription.Describe], [ErrWrongMode],
+// [ErrInvalidField], and those of [Topic.Subscribe] about the dead-letter topic.
+func (s *Subscription) Change(ctx context.Context, change ConsumerChange) (info ConsumerInfo, err error) {
+	call := s.call(http.MethodPatch)
+	call.body, call.answer = change, &info
+	err = s.topic.client.do(ctx, call)
+	return info, err
+}
+
 // Delete deletes the consumer. Errors: those of [Subscription.Describe].
 func (s *Subscription) Delete(ctx context.Context) error {
 	call := s.call(http.MethodDelete)

@@ -159,6 +159,22 @@ func (s *Service) ListConsumers(ctx context.Context, topic string) ([]jetstream.
 	return slices.DeleteFunc(consumers, unmade), err // those whose registration is not answered yet
 }
 
+// ChangeConsumer gives a consumer in mode lease the lease and the limits of spec; its position and its leases stay. If
+// it fails, some may have changed: it can be repeated.
+// Errors: [*jetstream.ConsumerNotFoundError], [*jetstream.TopicNotFoundError], [*jetstream.UnavailableError].
+func (s *Service) ChangeConsumer(ctx context.Context, spec jetstream.Consumer) (jetstream.Consumer, error) {
+	defer s.making.lock(spec)()
+	changed, err := s.Registry.UpdateConsumer(ctx, spec.ID, func(now *jetstream.Consumer, _ time.Time) bool {
+		now.Lease, now.MaxInFlight = spec.Lease, spec.MaxInFlight
+		now.MaxDeliveries, now.DeadLetterTopic = spec.MaxDeliveries, spec.DeadLetterTopic
+		return true
+	})
+	if err != nil {
+		return changed, err
+	}
+	return changed, s.Consumers.Change(ctx, changed)
+}
+
 // DeleteConsumer deletes the consumer of topic whose name or id is label. Its id is never
 // given out again. If an earlier call stopped before it had done everything, DeleteConsumer
 // does the rest. Errors: those of [Service.FindConsumer].

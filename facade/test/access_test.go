@@ -194,6 +194,7 @@ func callsOf(topic string) []call {
 		{method: "POST", path: consumers, body: object{}},
 		{method: "GET", path: consumers},
 		{method: "GET", path: zero},
+		{method: "PATCH", path: zero, body: object{"max_in_flight": 5}},
 		{method: "DELETE", path: zero},
 		{method: "POST", path: zero + "/fetch"},
 		{method: "GET", path: zero + "/stream"},

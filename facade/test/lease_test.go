@@ -458,3 +458,29 @@ func TestLease_BadCallsAreRefused(t *testing.T) {
 		}
 	})
 }
+
+func TestLease_SettingsAreChangedInPlace(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	a.fill("T", 0, 4)
+	c := a.register("T", object{"name": "c", "mode": "lease", "start": "first", "lease": "1h", "max_in_flight": 1})
+	first := c.fetch(within)
+	c.pause(time.Hour)
+
+	a.patch(c.path, object{"max_in_flight": 2, "max_deliveries": 1, "dead_letter_topic": "D"}).is(http.StatusOK)
+
+	state := c.describe()
+	assert.False(t, state.PausedUntil.IsZero(), "it is still paused")
+	assert.Equal(t, "1h0m0s", state.Lease)
+	assert.EqualValues(t, 1, state.InFlight, "its leases stay")
+	c.resume()
+	assert.Equal(t, numbers(1, 1), textsOf(c.fetch("limit=10", within)), "one more is in flight")
+	c.nack(tokensOf(first), 0).is(http.StatusNoContent)
+	assert.Equal(t, numbers(0, 1), textsOf(a.browse("D")))
+	spec := object{"name": "c", "mode": "lease", "lease": "1h", "max_in_flight": 1}
+	a.post(path("T", "consumers"), spec).refuses(http.StatusConflict, "other_settings")
+
+	a.patch(c.path, object{"max_deliveries": 0}).refuses(http.StatusBadRequest, "invalid_field")
+	a.patch(a.register("T").path, object{"lease": "1m"}).refuses(http.StatusConflict, "wrong_mode")
+}

@@ -216,6 +216,7 @@ func TestCLI_ConsumerIsCreatedMovedPausedAndDeleted(t *testing.T) {
 		},
 		command{args: "consumer describe orders billing", stdout: []string{"lease", "1h0m0s"}},
 		command{args: "consumer delete orders billing 7", status: exitUsage, stderr: "accepts 2 arg(s), received 3"},
+		command{args: "consumer change orders billing --lease 2h --json", stdout: []string{`"lease":"2h0m0s"`}},
 		command{args: "consumer delete orders billing"},
 		command{args: "consumer describe orders billing", status: exitRefused, stderr: "does not exist"},
 	)
