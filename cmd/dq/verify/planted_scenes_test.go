@@ -17,7 +17,7 @@ type sceneBug struct {
 // sceneBugs are the bugs, by the check that must find them.
 var sceneBugs = []sceneBug{
 	{"life", bug{
-		name: "a topic that does not exist takes a message", check: "life", text: "a append",
+		name: "a topic that does not exist takes a message", check: "life", text: "nothing explains the last of these",
 		plant: func(r *request) (answer, bool) {
 			out := r.forward()
 			if r.calls("POST", messages) && out.status == http.StatusNotFound {
