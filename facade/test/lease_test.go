@@ -481,6 +481,6 @@ func TestLease_SettingsAreChangedInPlace(t *testing.T) {
 	spec := object{"name": "c", "mode": "lease", "lease": "1h", "max_in_flight": 1}
 	a.post(path("T", "consumers"), spec).refuses(http.StatusConflict, "other_settings")
 
-	a.patch(c.path, object{"max_deliveries": 0}).refuses(http.StatusBadRequest, "invalid_field")
+	a.patch(c.path, object{"max_in_flight": 0}).refuses(http.StatusBadRequest, "invalid_field")
 	a.patch(a.register("T").path, object{"lease": "1m"}).refuses(http.StatusConflict, "wrong_mode")
 }

@@ -16,7 +16,8 @@ func consumerCommand(c *client) *cobra.Command {
 		Short: "Create, describe, change, list, delete, seek, pause and resume consumers",
 	}
 	cmd.AddCommand(
-		createConsumerCommand(c), changeConsumerCommand(c), seekCommand(c), listConsumersCommand(c), describeConsumerCommand(c),
+		createConsumerCommand(c), changeConsumerCommand(c), seekCommand(c),
+		listConsumersCommand(c), describeConsumerCommand(c),
 		pauseCommand(c), resumeCommand(c), deleteConsumerCommand(c),
 	)
 	return cmd
