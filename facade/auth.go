@@ -233,5 +233,10 @@ func hide(p *access.Principal, err error) error {
 	if errors.As(err, &producer) && producer.Deleted && !p.Sees(producer.Topic) {
 		return &registry.ProducerNotFoundError{Producer: producer.Producer}
 	}
+
+	var letter *jetstream.DeadLetterError
+	if errors.As(err, &letter) && !p.Sees(letter.Topic) {
+		return &jetstream.DeadLetterError{Sequence: letter.Sequence}
+	}
 	return err
 }

@@ -1,7 +1,6 @@
 package facade
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,6 +91,8 @@ func (n *newConsumer) setLease(c *jetstream.Consumer) error {
 		return refuse("max_in_flight", "want 1 to %d, not %d", maxInFlight, c.MaxInFlight)
 	case c.MaxDeliveries < 0:
 		return refuse("max_deliveries", "want 0 for no limit, or more, not %d", c.MaxDeliveries)
+	case c.DeadLetterTopic != "" && c.MaxDeliveries == 0:
+		return refuse("dead_letter_topic", "it needs max_deliveries: without that no message ever gets there")
 	case c.DeadLetterTopic == c.Topic:
 		return &jetstream.SettingError{Setting: "dead_letter_topic", Value: c.Topic, Want: "another topic"}
 	case c.DeadLetterTopic != "":
@@ -128,16 +129,13 @@ type consumerView struct {
 	MaxDeliveries   int                `json:"max_deliveries,omitzero"`
 	DeadLetterTopic string             `json:"dead_letter_topic,omitzero"`
 	// DeadLetterTopicMissing says that the dead-letter topic was deleted: messages for it wait.
-	DeadLetterTopicMissing bool `json:"dead_letter_topic_missing,omitzero"`
-	// DeadLetterProblem says why messages for the dead-letter topic wait.
-	DeadLetterProblem string    `json:"dead_letter_problem,omitzero"`
-	DroppedDead       uint64    `json:"dropped_dead,omitzero"` // for lack of a dead-letter topic
-	Position          uint64    `json:"position"`
-	Lag               uint64    `json:"lag"`
-	InFlight          uint64    `json:"in_flight"`
-	Size              uint64    `json:"size"`
-	DroppedUnread     *uint64   `json:"dropped_unread,omitzero"`
-	PausedUntil       time.Time `json:"paused_until,omitzero"`
+	DeadLetterTopicMissing bool      `json:"dead_letter_topic_missing,omitzero"`
+	Position               uint64    `json:"position"`
+	Lag                    uint64    `json:"lag"`
+	InFlight               uint64    `json:"in_flight"`
+	Size                   uint64    `json:"size"`
+	DroppedUnread          *uint64   `json:"dropped_unread,omitzero"`
+	PausedUntil            time.Time `json:"paused_until,omitzero"`
 }
 
 // viewConsumer returns the JSON of a consumer with its present state. The dead-letter topic is left out if p may not
@@ -166,16 +164,12 @@ func (f *Facade) viewConsumer(
 	if c.Lease > 0 {
 		view.Mode, view.Lease = modeLease, jetstream.Duration(c.Lease)
 		view.MaxInFlight, view.MaxDeliveries = c.MaxInFlight, c.MaxDeliveries
-		view.DroppedDead = state.DeadDropped
 	}
 	if c.DeadLetterTopic == "" || !p.Sees(c.DeadLetterTopic) {
 		return view, nil
 	}
 
 	view.DeadLetterTopic = c.DeadLetterTopic
-	if state.DeadLetter != nil {
-		view.DeadLetterProblem = state.DeadLetter.Error()
-	}
 	_, err = f.service.Topics.LastSequence(ctx, c.DeadLetterTopic)
 	var missing *jetstream.TopicNotFoundError
 	if errors.As(err, &missing) {
@@ -315,49 +309,6 @@ func (f *Facade) consumerOf(ctx context.Context, c *fiber.Ctx) (jetstream.Consum
 func (f *Facade) v1DescribeConsumer(ctx context.Context, c *fiber.Ctx) (response, error) {
 	consumer, err := f.consumerOf(ctx, c)
 	if err != nil {
-		return nil, err
-	}
-	return f.describeConsumer(ctx, c, fiber.StatusOK, consumer)
-}
-
-// v1ChangeConsumer changes the settings of a consumer in mode lease that the body has.
-func (f *Facade) v1ChangeConsumer(ctx context.Context, c *fiber.Ctx) (response, error) {
-	consumer, err := f.consumerOf(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	if consumer.Lease == 0 {
-		return nil, &jetstream.ModeError{Operation: "changing settings", Mode: modeLease}
-	}
-	var in struct {
-		Lease           *jetstream.Duration `json:"lease"`
-		MaxInFlight     *int                `json:"max_in_flight"`
-		MaxDeliveries   *int                `json:"max_deliveries"`
-		DeadLetterTopic *string             `json:"dead_letter_topic"`
-	}
-	if err := decode.StrictJSON(c.BodyRaw(), &in); err != nil {
-		return nil, err
-	}
-
-	next := newConsumer{Lease: new(jetstream.Duration(consumer.Lease)), MaxInFlight: &consumer.MaxInFlight}
-	next.Lease, next.MaxInFlight = cmp.Or(in.Lease, next.Lease), cmp.Or(in.MaxInFlight, next.MaxInFlight)
-	spec := consumer
-	if in.MaxDeliveries != nil {
-		spec.MaxDeliveries = *in.MaxDeliveries
-	}
-	if in.DeadLetterTopic != nil {
-		spec.DeadLetterTopic = *in.DeadLetterTopic
-	}
-	if err := next.setLease(&spec); err != nil {
-		return nil, err
-	}
-	if spec.DeadLetterTopic != consumer.DeadLetterTopic {
-		if err := f.ensureDeadLetterTopic(ctx, c, spec); err != nil {
-			return nil, err
-		}
-	}
-
-	if consumer, err = f.service.ChangeConsumer(ctx, spec); err != nil {
 		return nil, err
 	}
 	return f.describeConsumer(ctx, c, fiber.StatusOK, consumer)

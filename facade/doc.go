@@ -28,7 +28,6 @@
 //   - produce.go: how are messages produced under /v1?
 //   - quota.go: may the caller create one more topic or consumer?
 //   - readmemory.go: how much memory may messages take that are read and not written yet?
-//   - redrive.go: how are dead letters put back?
 //   - respond.go: how is a response written?
 //   - routes.go: which calls does the API have, and what does each need?
 //   - session.go: what ends a stream, socket or long poll early?

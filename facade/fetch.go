@@ -2,7 +2,6 @@ package facade
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -11,15 +10,14 @@ import (
 	"dq/jetstream"
 )
 
-// fetchRequest is the decoded query and body of fetch.
+// fetchRequest is the decoded query of fetch.
 type fetchRequest struct {
 	limits jetstream.Limits
 	wait   time.Duration // for the first message
 	raw    bool
-	ack    tokenList // of messages to acknowledge first
 }
 
-// decodeFetch reads the query and the body of fetch.
+// decodeFetch reads the query of fetch.
 func decodeFetch(c *fiber.Ctx) (fetchRequest, error) {
 	q := decode.NewQuery(c)
 	in := fetchRequest{
@@ -33,27 +31,12 @@ func decodeFetch(c *fiber.Ctx) (fetchRequest, error) {
 	if in.raw && in.limits.Messages > 1 {
 		q.Fail(&decode.FieldError{Field: "limit", Problem: "a raw answer is one message"})
 	}
-	if q.Err() != nil {
-		return in, q.Err()
-	}
-
-	var body struct {
-		Ack tokenList `json:"ack"`
-	}
-	if err := decode.OptionalJSON(c.BodyRaw(), &body); err != nil {
-		return in, err
-	}
-	if in.ack = body.Ack; in.raw && len(in.ack) > 0 {
-		const problem = "a raw answer has no place for lost tokens: leave out raw, or acknowledge with ack"
-		return in, &decode.FieldError{Field: "ack", Problem: problem}
-	}
-	return in, nil
+	return in, q.Err()
 }
 
 // fetched is the answer to a fetch that is neither raw nor large.
 type fetched struct {
 	Messages []messageView `json:"messages"`
-	Lost     []string      `json:"lost,omitzero"`
 }
 
 func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (response, error) {
@@ -66,10 +49,6 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (response, error) {
 		return nil, err
 	}
 
-	lost, err := f.ackBeforeFetch(ctx, consumer, in.ack)
-	if err != nil {
-		return nil, err
-	}
 	in.limits.Bytes = callerOf(c).reserve(in.limits.Bytes)
 	list := &messageReply{hold: f.hold()}
 	deliveries, err := f.fetchWaiting(c, consumer, &in, list)
@@ -85,9 +64,8 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (response, error) {
 
 	views := viewDeliveries(deliveries)
 	if list.release == nil { // encoding a small answer at once is faster
-		return &heldReply[fetched]{fetched{Messages: views, Lost: lost}, list.hold}, nil
+		return &heldReply[fetched]{fetched{Messages: views}, list.hold}, nil
 	}
-	list.setLost(lost)
 	for _, view := range views {
 		if err := list.add(view); err != nil {
 			_ = list.Close()
@@ -95,19 +73,6 @@ func (f *Facade) v1Fetch(ctx context.Context, c *fiber.Ctx) (response, error) {
 		}
 	}
 	return list, nil
-}
-
-// ackBeforeFetch acknowledges the messages of tokens, and returns the tokens that hold no lease. They are no error: the
-// client would lose the messages of a fetch that answers with an error.
-func (f *Facade) ackBeforeFetch(ctx context.Context, consumer jetstream.Consumer, tokens tokenList) ([]string, error) {
-	if len(tokens) == 0 {
-		return nil, nil
-	}
-	err := f.service.Consumers.Ack(ctx, consumer, tokens)
-	if lost, ok := errors.AsType[*jetstream.LeaseError](err); ok {
-		return lost.Tokens, nil
-	}
-	return nil, err
 }
 
 // fetchWaiting hands out messages of a consumer, and waits for the first as long as the client wants. The wait ends

@@ -2,7 +2,6 @@ package facade
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -13,12 +12,12 @@ import (
 	"dq/jetstream"
 )
 
-// A leaseRequest is the body of ack, nack, reject and extend. WebSocket messages of these types have the same fields.
+// A leaseRequest is the body of ack, nack and extend. WebSocket messages of these types have the same fields.
 type leaseRequest struct {
 	Tokens tokenList           `json:"tokens,omitzero"`
-	Delay  jetstream.Duration  `json:"delay,omitzero"`  // nack only
-	Reason string              `json:"reason,omitzero"` // reject only
-	Lease  *jetstream.Duration `json:"lease,omitzero"`  // extend only
+	UpTo   string              `json:"up_to,omitzero"` // ack only
+	Delay  jetstream.Duration  `json:"delay,omitzero"` // nack only
+	Lease  *jetstream.Duration `json:"lease,omitzero"` // extend only
 }
 
 // A tokenList is the tokens of leases in one call.
@@ -34,7 +33,6 @@ func (l *tokenList) UnmarshalJSONFrom(dec *jsontext.Decoder) (err error) {
 const (
 	opAck    = "ack"
 	opNack   = "nack"
-	opReject = "reject"
 	opExtend = "extend"
 )
 
@@ -44,10 +42,6 @@ func (f *Facade) v1Ack(ctx context.Context, c *fiber.Ctx) (response, error) {
 
 func (f *Facade) v1Nack(ctx context.Context, c *fiber.Ctx) (response, error) {
 	return f.onLeases(ctx, c, opNack)
-}
-
-func (f *Facade) v1Reject(ctx context.Context, c *fiber.Ctx) (response, error) {
-	return f.onLeases(ctx, c, opReject)
 }
 
 func (f *Facade) v1Extend(ctx context.Context, c *fiber.Ctx) (response, error) {
@@ -76,13 +70,13 @@ func (f *Facade) changeLeases(ctx context.Context, consumer jetstream.Consumer, 
 		return err
 	}
 
-	switch op {
-	case opAck:
+	switch {
+	case op == opAck && in.UpTo != "":
+		return f.service.Consumers.AckUpTo(ctx, consumer, in.UpTo)
+	case op == opAck:
 		return f.service.Consumers.Ack(ctx, consumer, in.Tokens)
-	case opNack:
+	case op == opNack:
 		return f.service.Consumers.Nack(ctx, consumer, in.Tokens, time.Duration(in.Delay))
-	case opReject:
-		return f.service.Consumers.Reject(ctx, consumer, in.Tokens, in.Reason)
 	}
 	lease := consumer.Lease
 	if in.Lease != nil {
@@ -91,32 +85,22 @@ func (f *Facade) changeLeases(ctx context.Context, consumer jetstream.Consumer, 
 	return f.service.Consumers.Extend(ctx, consumer, in.Tokens, lease)
 }
 
-// deadLetterRefused returns the text of a [*jetstream.DeadLetterError]. It does not name the dead-letter topic, which
-// the client may have no right to see.
-func deadLetterRefused(err error) string {
-	var e *jetstream.DeadLetterError
-	errors.As(err, &e)
-	return fmt.Sprintf("the dead-letter topic does not take message %d, which keeps its lease: "+
-		"who may see that topic finds the reason in dead_letter_problem of the consumer", e.Sequence)
-}
-
 // check refuses values out of bounds, and fields that the operation op does not take.
 func (r *leaseRequest) check(op string) error {
 	refuse := func(field, problem string) error { return &decode.FieldError{Field: field, Problem: problem} }
 
 	switch {
-	case len(r.Tokens) == 0:
+	case r.UpTo != "" && op != opAck:
+		return refuse("up_to", "only ack takes it")
+	case r.UpTo != "" && len(r.Tokens) > 0:
+		return refuse("up_to", "want tokens or up_to, not both")
+	case r.UpTo == "" && len(r.Tokens) == 0:
 		return &decode.MissingFieldError{Field: "tokens"}
 
 	case r.Delay != 0 && op != opNack:
 		return refuse("delay", "only nack takes it")
 	case r.Delay < 0 || r.Delay > jetstream.Duration(maxLease):
 		return refuse("delay", fmt.Sprintf("want 0s to %s", maxLease))
-
-	case r.Reason != "" && op != opReject:
-		return refuse("reason", "only reject takes it")
-	case len(r.Reason) > maxReason || !headerValue(r.Reason):
-		return refuse("reason", fmt.Sprintf("want a text of one line, without spaces around it, %d bytes at most", maxReason))
 
 	case r.Lease != nil && op != opExtend:
 		return refuse("lease", "only extend takes it")

@@ -9,10 +9,9 @@ import "time"
 const (
 	defaultLease    = 30 * time.Second
 	minLease        = 100 * time.Millisecond // a shorter one could end before the answer arrives
-	maxReason       = 1000                   // bytes of the reason of a reject
 	maxLease        = 12 * time.Hour         // as in Amazon SQS; also the longest delay of a nack
 	defaultInFlight = 1000                   // messages; the engine's default for a durable consumer
-	maxInFlight     = 100_000                // messages; the engine keeps each in memory
+	maxInFlight     = 10_000                 // messages
 	maxPause        = 365 * 24 * time.Hour
 	maxConsumerName = 128 // bytes
 )
@@ -48,8 +47,6 @@ const (
 
 	defaultBytes = 4 << 20 // of data that one answer has
 	maxBytes     = 32 << 20
-
-	defaultRedrive = 1000 // dead letters that one call puts back
 
 	// smallAnswer is how many bytes an answer may have without waiting for its part of the memory for answers.
 	smallAnswer = 256 << 10

@@ -115,15 +115,6 @@ func (l *messageReply) separator() string {
 // setNext has the JSON end with the sequence from which the next call reads.
 func (l *messageReply) setNext(next uint64) { l.tail = `,"next":` + strconv.FormatUint(next, 10) }
 
-// setLost has the JSON end with the tokens that hold no lease, if there are any.
-func (l *messageReply) setLost(tokens []string) {
-	if len(tokens) == 0 {
-		return
-	}
-	text, _ := json.Marshal(tokens) // strings that were read from JSON can be written as JSON
-	l.tail = `,"lost":` + string(text)
-}
-
 // Close implements [io.Closer]. The HTTP server calls it when the answer was sent, or could not be.
 func (l *messageReply) Close() error {
 	l.hold.Give()

@@ -53,7 +53,6 @@ var problems = []problem{
 	refused[*jetstream.NameError]("invalid_topic_name", fiber.StatusUnprocessableEntity),
 	refused[*jetstream.ExistsError]("topic_exists", fiber.StatusConflict).describe(classicExists),
 	refused[*jetstream.SubjectsTakenError]("subjects_taken", fiber.StatusConflict),
-	refused[*jetstream.DeadLetterError]("dead_letter_refused", fiber.StatusConflict).describe(deadLetterRefused),
 	refused[*jetstream.TopicNotFoundError]("topic_not_found", fiber.StatusNotFound),
 	refused[*jetstream.EmptyError]("empty", fiber.StatusNotFound).describe(classicEmpty),
 	refused[*jetstream.NoMessageError]("message_not_found", fiber.StatusNotFound),
@@ -72,7 +71,6 @@ var problems = []problem{
 	refused[*jetstream.ModeError]("wrong_mode", fiber.StatusConflict),
 	refused[*jetstream.LeaseError]("lease_lost", fiber.StatusConflict),
 	refused[*service.OtherSettingsError]("other_settings", fiber.StatusConflict),
-	refused[*jetstream.ForeignConsumerError]("foreign_consumer", fiber.StatusConflict),
 	refused[*NoTopicsError]("no_topics", fiber.StatusNotFound),
 	refused[*decode.SyntaxError]("invalid_json", fiber.StatusBadRequest),
 	refused[*decode.MissingFieldError]("missing_field", fiber.StatusBadRequest),
@@ -98,6 +96,8 @@ var problems = []problem{
 	failed[*jetstream.NotStoredError]("not_stored"),
 	failed[*jetstream.BusyError]("topic_busy").withoutLog(),
 	failed[*jetstream.UnavailableError]("unavailable"),
+	// The dead-letter topic does not exist any more, or the caller may not see it. The consumer logs that once.
+	failed[*jetstream.DeadLetterError]("dead_letter_refused").withoutLog(),
 	failed[*notReadyError]("unavailable").withoutLog(), // probes ask all the time
 
 	denied[*pathError]("path_not_found", fiber.StatusNotFound),

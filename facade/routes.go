@@ -119,7 +119,6 @@ func (f *Facade) topicRoutes() []route {
 		{method: fiber.MethodGet, path: topicPath, need: anyScope, handle: f.v1DescribeTopic},
 		{method: fiber.MethodPatch, path: topicPath, mutates: true, need: toAdmin, handle: f.v1ChangeTopic},
 		{method: fiber.MethodDelete, path: topicPath, mutates: true, need: toAdmin, handle: f.v1DeleteTopic},
-		{method: fiber.MethodPost, path: topicPath + "/redrive", mutates: true, need: toAdmin, handle: f.v1Redrive},
 	}
 }
 
@@ -148,7 +147,6 @@ func (f *Facade) consumerRoutes() []route {
 		{method: fiber.MethodPost, path: all, mutates: true, need: toSubscribe, handle: f.v1CreateConsumer},
 		{method: fiber.MethodGet, path: all, need: toManage, query: list, handle: f.v1ListConsumers},
 		{method: fiber.MethodGet, path: one, need: toManage, handle: f.v1DescribeConsumer},
-		{method: fiber.MethodPatch, path: one, mutates: true, need: toControl, handle: f.v1ChangeConsumer},
 		{method: fiber.MethodDelete, path: one, mutates: true, need: toControl, handle: f.v1DeleteConsumer},
 		{method: fiber.MethodPost, path: one + "/seek", mutates: true, need: toControl, handle: f.v1Seek},
 		{method: fiber.MethodPost, path: one + "/pause", mutates: true, need: toControl, handle: f.v1Pause},
@@ -167,7 +165,6 @@ func (f *Facade) workRoutes() []route {
 		{method: fiber.MethodGet, path: one + "/socket", endless: true, need: toConsume, handle: f.v1Socket},
 		{method: fiber.MethodPost, path: one + "/ack", mutates: true, need: toConsume, handle: f.v1Ack},
 		{method: fiber.MethodPost, path: one + "/nack", mutates: true, need: toConsume, handle: f.v1Nack},
-		{method: fiber.MethodPost, path: one + "/reject", mutates: true, need: toConsume, handle: f.v1Reject},
 		{method: fiber.MethodPost, path: one + "/extend", mutates: true, need: toConsume, handle: f.v1Extend},
 	}
 }

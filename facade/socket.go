@@ -166,7 +166,7 @@ func (s *socket) handle(ctx context.Context, in *socketRequest) error {
 	switch in.Type {
 	case "pull":
 		return s.pull(in.Count)
-	case opAck, opNack, opReject, opExtend:
+	case opAck, opNack, opExtend:
 		// What the client asked for is done even if it hangs up now.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.facade.opts.RequestTimeout)
 		defer cancel()
@@ -175,7 +175,7 @@ func (s *socket) handle(ctx context.Context, in *socketRequest) error {
 		}
 		return s.facade.sync(ctx)
 	}
-	problem := fmt.Sprintf("want pull, ack, nack, reject or extend, not %.100q", in.Type)
+	problem := fmt.Sprintf("want pull, ack, nack or extend, not %.100q", in.Type)
 	return &decode.FieldError{Field: "type", Problem: problem}
 }
 

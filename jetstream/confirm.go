@@ -298,9 +298,6 @@ func decodeAnswer(m *nats.Msg) publishAnswer {
 	if len(m.Data) == 0 && m.Header.Get(statusHeader) == statusNoResponders {
 		return publishAnswer{err: nats.ErrNoResponders}
 	}
-	if len(m.Data) == 0 { // a consumer confirms so
-		return publishAnswer{}
-	}
 
 	if n, ok := plainSuccess(m.Data); ok {
 		return publishAnswer{sequence: n}

@@ -23,8 +23,7 @@ const activeConsumers = 4096
 type Consumer struct {
 	ID    int64  `json:"-"` // given out by the registry, which stores the consumer under it
 	Topic string `json:"topic"`
-	// Start is the sequence before the consumer's first message. In mode lease, a seek
-	// sets it.
+	// Start is the sequence before the consumer's first message.
 	Start uint64 `json:"start,omitempty"`
 	// TopicCreated is when the topic was created, in nanoseconds of Unix time: a
 	// topic that is created later may have the same name. Old consumers have 0.
@@ -48,11 +47,6 @@ type Consumer struct {
 	// DeadLetterTopic gets the messages that were delivered MaxDeliveries times
 	// and never acknowledged.
 	DeadLetterTopic string `json:"dead_letter_topic,omitempty"`
-	// Generation counts the seeks: a token of an earlier generation holds no lease.
-	Generation uint64 `json:"generation,omitempty"`
-	// Made says that the consumer has a durable, which was moved to Start. See
-	// [Consumers.Make].
-	Made bool `json:"made,omitempty"`
 }
 
 // Label returns the consumer's name or, if it has none, its id.
@@ -64,25 +58,16 @@ func (c Consumer) Label() string {
 }
 
 // Consumers delivers messages to consumers, in order. What counts is the stored
-// [Cursor] of a consumer in mode auto, and the durable of one in mode lease. A process
-// remembers the cursor that it read last; a write is refused if the cursor has changed
-// since, so any number of processes may serve one consumer. All methods are safe for
-// concurrent use.
+// [Cursor] of a consumer. A process remembers the cursor that it read last; a write is
+// refused if the cursor has changed since, so any number of processes may serve one
+// consumer. All methods are safe for concurrent use.
 type Consumers struct {
-	// Latest returns the registration of a consumer as it is now: another process may
-	// move a consumer while a call waits for its messages. It is set before the first
-	// call.
-	Latest func(ctx context.Context, id int64) (Consumer, error)
-
 	topics  *Topics
 	cursors *cursors
 	reads   *sharedReads
 	active  *lru.Cache[int64, *consumerState]
 
-	drops     dropLog // of messages that were removed unread
-	deadDrops dropLog // of messages that no dead-letter topic took
-
-	durables *durables // those of the consumers in mode lease
+	drops dropLog
 
 	dropping atomic.Bool                             // what was read ahead is going to be dropped, see dropLater
 	after    func(time.Duration, func()) *time.Timer // time.AfterFunc, or a test's
@@ -103,17 +88,8 @@ func NewConsumers(ctx context.Context, topics *Topics) (*Consumers, error) {
 	if err != nil {
 		return nil, err
 	}
-	durables, err := openDurables(ctx, topics)
-	if err != nil {
-		return nil, err
-	}
-	return &Consumers{
-		topics: topics, cursors: stored, reads: reads, active: active, durables: durables, after: time.AfterFunc,
-	}, nil
+	return &Consumers{topics: topics, cursors: stored, reads: reads, active: active, after: time.AfterFunc}, nil
 }
-
-// Alone reports whether no other process reaches the engine.
-func (c *Consumers) Alone() bool { return c.topics.opts.Alone }
 
 // A State is the progress of a consumer.
 type State struct {
@@ -124,25 +100,16 @@ type State struct {
 	// Dropped is how many messages were removed before the consumer had read them, see
 	// [Dropped]; nil if that is not known.
 	Dropped *uint64
-	// DeadLetter is the message that the dead-letter topic refused last; nil if it took
-	// the last one. Messages like it wait.
-	DeadLetter *DeadLetterError
-	// DeadDropped is how many messages this process has dropped, because they were rejected or delivered too often and
-	// the consumer has no dead-letter topic.
-	DeadDropped uint64
 }
 
 // State returns the progress of consumer, as stored now. Errors: [*TopicNotFoundError] if
 // the topic does not exist any more, [*ConsumerNotFoundError], [*UnavailableError].
 func (c *Consumers) State(ctx context.Context, consumer Consumer) (State, error) {
-	if consumer.Lease > 0 {
-		return c.durableState(ctx, consumer)
-	}
 	cursor, err := c.cursors.load(ctx, consumer.ID, consumer.Start)
 	if err != nil {
 		return State{}, err
 	}
-	state := State{Position: cursor.Position}
+	state := State{Position: cursor.Position, InFlight: uint64(len(cursor.Leases))}
 	if consumer.Key == "" {
 		after, dropped, err := c.lookAhead(ctx, consumer, cursor)
 		if err != nil {
@@ -162,9 +129,6 @@ func (c *Consumers) State(ctx context.Context, consumer Consumer) (State, error)
 // Remove deletes consumer for good. Calls for it that are waiting fail with
 // [*ConsumerNotFoundError]. Errors: [*UnavailableError].
 func (c *Consumers) Remove(ctx context.Context, consumer Consumer) error {
-	if consumer.Lease > 0 {
-		return c.removeDurable(ctx, consumer)
-	}
 	err := c.update(ctx, consumer, func(next *Cursor) (bool, error) {
 		*next = Cursor{Position: next.Position, Gone: true, revision: next.revision}
 		return true, nil

@@ -154,7 +154,6 @@ func TestConsumers_PositionSurvivesARestart(t *testing.T) {
 			s.publish(t, "T", drafts(numbered(10)...)...)
 			auto := jetstream.Consumer{ID: 1, Topic: "T"}
 			lease := jetstream.Consumer{ID: 2, Topic: "T", Lease: time.Hour, MaxInFlight: 10}
-			require.NoError(t, s.consumers.Make(t.Context(), lease))
 			s.fetch(t, auto, 4)
 			_, tokens := s.fetch(t, lease, 3)
 
@@ -169,7 +168,7 @@ func TestConsumers_PositionSurvivesARestart(t *testing.T) {
 			assert.Equal(t, numbered(10)[4:6], autoTexts)
 			assert.Equal(t, numbered(10)[3:5], leaseTexts)
 			assert.NoError(t, acked, "a lease survives, too")
-			assert.Equal(t, jetstream.State{Position: 5, Lag: 5, InFlight: 2}, state)
+			assert.Equal(t, jetstream.State{Position: 5, Lag: 5, InFlight: 2, Dropped: new(uint64)}, state)
 		})
 	}
 }
@@ -311,21 +310,18 @@ func TestConsumers_NackedMessageIsDeliveredAgain(t *testing.T) {
 		s.create(t, "T", nil)
 		s.publish(t, "T", drafts("a", "b")...)
 		c := jetstream.Consumer{ID: 1, Topic: "T", Lease: time.Hour, MaxInFlight: 2}
-		require.NoError(t, s.consumers.Make(t.Context(), c))
 		_, first := s.fetch(t, c, 2)
 
 		require.NoError(t, s.consumers.Ack(t.Context(), c, first[1:]))
 		require.NoError(t, s.consumers.Nack(t.Context(), c, first[:1], 0))
 		out, err := s.consumers.Fetch(t.Context(), c, jetstream.Limits{Messages: 2, Bytes: 1000})
 		require.NoError(t, err)
-		require.NoError(t, s.consumers.Ack(t.Context(), c, first[:1]), "the token of an earlier delivery counts")
-		state, err := s.consumers.State(t.Context(), c)
-		require.NoError(t, err)
+		late := s.consumers.Ack(t.Context(), c, first[:1])
 
 		require.Len(t, out, 1)
 		assert.Equal(t, 2, out[0].Deliveries)
 		assert.Equal(t, "a", string(out[0].Data))
-		assert.Zero(t, state.InFlight)
+		assert.Equal(t, &jetstream.LeaseError{Tokens: first[:1]}, late)
 	})
 }
 
@@ -340,7 +336,6 @@ func TestConsumers_MessageDeliveredTooOftenIsDeadLettered(t *testing.T) {
 			MaxDeliveries: 1, DeadLetterTopic: "dead",
 		}
 		s.create(t, "dead", nil)
-		require.NoError(t, s.consumers.Make(t.Context(), c))
 		_, tokens := s.fetch(t, c, 1)
 
 		require.NoError(t, s.consumers.Nack(t.Context(), c, tokens, 0))
@@ -409,26 +404,4 @@ func newConsumers(t *testing.T, topics *jetstream.Topics) *jetstream.Consumers {
 	consumers, err := jetstream.NewConsumers(context.WithoutCancel(t.Context()), topics)
 	require.NoError(t, err)
 	return consumers
-}
-
-func TestConsumers_CursorWithLeasesBecomesADurable(t *testing.T) {
-	inBothStorages(t, func(t *testing.T, s store) {
-		s.create(t, "T", nil)
-		s.publish(t, "T", drafts(numbered(20)...)...)
-		c := jetstream.Consumer{ID: 1, Topic: "T", Lease: time.Hour, MaxInFlight: 2}
-		inOneHour := time.Now().Add(time.Hour).UnixMilli()
-		s.putCursor(t, c.ID, fmt.Sprintf(`{"position":9,"leases":[{"s":3,"n":2,"u":%d},{"s":6,"n":1,"u":0}]}`, inOneHour))
-		require.NoError(t, s.consumers.Make(t.Context(), c))
-
-		require.NoError(t, s.consumers.Make(t.Context(), c), "it can be repeated")
-		state, err := s.consumers.State(t.Context(), c)
-		require.NoError(t, err)
-		first, tokens := s.fetch(t, c, 10)
-		require.NoError(t, s.consumers.Ack(t.Context(), c, tokens))
-		next, _ := s.fetch(t, c, 10)
-
-		assert.Equal(t, jetstream.State{Position: 9, Lag: 11, InFlight: 2}, state)
-		assert.Equal(t, numbered(20)[5:6], first, "the other lease lasts, and as many are in flight as may be")
-		assert.Equal(t, numbered(20)[9:10], next)
-	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,6 +25,11 @@ type Cursor struct {
 	// Position is the sequence delivered last. The messages after it were never
 	// delivered.
 	Position uint64 `json:"position"`
+	// Leases are the messages that were delivered and are not acknowledged yet, in
+	// the order of their sequences.
+	Leases []Lease `json:"leases,omitempty"`
+	// Epoch counts the seeks: a token of an earlier epoch holds no lease.
+	Epoch uint64 `json:"epoch,omitempty"`
 	// Stream counts how often a stream of the consumer took over from another.
 	Stream uint64 `json:"stream,omitempty"`
 	// PausedUntil is when the pause ends; zero if the consumer is not paused.
@@ -38,18 +44,32 @@ type Cursor struct {
 	revision uint64 // of the entry; 0 if there is none yet
 }
 
-// moved reports whether c differs from was only in its position. Only such a change goes
-// into the journal.
+// A Lease is a message that was delivered to a worker and is not acknowledged yet.
+type Lease struct {
+	Sequence   uint64 `json:"s"`
+	Deliveries int    `json:"n"` // how often it was delivered
+	// Until is when it is delivered again, in milliseconds of Unix time.
+	Until int64 `json:"u"`
+}
+
+// clone returns a copy whose leases can be changed.
+func (c Cursor) clone() Cursor {
+	c.Leases = slices.Clone(c.Leases)
+	return c
+}
+
+// moved reports whether c differs from was only in its position, and neither has
+// leases. Only such a change goes into the journal.
 func (c Cursor) moved(was Cursor) bool {
-	return c.Stream == was.Stream && c.PausedUntil.Equal(was.PausedUntil) &&
-		c.Dropped == was.Dropped && c.Gone == was.Gone
+	return len(c.Leases) == 0 && len(was.Leases) == 0 && c.Epoch == was.Epoch && c.Stream == was.Stream &&
+		c.PausedUntil.Equal(was.PausedUntil) && c.Dropped == was.Dropped && c.Gone == was.Gone
 }
 
 func (c Cursor) paused(now time.Time) bool { return now.Before(c.PausedUntil) }
 
 // encode returns the value of the entry that stores c.
 func (c Cursor) encode() ([]byte, error) {
-	if c.Stream == 0 && c.PausedUntil.IsZero() && c.Dropped == nil && !c.Gone {
+	if len(c.Leases) == 0 && c.Epoch == 0 && c.Stream == 0 && c.PausedUntil.IsZero() && c.Dropped == nil && !c.Gone {
 		return strconv.AppendUint(nil, c.Position, 10), nil
 	}
 	return json.Marshal(c)

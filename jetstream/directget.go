@@ -133,7 +133,12 @@ func newReader(nc *nats.Conn) (*reader, error) {
 // that may be asked for at once.
 // Errors: [nats.ErrNoResponders] if the stream does not exist, [*UnavailableError].
 func (r *reader) ask(ctx context.Context, stream string, requests ...getRequest) ([]*nats.Msg, error) {
-	release, err := r.acquire(ctx, stream, requests...)
+	cost, known := r.cost(stream, requests)
+	pool := &r.large
+	if cost <= smallAsk || !known { // after one read it is known
+		pool = &r.small
+	}
+	release, err := pool.acquire(ctx, cost)
 	if err != nil {
 		return nil, err
 	}
@@ -144,17 +149,6 @@ func (r *reader) ask(ctx context.Context, stream string, requests ...getRequest)
 		r.learnFrom(stream, replies)
 	}
 	return replies, err
-}
-
-// acquire waits until what requests ask for may be asked for. The caller calls release when
-// it has come. Errors: [*UnavailableError].
-func (r *reader) acquire(ctx context.Context, stream string, requests ...getRequest) (release func(), err error) {
-	cost, known := r.cost(stream, requests)
-	pool := &r.large
-	if cost <= smallAsk || !known { // after one read it is known
-		pool = &r.small
-	}
-	return pool.acquire(ctx, cost)
 }
 
 // cost returns how many bytes of memory the replies to requests take at most, as far

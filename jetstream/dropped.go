@@ -210,24 +210,17 @@ type dropLog struct {
 
 // logDropped logs how many messages a consumer missed now, and how many in all since it was registered.
 func (c *Consumers) logDropped(consumer Consumer, messages, inAll uint64) {
-	unlogged, now := c.drops.next(messages)
-	if !now {
-		return
-	}
-	c.topics.opts.Logger.Warn("messages were removed before a consumer had read them: "+
-		"raise max_age, max_messages, max_bytes or the ttl of messages, or read faster", "topic", consumer.Topic,
-		"consumer", consumer.Label(), "messages", messages, "in_all", inAll, "not_logged", unlogged)
-}
-
-// next reports whether the log is to say now that messages were dropped, and how many others were since it did.
-func (l *dropLog) next(messages uint64) (others uint64, now bool) {
+	l := &c.drops
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if time.Since(l.last) < dropLogPause {
+	now := time.Now()
+	if now.Sub(l.last) < dropLogPause {
 		l.others += messages
-		return 0, false
+		return
 	}
-	others = l.others
-	l.last, l.others = time.Now(), 0
-	return others, true
+
+	c.topics.opts.Logger.Warn("messages were removed before a consumer had read them: "+
+		"raise max_age, max_messages, max_bytes or the ttl of messages, or read faster", "topic", consumer.Topic,
+		"consumer", consumer.Label(), "messages", messages, "in_all", inAll, "not_logged", l.others)
+	l.last, l.others = now, 0
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"dq/jetstream/engine"
@@ -118,8 +117,8 @@ func (e *FullError) Error() string {
 		"purge it, or raise max_messages or max_bytes", e.Topic)
 }
 
-// DeadLetterError says that the dead-letter topic refused a message that was rejected, or
-// delivered as often as it may be. The consumer keeps the message.
+// DeadLetterError says that the dead-letter topic refused a message that was delivered
+// as often as it may be. The consumer keeps the message.
 type DeadLetterError struct {
 	Topic    string // the dead-letter topic
 	Sequence uint64 // of the message, in its own topic
@@ -127,7 +126,7 @@ type DeadLetterError struct {
 }
 
 func (e *DeadLetterError) Error() string {
-	const text = "the dead-letter topic does not take message %d, which stays in the queue"
+	const text = "message %d was delivered as often as it may be, and the dead-letter topic does not take it"
 	if e.Err == nil {
 		return fmt.Sprintf(text, e.Sequence)
 	}
@@ -199,18 +198,9 @@ func (e *ModeError) Error() string {
 	return fmt.Sprintf("%s is for a consumer in mode %q, and this one is in the other", e.Operation, e.Mode)
 }
 
-// ForeignConsumerError says that a NATS client made a consumer of that name on the
-// topic's stream.
-type ForeignConsumerError struct{ Topic, Consumer string }
-
-func (e *ForeignConsumerError) Error() string {
-	return fmt.Sprintf("a NATS client made a consumer %.300s on Topic:%s: "+
-		"choose another name, or delete it with a NATS client", e.Consumer, e.Topic)
-}
-
-// LeaseError says that some tokens hold no lease: they are those of another consumer or
-// topic, or of this consumer before it was moved. The call took effect for all other
-// tokens.
+// LeaseError says that some tokens hold no lease: the lease has run out and the
+// message was delivered again, or the message was acknowledged, or the consumer was
+// moved. The call took effect for all other tokens.
 type LeaseError struct{ Tokens []string }
 
 func (e *LeaseError) Error() string {
@@ -231,7 +221,7 @@ type PermissionError struct{ Err error }
 
 func (e *PermissionError) Error() string {
 	return fmt.Sprintf("the NATS user of dq lacks a permission: grant it to publish and subscribe on $JS.API.>, "+
-		"$JS.FC.>, $JS.ACK.>, $KV.>, dq.>, dq-delayed.> and _INBOX.>: %v", e.Err)
+		"$JS.FC.>, $KV.>, dq.>, dq-delayed.> and _INBOX.>: %v", e.Err)
 }
 
 func (e *PermissionError) Unwrap() error { return e.Err }
@@ -245,17 +235,6 @@ func isNoMessage(err error) bool {
 	return errors.As(err, &api) && (api.ErrorCode == codeNoMessage || api.ErrorCode == codeNoSequence)
 }
 
-// isNoResponders reports whether err says that nobody serves a subject of the engine.
-func isNoResponders(err error) bool {
-	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
-}
-
-// isCode reports whether err is the engine's error with a code.
-func isCode(err error, code jetstream.ErrorCode) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == code
-}
-
 // isUndecided reports whether err says that a message was refused because another one is
 // under way, and it is not known yet whether that will be stored.
 func isUndecided(err error) bool {
@@ -265,7 +244,6 @@ func isUndecided(err error) bool {
 
 // The engine's error codes for which this package has errors of its own.
 const (
-	codeMaxConsumers      = 10026
 	codeMessageTooLarge   = 10054
 	codeWrongLastSequence = 10071
 	codeWrongLastSeqR3    = 10164

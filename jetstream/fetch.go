@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 )
@@ -76,14 +77,11 @@ func (c *Consumers) nextForAll(ctx context.Context, consumer Consumer, s *consum
 }
 
 // Fetch delivers the consumer's next messages; it returns none if the topic has none
-// now. In mode auto the messages are never delivered again: the position is stored before
-// Fetch returns. In mode lease they are delivered again after the lease.
-// Errors: [*TopicNotFoundError] if the topic does not exist any more,
-// [*ConsumerNotFoundError], [*SupersededError], [*UnavailableError].
+// now. The delivery is stored before Fetch returns: in mode auto the messages are never
+// delivered again, in mode lease not before the lease has run out. Errors: [*TopicNotFoundError] if the topic
+// does not exist any more, [*ConsumerNotFoundError], [*SupersededError],
+// [*DeadLetterError], [*UnavailableError].
 func (c *Consumers) Fetch(ctx context.Context, consumer Consumer, limits Limits) ([]Delivery, error) {
-	if consumer.Lease > 0 {
-		return c.fetchLeases(ctx, consumer, limits, false)
-	}
 	s := c.state(consumer.ID)
 	if err := s.await(ctx); err != nil {
 		return nil, err
@@ -110,14 +108,14 @@ func (c *Consumers) fetch(
 			return nil, &SupersededError{}
 		}
 
-		next := s.cursor
+		next := s.cursor.clone()
 		out, err := c.nextBatch(ctx, consumer, s, &next, limits)
 		if err != nil {
 			s.forget()
 			return nil, err
 		}
 
-		if len(out) == 0 {
+		if len(out) == 0 && len(next.Leases) == len(s.cursor.Leases) {
 			if fresh || c.topics.opts.Alone {
 				return nil, nil
 			}
@@ -149,6 +147,9 @@ func (c *Consumers) nextBatch(
 ) ([]Delivery, error) {
 	if next.paused(time.Now()) {
 		return nil, nil
+	}
+	if consumer.Lease > 0 {
+		return c.redeliver(ctx, consumer, s, next, limits)
 	}
 
 	var out []Delivery
@@ -192,30 +193,53 @@ func (c *Consumers) message(
 	return m, true, nil
 }
 
-// FetchWait works like [Consumers.Fetch], but waits for a message until ctx ends. The end
-// of ctx is not an error.
+// FetchWait works like [Consumers.Fetch], but waits for a message until ctx ends. The
+// end of ctx is not an error. A message that was delivered too often and cannot be moved to the
+// dead-letter topic does not keep others back: its error is returned if nothing
+// else comes.
 func (c *Consumers) FetchWait(ctx context.Context, consumer Consumer, limits Limits) ([]Delivery, error) {
-	if consumer.Lease > 0 {
-		return c.fetchLeases(ctx, consumer, limits, true)
-	}
+	w := &fetchWait{consumers: c, consumer: consumer, limits: limits}
 	room := room{memory: limits.Memory, messages: limits.Messages, bytes: limits.Bytes}
-	return waitFor(ctx, c.topics, consumer.Topic, room, func(ctx context.Context) ([]Delivery, time.Time, error) {
-		out, err := c.Fetch(ctx, consumer, limits)
-		return out, c.endOfPause(consumer), err
-	})
+	out, err := waitFor(ctx, c.topics, consumer.Topic, room, w.look)
+	if err == nil && len(out) == 0 && w.deadLetter != nil {
+		return nil, w.deadLetter
+	}
+	return out, err
 }
 
-// endOfPause returns the end of the consumer's pause, as far as this process knows; zero
-// if it is not paused.
-func (c *Consumers) endOfPause(consumer Consumer) time.Time {
+// fetchWait is one call of FetchWait.
+type fetchWait struct {
+	consumers  *Consumers
+	consumer   Consumer
+	limits     Limits
+	deadLetter *DeadLetterError // the one of the latest fetch, or nil
+}
+
+// look fetches once. [waitFor] calls it.
+func (w *fetchWait) look(ctx context.Context) ([]Delivery, time.Time, error) {
+	out, err := w.consumers.Fetch(ctx, w.consumer, w.limits)
+	switch {
+	case errors.As(err, &w.deadLetter):
+		return nil, time.Time{}, nil
+	case err != nil || len(out) > 0:
+		return out, time.Time{}, err
+	}
+	w.deadLetter = nil
+	return nil, w.consumers.nextChange(w.consumer), nil
+}
+
+// nextChange returns the time at which the consumer can get a message even if the topic
+// gets no new one: the end of its pause or of its next lease. It returns zero if that
+// is not known.
+func (c *Consumers) nextChange(consumer Consumer) time.Time {
 	s, ok := c.active.Get(consumer.ID)
 	if !ok || !s.turn.TryAcquire(1) {
 		return time.Time{}
 	}
 	defer s.turn.Release(1)
 
-	if s.cursor.paused(time.Now()) {
+	if now := time.Now(); s.cursor.paused(now) {
 		return s.cursor.PausedUntil
 	}
-	return time.Time{}
+	return s.cursor.wake()
 }

@@ -225,18 +225,18 @@ func (j *journal) snapshot(ctx context.Context, sequence uint64) {
 	}
 
 	j.first = sequence + 1
-	go j.topics.trimJournal(journalStream, j.first) // not here: it takes as long as the disk does
+	go j.trim(j.first) // not here: it takes as long as the disk does
 }
 
-// trimJournal removes the messages of a journal before first, once those from first on
-// are on disk. If it fails, the next one removes them.
-func (t *Topics) trimJournal(journal string, first uint64) {
+// trim removes the messages before first, once those from first on are on disk. If
+// it fails, the next one removes them.
+func (j *journal) trim(first uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), trimTimeout)
 	defer cancel()
-	if t.opts.flush(ctx) != nil || t.opts.checkSpace() != nil {
+	if j.topics.opts.flush(ctx) != nil || j.topics.opts.checkSpace() != nil {
 		return // a purge needs room
 	}
-	if stream, err := t.js.Stream(ctx, journal); err == nil {
+	if stream, err := j.topics.js.Stream(ctx, journalStream); err == nil {
 		_ = stream.Purge(ctx, jetstream.WithPurgeSequence(first))
 	}
 }

@@ -117,25 +117,9 @@ func decode(m *nats.Msg) (Message, error) {
 		return Message{}, err
 	}
 
-	out.setHeaders(m.Header)
-	return out, nil
-}
-
-// decodeDelivered returns the message that a durable delivered.
-func decodeDelivered(m *nats.Msg, d delivery) Message {
-	out := Message{Sequence: d.sequence, Time: time.Unix(0, d.stored).UTC(), Key: keyOf(m.Subject), Data: m.Data}
-	out.setHeaders(m.Header)
-	return out
-}
-
-// setHeaders sets what the headers of a stored message say.
-func (out *Message) setHeaders(header nats.Header) {
-	if len(header) == 0 {
-		return
-	}
-	out.ContentType = header.Get(contentTypeHeader)
-	out.id = header.Get(jetstream.MsgIDHeader)
-	for name, values := range header {
+	out.ContentType = m.Header.Get(contentTypeHeader)
+	out.id = m.Header.Get(jetstream.MsgIDHeader)
+	for name, values := range m.Header {
 		if len(values) == 0 || name == contentTypeHeader || name == writeHeader ||
 			strings.HasPrefix(name, "Nats-") {
 			continue
@@ -145,6 +129,7 @@ func (out *Message) setHeaders(header nats.Header) {
 		}
 		out.Headers[strings.ToValidUTF8(name, "\ufffd")] = values[0]
 	}
+	return out, nil
 }
 
 // lastValue returns the last value of a header. The engine adds its value last; a

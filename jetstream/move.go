@@ -460,7 +460,7 @@ func (t *Topics) deleteMessages(ctx context.Context, stream string, entries []du
 	}
 	for _, a := range t.publisher.send(ctx, requests) {
 		if a.err != nil && !isNoMessage(a.err) {
-			return engine.Unavailable("remove a message", a.err)
+			return engine.Unavailable("remove a due message", a.err)
 		}
 	}
 	return nil

@@ -15,19 +15,12 @@ func (c *Consumers) Rewind(ctx context.Context, consumers []Consumer) (rewound i
 	if err != nil {
 		return 0, err
 	}
-	if acks := c.durables.acks; acks != nil {
-		acks.rewind(consumers, last)
-	}
-
 	stored, err := c.cursors.all(ctx, c.topics)
 	if err != nil {
 		return 0, err
 	}
 
 	for _, consumer := range consumers {
-		if consumer.Lease > 0 { // the engine moves durables back by itself
-			continue
-		}
 		end, ok := last[consumer.Topic]
 		was, moved := stored[consumer.ID]
 		if !moved {
@@ -41,8 +34,10 @@ func (c *Consumers) Rewind(ctx context.Context, consumers []Consumer) (rewound i
 			continue
 		}
 
-		next := was
+		next := was.clone()
 		next.Position = end
+		next.Leases = slices.DeleteFunc(next.Leases, func(l Lease) bool { return l.Sequence > end })
+		next.Epoch++ // a token of a lost message must not ack the next one of that sequence
 		if _, _, err := c.cursors.store(ctx, consumer.ID, was, next); err != nil {
 			return rewound, err
 		}
@@ -65,23 +60,4 @@ func (c *Consumers) lastSequences(ctx context.Context, consumers []Consumer) (ma
 		last[topic.Name] = topic.LastSequence
 	}
 	return last, err
-}
-
-// rewind forgets what was acknowledged after the last message of a topic: others get
-// those sequences. It also forgets consumers that do not exist any more.
-func (j *ackJournal) rewind(consumers []Consumer, last map[string]uint64) {
-	topics := make(map[int64]string, len(consumers))
-	for _, c := range consumers {
-		topics[c.ID] = c.Topic
-	}
-	for _, set := range j.all() {
-		topic, exists := topics[set.consumer]
-		if !exists {
-			j.drop(set.consumer)
-			continue
-		}
-		if end, ok := last[topic]; ok { // it has none while its files are damaged
-			set.truncate(end)
-		}
-	}
 }

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// Seek moves a consumer in mode auto so that its next message is the first one after
-// position. One in mode lease is moved by [Consumers.Make].
-// Errors: [*TopicNotFoundError], [*UnavailableError].
+// Seek moves the consumer so that its next message is the first one after position.
+// All leases end. Errors: [*TopicNotFoundError], [*UnavailableError].
 func (c *Consumers) Seek(ctx context.Context, consumer Consumer, position uint64) error {
 	return c.update(ctx, consumer, func(next *Cursor) (bool, error) {
 		to, err := c.countForSeek(ctx, consumer, next, position)
 		if err != nil {
 			return false, err
 		}
-		next.Position = to
+		next.Position, next.Leases = to, nil
+		next.Epoch++
 		return true, nil
 	})
 }
@@ -43,13 +43,10 @@ func (c *Consumers) TakeOver(ctx context.Context, consumer Consumer, last *uint6
 // Pause stops deliveries to the consumer before the time until; a time in the past ends
 // the pause. Errors: [*UnavailableError].
 func (c *Consumers) Pause(ctx context.Context, consumer Consumer, until time.Time) error {
-	if !until.After(time.Now()) {
-		until = time.Time{}
-	}
-	if consumer.Lease > 0 {
-		return c.pauseDurable(ctx, consumer, until)
-	}
 	return c.update(ctx, consumer, func(next *Cursor) (bool, error) {
+		if !until.After(time.Now()) {
+			until = time.Time{}
+		}
 		next.PausedUntil = until
 		return true, nil
 	})

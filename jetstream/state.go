@@ -20,6 +20,8 @@ type consumerState struct {
 	loaded bool      // cursor was read from the store, and no sign says that it changed since
 	cursor Cursor    // the stored one if loaded
 	ahead  readAhead // messages after the cursor
+
+	deadLettersWait bool // the dead-letter topic has not taken the last message, and the log says so
 }
 
 func (s *consumerState) forget() { s.loaded, s.ahead = false, readAhead{} }
@@ -99,7 +101,7 @@ func (c *Consumers) update(
 		if err := c.load(ctx, consumer, s); err != nil {
 			return err
 		}
-		next := s.cursor
+		next := s.cursor.clone()
 		changed, err := change(&next)
 		if err != nil {
 			return err

@@ -3,12 +3,9 @@ package jetstream_test
 import (
 	"context"
 	"log/slog"
-	"strconv"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"dq/jetstream"
@@ -19,7 +16,6 @@ import (
 type store struct {
 	*jetstream.Topics
 	consumers *jetstream.Consumers
-	nc        *nats.Conn
 }
 
 // startEngine starts an engine with its files in dir, in memory if dir is empty.
@@ -49,7 +45,7 @@ func openStore(t *testing.T, server *engine.Server, opts jetstream.StoreOptions)
 	require.NoError(t, err)
 	consumers, err := jetstream.NewConsumers(t.Context(), topics)
 	require.NoError(t, err)
-	return store{Topics: topics, consumers: consumers, nc: nc}
+	return store{Topics: topics, consumers: consumers}
 }
 
 // inBothStorages runs test with a store in memory and with one in files.
@@ -130,15 +126,4 @@ func soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// putCursor stores the entry of a consumer as an earlier version of dq did.
-func (s store) putCursor(t *testing.T, id int64, value string) {
-	t.Helper()
-	js, err := natsjs.New(s.nc)
-	require.NoError(t, err)
-	kv, err := js.KeyValue(t.Context(), "dq_cursors")
-	require.NoError(t, err)
-	_, err = kv.PutString(t.Context(), strconv.FormatInt(id, 10), value)
-	require.NoError(t, err)
 }

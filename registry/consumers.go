@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"time"
 
 	"dq/jetstream"
 )
@@ -69,26 +68,13 @@ func (r *Registry) CountConsumers(ctx context.Context, include func(topic string
 	return r.index.countAll(consumer, include), nil
 }
 
-// ConsumerStarts returns every consumer, in no order, with no more than its id, topic,
-// start, lease and whether it was made: that much is in memory. Errors: [*jetstream.UnavailableError].
+// ConsumerStarts returns every consumer, in no order, with no more than its id,
+// topic and start: that much is in memory. Errors: [*jetstream.UnavailableError].
 func (r *Registry) ConsumerStarts(ctx context.Context) ([]jetstream.Consumer, error) {
 	if err := r.catchUp(ctx); err != nil {
 		return nil, err
 	}
 	return r.index.consumers(), nil
-}
-
-// UpdateConsumer changes what is stored of the consumer with an id, and returns it as it
-// is then. It may call change several times, each time with the latest state and the
-// time at which that was stored; change returns whether it is to be stored.
-// Errors: [*jetstream.ConsumerNotFoundError], [*jetstream.UnavailableError].
-func (r *Registry) UpdateConsumer(
-	ctx context.Context, id int64, change func(c *jetstream.Consumer, stored time.Time) bool,
-) (jetstream.Consumer, error) {
-	rec, err := r.update(ctx, entryID{consumer, id}, func(rec *record, stored time.Time) bool {
-		return change(&rec.Consumer, stored)
-	})
-	return rec.Consumer, err
 }
 
 // Left is what is registered for a topic: its producers and, with no more than their id,

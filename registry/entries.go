@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/semaphore"
@@ -65,29 +64,15 @@ type record struct {
 	// Deleted is set when the producer, the consumer or the topic was deleted. The
 	// entry stays, as its id is never given out again.
 	Deleted bool `json:"gone,omitempty"`
-
-	revision uint64 // of the entry
-}
-
-// remember keeps rec in memory, unless a newer record of the id is there. It returns the
-// one that is kept.
-func (r *Registry) remember(id entryID, rec record) record {
-	r.remembering.Lock()
-	defer r.remembering.Unlock()
-	if known, ok := r.known.Peek(id); ok && known.revision >= rec.revision {
-		return known
-	}
-	r.known.Add(id, rec)
-	return rec
 }
 
 // decodeRecord reads the stored value of an entry.
-func decodeRecord(id entryID, value []byte, revision uint64) (record, error) {
+func decodeRecord(id entryID, value []byte) (record, error) {
 	var rec record
 	if err := json.Unmarshal(value, &rec); err != nil {
 		return record{}, fmt.Errorf("entry %s: %w", id.key(), err)
 	}
-	rec.ID, rec.revision = id.number, revision
+	rec.ID = id.number
 	return rec, nil
 }
 
@@ -113,11 +98,11 @@ func (r *Registry) create(ctx context.Context, k kind, rec record) (int64, error
 
 	for {
 		id := entryID{k, a.next}
-		revision, err := r.kv.Create(ctx, id.key(), value)
+		_, err := r.kv.Create(ctx, id.key(), value)
 		switch {
 		case err == nil:
-			rec.ID, rec.revision = id.number, revision
-			r.remember(id, rec)
+			rec.ID = id.number
+			r.known.PeekOrAdd(id, rec) // it may have been deleted again since, which is known then
 			a.next++
 			return id.number, nil
 		case errors.Is(err, natsjs.ErrKeyExists):
@@ -181,14 +166,16 @@ func (r *Registry) lookup(ctx context.Context, id entryID) (record, error) {
 	rec, ok := r.known.Get(id)
 	if !ok {
 		var err error
-		rec, err = r.read(ctx, id)
+		rec, _, err = r.read(ctx, id)
 		switch {
 		case errors.Is(err, natsjs.ErrKeyNotFound):
 			return record{}, id.notFound()
 		case err != nil:
 			return record{}, unavailable("look up an id", err)
 		}
-		rec = r.remember(id, rec) // follow may have seen a change after the entry was read
+		if newer, found, _ := r.known.PeekOrAdd(id, rec); found {
+			rec = newer // follow may have seen a deletion after the entry was read
+		}
 	}
 
 	if rec.Deleted {
@@ -198,12 +185,13 @@ func (r *Registry) lookup(ctx context.Context, id entryID) (record, error) {
 }
 
 // read reads an entry from the store.
-func (r *Registry) read(ctx context.Context, id entryID) (record, error) {
+func (r *Registry) read(ctx context.Context, id entryID) (rec record, revision uint64, err error) {
 	entry, err := r.kv.Get(ctx, id.key())
 	if err != nil {
-		return record{}, err
+		return record{}, 0, err
 	}
-	return decodeRecord(id, entry.Value(), entry.Revision())
+	rec, err = decodeRecord(id, entry.Value())
+	return rec, entry.Revision(), err
 }
 
 // remove marks an entry as deleted, for ever.
@@ -221,14 +209,14 @@ func (r *Registry) remove(ctx context.Context, id entryID) error {
 // unless an earlier attempt may have done it.
 func (r *Registry) markDeleted(ctx context.Context, id entryID, mayBe bool) error {
 	for {
-		rec, err := r.read(ctx, id)
+		rec, revision, err := r.read(ctx, id)
 		switch {
 		case errors.Is(err, natsjs.ErrKeyNotFound):
 			return id.notFound()
 		case err != nil:
 			return unavailable("remove an id", err)
 		case rec.Deleted:
-			r.remember(id, rec)
+			r.known.Add(id, rec)
 			if mayBe {
 				return nil
 			}
@@ -240,53 +228,13 @@ func (r *Registry) markDeleted(ctx context.Context, id entryID, mayBe bool) erro
 		if err != nil {
 			return fmt.Errorf("encode a registration: %w", err)
 		}
-		rec.revision, err = r.kv.Update(ctx, id.key(), value, rec.revision)
+		_, err = r.kv.Update(ctx, id.key(), value, revision)
 		switch {
 		case err == nil:
-			r.remember(id, rec)
+			r.known.Add(id, rec)
 			return nil
 		case !conflict(err):
 			return unavailable("remove an id", err)
-		}
-	}
-}
-
-// update changes the stored record of an id. It may call change several times, each time
-// with the latest record; change returns whether the record is to be stored. The result
-// is the record as it is then, and the time at which it was last stored.
-func (r *Registry) update(
-	ctx context.Context, id entryID, change func(rec *record, stored time.Time) bool,
-) (record, error) {
-	for {
-		entry, err := r.kv.Get(ctx, id.key())
-		if errors.Is(err, natsjs.ErrKeyNotFound) {
-			return record{}, id.notFound()
-		}
-		if err != nil {
-			return record{}, unavailable("look up an id", err)
-		}
-		rec, err := decodeRecord(id, entry.Value(), entry.Revision())
-		switch {
-		case err != nil:
-			return record{}, unavailable("look up an id", err)
-		case rec.Deleted:
-			r.remember(id, rec)
-			return record{}, id.deleted(rec.Topic)
-		case !change(&rec, entry.Created()):
-			return r.remember(id, rec), nil
-		}
-
-		value, err := json.Marshal(rec)
-		if err != nil {
-			return record{}, fmt.Errorf("encode a registration: %w", err)
-		}
-		rec.revision, err = r.kv.Update(ctx, id.key(), value, entry.Revision())
-		if err == nil {
-			r.remember(id, rec)
-			return rec, nil
-		}
-		if !conflict(err) {
-			return record{}, unavailable("change a registration", err)
 		}
 	}
 }

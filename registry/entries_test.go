@@ -54,7 +54,7 @@ func TestStored_JSONIsThatOfEarlierVersions(t *testing.T) {
 		id, ok := parseKey(entry.key)
 		require.True(t, ok)
 
-		rec, err := decodeRecord(id, []byte(entry.value), 0)
+		rec, err := decodeRecord(id, []byte(entry.value))
 		require.NoError(t, err)
 		value, err := json.Marshal(entry.want)
 		require.NoError(t, err)

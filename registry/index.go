@@ -15,34 +15,22 @@ import (
 // from the bucket.
 const stallTime = 500 * time.Millisecond
 
-// index knows which ids each topic has, at some 70 bytes an id: the bucket itself
+// index knows which ids each topic has, at some 50 bytes an id: the bucket itself
 // can be asked only for one id, or for all.
 type index struct {
 	ended <-chan struct{} // closed when nothing is applied any more
 
 	mu      sync.Mutex
-	entries map[kind]map[string]map[int64]indexed // of all ids, by topic and id
-	unnamed map[string][]int64                    // consumers whose name has no entry with their id, by its key
-	applied uint64                                // the revision that was applied last
-	changed chan struct{}                         // closed when applied changes; nil if nobody waits for that
-}
-
-// indexed is what the index knows of an id.
-type indexed struct {
-	start uint64
-	lease time.Duration
-	made  bool
-}
-
-// consumer returns the consumer with an id of topic, as far as the index knows it.
-func (e indexed) consumer(topic string, id int64) jetstream.Consumer {
-	return jetstream.Consumer{ID: id, Topic: topic, Start: e.start, Lease: e.lease, Made: e.made}
+	starts  map[kind]map[string]map[int64]uint64 // the starts of all ids, by topic and id
+	unnamed map[string][]int64                   // consumers whose name has no entry with their id, by its key
+	applied uint64                               // the revision that was applied last
+	changed chan struct{}                        // closed when applied changes; nil if nobody waits for that
 }
 
 func newIndex(ended <-chan struct{}) *index {
-	return &index{ended: ended, unnamed: make(map[string][]int64), entries: map[kind]map[string]map[int64]indexed{
-		producer: make(map[string]map[int64]indexed),
-		consumer: make(map[string]map[int64]indexed),
+	return &index{ended: ended, unnamed: make(map[string][]int64), starts: map[kind]map[string]map[int64]uint64{
+		producer: make(map[string]map[int64]uint64),
+		consumer: make(map[string]map[int64]uint64),
 	}}
 }
 
@@ -90,23 +78,23 @@ func (x *index) apply(id entryID, rec record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 
-	topics := x.entries[id.kind]
-	entries := topics[rec.Topic]
-	entry := indexed{start: rec.Start, lease: rec.Lease, made: rec.Made}
-	if _, known := entries[id.number]; rec.Name != "" && (rec.Deleted || !known) {
+	if rec.Name != "" {
 		key := nameKey(rec.Topic, rec.Name)
 		x.named(key, id.number)
-		if !rec.Deleted && !rec.Made { // one that was made has its name
+		if !rec.Deleted {
 			x.unnamed[key] = append(x.unnamed[key], id.number)
 		}
 	}
+
+	topics := x.starts[id.kind]
+	starts := topics[rec.Topic]
 	switch {
-	case !rec.Deleted && entries == nil:
-		topics[rec.Topic] = map[int64]indexed{id.number: entry}
+	case !rec.Deleted && starts == nil:
+		topics[rec.Topic] = map[int64]uint64{id.number: rec.Start}
 	case !rec.Deleted:
-		entries[id.number] = entry
-	case entries != nil:
-		if delete(entries, id.number); len(entries) == 0 {
+		starts[id.number] = rec.Start
+	case starts != nil:
+		if delete(starts, id.number); len(starts) == 0 {
 			delete(topics, rec.Topic)
 		}
 	}
@@ -166,27 +154,27 @@ func (x *index) wait(ctx context.Context, revision uint64) error {
 func (x *index) list(k kind, topic string) []int64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return slices.Sorted(maps.Keys(x.entries[k][topic]))
+	return slices.Sorted(maps.Keys(x.starts[k][topic]))
 }
 
-// consumers returns every consumer with its id, topic and what indexed has.
+// consumers returns every consumer with its id, topic and start.
 func (x *index) consumers() (all []jetstream.Consumer) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for topic, entries := range x.entries[consumer] {
-		for id, e := range entries {
-			all = append(all, e.consumer(topic, id))
+	for topic, starts := range x.starts[consumer] {
+		for id, start := range starts {
+			all = append(all, jetstream.Consumer{ID: id, Topic: topic, Start: start})
 		}
 	}
 	return all
 }
 
-// consumersOf returns the consumers of topic with their ids and what indexed has.
+// consumersOf returns the consumers of topic with their ids and starts.
 func (x *index) consumersOf(topic string) (all []jetstream.Consumer) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for id, e := range x.entries[consumer][topic] {
-		all = append(all, e.consumer(topic, id))
+	for id, start := range x.starts[consumer][topic] {
+		all = append(all, jetstream.Consumer{ID: id, Topic: topic, Start: start})
 	}
 	return all
 }
@@ -195,9 +183,9 @@ func (x *index) consumersOf(topic string) (all []jetstream.Consumer) {
 func (x *index) topics() []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	all := slices.Collect(maps.Keys(x.entries[consumer]))
-	for topic := range x.entries[producer] {
-		if x.entries[consumer][topic] == nil {
+	all := slices.Collect(maps.Keys(x.starts[consumer]))
+	for topic := range x.starts[producer] {
+		if x.starts[consumer][topic] == nil {
 			all = append(all, topic)
 		}
 	}
@@ -208,14 +196,14 @@ func (x *index) topics() []string {
 func (x *index) count(k kind, topic string) int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return len(x.entries[k][topic])
+	return len(x.starts[k][topic])
 }
 
 // countAll returns how many ids of a kind the topics have for which include is true.
 func (x *index) countAll(k kind, include func(topic string) bool) (n int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for topic, starts := range x.entries[k] {
+	for topic, starts := range x.starts[k] {
 		if include(topic) {
 			n += len(starts)
 		}

@@ -180,7 +180,7 @@ func (r *Registry) readName(
 func (r *Registry) FreeName(ctx context.Context, id int64) (err error) {
 	rec, ok := r.known.Peek(entryID{consumer, id})
 	if !ok {
-		rec, err = r.read(ctx, entryID{consumer, id})
+		rec, _, err = r.read(ctx, entryID{consumer, id})
 	}
 	if err != nil || rec.Name == "" {
 		return free(err)

@@ -32,12 +32,9 @@ const (
 
 // A Registry gives out ids. All methods are safe for concurrent use.
 type Registry struct {
-	js    natsjs.JetStream
-	kv    natsjs.KeyValue
-	known *lru.Cache[entryID, record]
-
-	remembering sync.Mutex // held while known is changed
-
+	js         natsjs.JetStream
+	kv         natsjs.KeyValue
+	known      *lru.Cache[entryID, record]
 	names      *lru.Cache[string, int64] // ids of consumers by the keys of their names
 	allocators map[kind]*allocator
 	index      *index
@@ -92,13 +89,13 @@ func (r *Registry) applyOnce(key string, value []byte, revision uint64, isNew bo
 	r.applying.Lock()
 	defer r.applying.Unlock()
 	if revision > r.index.revision() {
-		r.apply(key, value, revision, isNew)
+		r.apply(key, value, isNew)
 		r.index.setApplied(revision)
 	}
 }
 
 // apply brings the index and what is remembered up to date with a stored entry.
-func (r *Registry) apply(key string, value []byte, revision uint64, isNew bool) {
+func (r *Registry) apply(key string, value []byte, isNew bool) {
 	if strings.HasPrefix(key, namePrefix) {
 		r.names.Remove(key) // it is read again when it is asked for
 
@@ -112,7 +109,7 @@ func (r *Registry) apply(key string, value []byte, revision uint64, isNew bool) 
 	if !ok {
 		return
 	}
-	rec, err := decodeRecord(id, value, revision)
+	rec, err := decodeRecord(id, value)
 	if err != nil {
 		r.known.Remove(id)
 		return
@@ -122,7 +119,7 @@ func (r *Registry) apply(key string, value []byte, revision uint64, isNew bool) 
 	// A new deletion is remembered even if nobody has asked for the entry yet: a
 	// lookup that runs now may have read the entry as it was before.
 	if old, ok := r.known.Peek(id); rec.Deleted && isNew || ok && !old.Deleted {
-		r.remember(id, rec)
+		r.known.Add(id, rec)
 	}
 }
 

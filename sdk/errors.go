@@ -61,16 +61,15 @@ var (
 	ErrConsumerNotRegistered = &Error{Code: "consumer_not_registered"} // it belongs to another topic
 	ErrWrongMode             = &Error{Code: "wrong_mode"}              // the call is not for a consumer of this mode
 	ErrSuperseded            = &Error{Code: "superseded"}              // another stream of the consumer has taken over
-	ErrDeadLetterRefused     = &Error{Code: "dead_letter_refused"}     // the dead-letter topic takes no messages
-	ErrLeaseLost             = &Error{Code: "lease_lost"}              // the consumer was moved, or made again
-	ErrForeignConsumer       = &Error{Code: "foreign_consumer"}        // a NATS client made one of that name
+	ErrLeaseLost             = &Error{Code: "lease_lost"}              // another worker may have the message by now
+	ErrDeadLetterRefused     = &Error{Code: "dead_letter_refused"}     // the topic was deleted, or is hidden
 
 	// About messages:
 	ErrEmpty             = &Error{Code: "empty"}               // no message is left to consume
 	ErrMessageNotFound   = &Error{Code: "message_not_found"}   // the topic has none with this sequence
 	ErrMessageTooLarge   = &Error{Code: "message_too_large"}   // for the topic or the broker
 	ErrOriginNotAllowed  = &Error{Code: "origin_not_allowed"}  // a page of another origin asked
-	ErrHostNotAllowed    = &Error{Code: "host_not_allowed"}    // the host name may belong to somebody else: DNS rebinding
+	ErrHostNotAllowed    = &Error{Code: "host_not_allowed"}    // the name may be somebody else's: DNS rebinding
 	ErrBodyTooLarge      = &Error{Code: "body_too_large"}      // too many bytes in one call
 	ErrBatchTooLarge     = &Error{Code: "batch_too_large"}     // too many messages in one call
 	ErrInvalidBatch      = &Error{Code: "invalid_batch"}       // it is empty, or what it asks for does not go together

@@ -46,10 +46,6 @@ var topicCalls = []apiCall{
 	}),
 	onTopic("purge", true, func(ctx context.Context, t *sdk.Topic) error { _, err := t.Purge(ctx, 1); return err }),
 	onTopic("delete", true, func(ctx context.Context, t *sdk.Topic) error { return t.Delete(ctx) }),
-	onTopic("redrive", true, func(ctx context.Context, t *sdk.Topic) error {
-		_, err := t.Redrive(ctx, sdk.Redrive{})
-		return err
-	}),
 	onTopic("get", true, func(ctx context.Context, t *sdk.Topic) error { _, err := t.Get(ctx, 1); return err }),
 	onTopic("browse", true, func(ctx context.Context, t *sdk.Topic) error {
 		_, _, err := t.Browse(ctx, sdk.Selection{}, sdk.Limits{})
@@ -79,22 +75,13 @@ var consumerCalls = []apiCall{
 		_, err := s.Fetch(ctx, sdk.Limits{})
 		return err
 	}),
-	onConsumer("ack and fetch", false, func(ctx context.Context, s *sdk.Subscription) error {
-		_, _, err := s.AckAndFetch(ctx, sdk.Limits{}, "t")
-		return err
-	}),
 	onConsumer("ack", true, func(ctx context.Context, s *sdk.Subscription) error { return s.Ack(ctx, "t") }),
 	onConsumer("nack", true, func(ctx context.Context, s *sdk.Subscription) error {
 		return s.Nack(ctx, time.Second, "t")
 	}),
-	onConsumer("reject", true, func(ctx context.Context, s *sdk.Subscription) error { return s.Reject(ctx, "bad", "t") }),
 	onConsumer("extend", true, func(ctx context.Context, s *sdk.Subscription) error { return s.Extend(ctx, 0, "t") }),
 	onConsumer("seek", true, func(ctx context.Context, s *sdk.Subscription) error {
 		_, err := s.Seek(ctx, sdk.AtNew)
-		return err
-	}),
-	onConsumer("change consumer", true, func(ctx context.Context, s *sdk.Subscription) error {
-		_, err := s.Change(ctx, sdk.ConsumerChange{})
 		return err
 	}),
 	onConsumer("pause", true, func(ctx context.Context, s *sdk.Subscription) error {

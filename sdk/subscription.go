@@ -40,8 +40,8 @@ type ConsumerSpec struct {
 	// MaxDeliveries is how often a message is delivered before it goes to the
 	// dead-letter topic; no limit if 0, the default.
 	MaxDeliveries int `json:"max_deliveries,omitzero"`
-	// DeadLetterTopic gets the messages that were rejected, or delivered too often. It is
-	// created with the consumer if it does not exist. If it is "", they are dropped.
+	// DeadLetterTopic needs MaxDeliveries, and is created with the consumer if it does
+	// not exist. If it is "", messages that were delivered too often are dropped.
 	DeadLetterTopic string `json:"dead_letter_topic,omitzero"`
 }
 
@@ -59,12 +59,6 @@ type ConsumerInfo struct {
 	// DeadLetterTopicMissing says that the dead-letter topic was deleted: messages
 	// that were delivered too often wait until it is created again.
 	DeadLetterTopicMissing bool `json:"dead_letter_topic_missing,omitzero"`
-	// DeadLetterProblem says why the dead-letter topic took no message the last time; ""
-	// if it did.
-	DeadLetterProblem string `json:"dead_letter_problem,omitzero"`
-	// DroppedDead is how many messages the broker has dropped since it started, because
-	// they were rejected or delivered too often and there is no dead-letter topic.
-	DroppedDead uint64 `json:"dropped_dead,omitzero"`
 
 	Position    uint64    `json:"position"`              // the sequence that was handed out last
 	Lag         uint64    `json:"lag"`                   // how many messages were never handed out
@@ -156,24 +150,6 @@ func (s *Subscription) Describe(ctx context.Context) (info ConsumerInfo, err err
 	return info, err
 }
 
-// A ConsumerChange is new settings of a consumer in mode lease. A nil field stays as it is.
-type ConsumerChange struct {
-	Lease           *time.Duration `json:"lease,omitzero"`
-	MaxInFlight     *int           `json:"max_in_flight,omitzero"`
-	MaxDeliveries   *int           `json:"max_deliveries,omitzero"`
-	DeadLetterTopic *string        `json:"dead_letter_topic,omitzero"` // "" removes it
-}
-
-// Change changes settings of the consumer and returns its new state. Its position and
-// its leases stay. Errors: those of [Subscription.Describe], [ErrWrongMode],
-// [ErrInvalidField], and those of [Topic.Subscribe] about the dead-letter topic.
-func (s *Subscription) Change(ctx context.Context, change ConsumerChange) (info ConsumerInfo, err error) {
-	call := s.call(http.MethodPatch)
-	call.body, call.answer = change, &info
-	err = s.topic.client.do(ctx, call)
-	return info, err
-}
-
 // Delete deletes the consumer. Errors: those of [Subscription.Describe].
 func (s *Subscription) Delete(ctx context.Context) error {
 	call := s.call(http.MethodDelete)
@@ -210,32 +186,13 @@ func (s *Subscription) Resume(ctx context.Context) (ConsumerInfo, error) {
 // end and in mode auto are lost. Errors: those of [Subscription.Describe],
 // [ErrInvalidField], [ErrOutcomeUnknown].
 func (s *Subscription) Fetch(ctx context.Context, limits Limits) ([]Record, error) {
-	records, _, err := s.AckAndFetch(ctx, limits)
-	return records, err
-}
-
-// AckAndFetch acknowledges messages, 10,000 at most, and then fetches as
-// [Subscription.Fetch] does, in one call. Lost are the tokens that hold no lease: the
-// consumer was moved, or deleted and made again, since they were handed out. After an
-// error the messages may or may not be acknowledged; to acknowledge them again is
-// harmless. Errors: those of [Subscription.Fetch], [ErrWrongMode].
-func (s *Subscription) AckAndFetch(
-	ctx context.Context, limits Limits, tokens ...string,
-) (records []Record, lost []string, err error) {
 	var out struct {
 		Messages []wireRecord `json:"messages"`
-		Lost     []string     `json:"lost"`
 	}
 	call := s.call(http.MethodPost, "fetch")
 	call.query, call.wait, call.answer = limits.query(), limits.Wait, &out
-	if len(tokens) > 0 {
-		call.body = struct {
-			Ack []string `json:"ack"`
-		}{tokens}
-	}
 	if err := s.topic.client.do(ctx, call); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	records, err = recordsOf(out.Messages)
-	return records, out.Lost, err
+	return recordsOf(out.Messages)
 }

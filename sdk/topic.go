@@ -158,43 +158,6 @@ func (t *Topic) Purge(ctx context.Context, upTo uint64) (purged uint64, err erro
 	return out.Purged, err
 }
 
-// A Redrive says which dead letters to put back, and where. The zero value is all of
-// them, into the topics from which they came.
-type Redrive struct {
-	To       string `json:"to,omitzero"`       // the topic that gets them; "" is the one from which each came
-	From     uint64 `json:"from,omitzero"`     // the first sequence to look at; 0 is the oldest message
-	Limit    int    `json:"limit,omitzero"`    // how many to put back, 1 to 10,000; 1,000 if it is 0
-	Reason   string `json:"reason,omitzero"`   // only those with this Dq-Dead-Reason
-	Consumer string `json:"consumer,omitzero"` // only those with this Dq-Dead-Consumer
-}
-
-// A Redriven is what a call of [Topic.Redrive] has done.
-type Redriven struct {
-	Redriven int              `json:"redriven"`         // how many messages were put back
-	Failed   []RedriveFailure `json:"failed,omitempty"` // one for each topic that did not take all of its messages
-	Left     uint64           `json:"left"`             // how many messages the topic has from Next on
-	Next     uint64           `json:"next,omitzero"`    // the From of the next call; 0 if all were looked at
-}
-
-// A RedriveFailure says why dead letters for a topic stay where they are.
-type RedriveFailure struct {
-	Topic    string `json:"topic"`
-	Messages int    `json:"messages"` // how many stay
-	Code     string `json:"code"`     // why, such as that of [ErrTopicNotFound]
-	Detail   string `json:"detail"`
-}
-
-// Redrive puts dead letters back into the topics from which they came: those of this
-// topic, the dead-letter topic. One call does a limited number; call it again with
-// From set to Next until Next is 0. No message is put back twice, whatever is interrupted.
-// Errors: [ErrTopicNotFound] of this topic or To, [ErrInvalidField], [ErrTopicBusy].
-func (t *Topic) Redrive(ctx context.Context, which Redrive) (out Redriven, err error) {
-	call := t.call(http.MethodPost, "redrive")
-	call.body, call.answer, call.repeatable = which, &out, true
-	err = t.client.do(ctx, call)
-	return out, err
-}
-
 // ListTopics yields the topics whose names start with prefix, in the order of their names. It yields each topic that
 // exists all the time exactly once. If a call fails, it yields the error and ends.
 func (c *Client) ListTopics(ctx context.Context, prefix string) iter.Seq2[TopicInfo, error] {

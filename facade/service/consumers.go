@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,8 +22,7 @@ func (s *Service) RegisterConsumer(ctx context.Context, topic string) (int64, er
 // and returns it with its id. If a consumer of the topic already has the name in spec,
 // it returns that consumer, and created is false.
 // Errors: [*OtherSettingsError] if the existing consumer differs from spec,
-// [*jetstream.ForeignConsumerError], [*jetstream.TopicNotFoundError],
-// [*jetstream.UnavailableError].
+// [*jetstream.TopicNotFoundError], [*jetstream.UnavailableError].
 func (s *Service) CreateConsumer(
 	ctx context.Context, spec jetstream.Consumer, start Start,
 ) (_ jetstream.Consumer, created bool, err error) {
@@ -35,7 +33,6 @@ func (s *Service) CreateConsumer(
 
 	spec.ID, spec.Start, spec.TopicCreated = c.ID, c.Start, c.TopicCreated
 	spec.Holes, spec.End = c.Holes, c.End
-	spec.Generation, spec.Made = c.Generation, c.Made
 	if c != spec {
 		return jetstream.Consumer{}, false, &OtherSettingsError{
 			What: "Consumer:" + spec.Name, Remedy: "delete it first, or choose another name",
@@ -79,12 +76,7 @@ func (s *Service) register(
 			return jetstream.Consumer{}, false, err
 		}
 		if same {
-			registered, err = s.readyOrFree(ctx, registered)
-			var gone *jetstream.ConsumerNotFoundError
-			if errors.As(err, &gone) { // the name is free now
-				continue
-			}
-			return registered, created, err
+			return registered, created, nil
 		}
 		if err := s.remove(ctx, registered); err != nil {
 			return jetstream.Consumer{}, false, err
@@ -114,7 +106,7 @@ func (s *Service) FindConsumer(ctx context.Context, topic, label string) (c jets
 		c, err = s.consumer(ctx, topic, ID{Number: id, Text: label})
 	}
 	if err == nil {
-		return s.ready(ctx, c)
+		return c, nil
 	}
 
 	// If the topic does not exist, that error says more. The topic is looked up only
@@ -137,11 +129,8 @@ func (s *Service) consumer(ctx context.Context, topic string, id ID) (jetstream.
 		return jetstream.Consumer{}, &jetstream.ConsumerNotFoundError{Consumer: id.Text}
 	}
 	c, err := s.Registry.Consumer(ctx, id.Number)
-	switch {
-	case err != nil:
+	if err != nil || c.Topic == topic {
 		return c, err
-	case c.Topic == topic:
-		return s.ready(ctx, c)
 	}
 	if _, err := s.Topics.LastSequence(ctx, topic); err != nil {
 		return jetstream.Consumer{}, err
@@ -155,24 +144,7 @@ func (s *Service) ListConsumers(ctx context.Context, topic string) ([]jetstream.
 	if _, err := s.Topics.LastSequence(ctx, topic); err != nil {
 		return nil, err
 	}
-	consumers, err := s.Registry.ListConsumers(ctx, topic)
-	return slices.DeleteFunc(consumers, unmade), err // those whose registration is not answered yet
-}
-
-// ChangeConsumer gives a consumer in mode lease the lease and the limits of spec; its position and its leases stay. If
-// it fails, some may have changed: it can be repeated.
-// Errors: [*jetstream.ConsumerNotFoundError], [*jetstream.TopicNotFoundError], [*jetstream.UnavailableError].
-func (s *Service) ChangeConsumer(ctx context.Context, spec jetstream.Consumer) (jetstream.Consumer, error) {
-	defer s.making.lock(spec)()
-	changed, err := s.Registry.UpdateConsumer(ctx, spec.ID, func(now *jetstream.Consumer, _ time.Time) bool {
-		now.Lease, now.MaxInFlight = spec.Lease, spec.MaxInFlight
-		now.MaxDeliveries, now.DeadLetterTopic = spec.MaxDeliveries, spec.DeadLetterTopic
-		return true
-	})
-	if err != nil {
-		return changed, err
-	}
-	return changed, s.Consumers.Change(ctx, changed)
+	return s.Registry.ListConsumers(ctx, topic)
 }
 
 // DeleteConsumer deletes the consumer of topic whose name or id is label. Its id is never
@@ -197,23 +169,14 @@ func (s *Service) DeleteConsumer(ctx context.Context, topic, label string) error
 	return missing
 }
 
-// remove deletes a consumer, if it exists. The durable of one in mode lease comes first, because it has the name that
-// another consumer may get next. Then it marks the entry of its id, and from then on the consumer is deleted. The order
-// of the other steps lets a repeated call find what is left to do.
+// remove deletes a consumer, if it exists. It first marks the entry of its id, and from then on the consumer is
+// deleted. The order of the other steps lets a repeated call find what is left to do.
 func (s *Service) remove(ctx context.Context, c jetstream.Consumer) error {
-	if c.Lease > 0 {
-		defer s.making.lock(c)()
-		if err := s.Consumers.Remove(ctx, c); err != nil {
-			return err
-		}
-	}
 	if err := ignoreGone(s.Registry.RemoveConsumer(ctx, c.ID)); err != nil {
 		return err
 	}
-	if c.Lease == 0 {
-		if err := s.Consumers.Remove(ctx, c); err != nil {
-			return err
-		}
+	if err := s.Consumers.Remove(ctx, c); err != nil {
+		return err
 	}
 	return s.Registry.FreeName(ctx, c.ID)
 }
@@ -242,8 +205,7 @@ func (s *Service) Size(ctx context.Context, topic string, consumer ID) (uint64, 
 }
 
 // Seek moves a consumer to a start, but not after the end of its topic.
-// Errors: [*jetstream.TopicNotFoundError], and those of [jetstream.Consumers.Seek] and
-// [jetstream.Consumers.Make].
+// Errors: [*jetstream.TopicNotFoundError], and those of [jetstream.Consumers.Seek].
 func (s *Service) Seek(ctx context.Context, consumer jetstream.Consumer, to Start) error {
 	topic, err := s.Topics.Describe(ctx, consumer.Topic)
 	if err != nil {
@@ -253,11 +215,7 @@ func (s *Service) Seek(ctx context.Context, consumer jetstream.Consumer, to Star
 	if err != nil {
 		return err
 	}
-	position := min(before, topic.LastSequence)
-	if consumer.Lease > 0 {
-		return s.seekLeases(ctx, consumer, position)
-	}
-	return s.Consumers.Seek(ctx, consumer, position)
+	return s.Consumers.Seek(ctx, consumer, min(before, topic.LastSequence))
 }
 
 // TakeOver returns the number of a new stream of consumer, which alone gets its

@@ -5,7 +5,6 @@
 //
 // The files: service.go has the Service, topics.go creates, changes and deletes
 // topics, produce.go produces, consumers.go registers, finds, moves and deletes
-// consumers and consumes for one, making.go makes and moves the durables of those in
-// mode lease, start.go says where in a topic to begin, id.go
+// consumers and consumes for one, start.go says where in a topic to begin, id.go
 // reads ids, errors.go has the errors.
 package service

@@ -15,15 +15,12 @@ type Service struct {
 	Registry  *registry.Registry
 
 	MaxMessageBytes int // of the largest message that the broker takes
-
-	making *making // the consumers in mode lease that this process makes or moves
 }
 
 // Start prepares the service for use, and finishes what a killed process left undone: registrations under a name, and
 // deletions of topics.
 // Errors: [*jetstream.UnavailableError].
 func (s *Service) Start(ctx context.Context) error {
-	s.making = new(making)
 	s.Topics.OnGone(s.forget)
 
 	if err := s.Registry.FinishRegistrations(ctx); err != nil {

@@ -9,23 +9,21 @@ import (
 
 // consumerState is a consumer as the broker describes it.
 type consumerState struct {
-	ID                int64
-	Name              string
-	Topic             string
-	Key               string
-	Mode              string
-	Lease             string
-	MaxInFlight       int    `json:"max_in_flight"`
-	MaxDeliveries     int    `json:"max_deliveries"`
-	DeadLetterTopic   string `json:"dead_letter_topic"`
-	DeadLetterProblem string `json:"dead_letter_problem"`
-	DroppedDead       uint64 `json:"dropped_dead"`
-	Position          uint64
-	Lag               uint64
-	InFlight          uint64 `json:"in_flight"`
-	Size              uint64
-	PausedUntil       time.Time `json:"paused_until"`
-	DroppedUnread     *uint64   `json:"dropped_unread"`
+	ID              int64
+	Name            string
+	Topic           string
+	Key             string
+	Mode            string
+	Lease           string
+	MaxInFlight     int    `json:"max_in_flight"`
+	MaxDeliveries   int    `json:"max_deliveries"`
+	DeadLetterTopic string `json:"dead_letter_topic"`
+	Position        uint64
+	Lag             uint64
+	InFlight        uint64 `json:"in_flight"`
+	Size            uint64
+	PausedUntil     time.Time `json:"paused_until"`
+	DroppedUnread   *uint64   `json:"dropped_unread"`
 }
 
 // consumer calls one consumer of a topic.
@@ -84,20 +82,6 @@ func (c consumer) fetch(query ...string) []message {
 	return c.post(withQuery("fetch", query), nil).is(http.StatusOK).messages()
 }
 
-// ackAndFetch acknowledges leased messages and gets further ones in one call. Lost are the tokens that hold no lease.
-func (c consumer) ackAndFetch(tokens []string, query ...string) (got []message, lost []string) {
-	c.api.t.Helper()
-	if tokens == nil {
-		tokens = []string{}
-	}
-	var out struct {
-		Messages []message
-		Lost     []string
-	}
-	c.post(withQuery("fetch", query), object{"ack": tokens}).is(http.StatusOK).into(&out)
-	return out.Messages, out.Lost
-}
-
 // drain gets all messages that the consumer may have now, as texts.
 func (c consumer) drain() []string {
 	c.api.t.Helper()
@@ -110,6 +94,12 @@ func (c consumer) ack(tokens []string) response {
 	return c.post("ack", object{"tokens": tokens})
 }
 
+// ackUpTo acknowledges the leased message of token and all before it.
+func (c consumer) ackUpTo(token string) response {
+	c.api.t.Helper()
+	return c.post("ack", object{"up_to": token})
+}
+
 // nack gives leased messages back. A delay of 0 is not sent.
 func (c consumer) nack(tokens []string, delay time.Duration) response {
 	c.api.t.Helper()
@@ -117,15 +107,6 @@ func (c consumer) nack(tokens []string, delay time.Duration) response {
 		return c.post("nack", object{"tokens": tokens})
 	}
 	return c.post("nack", object{"tokens": tokens, "delay": delay.String()})
-}
-
-// reject moves leased messages to the dead-letter topic. An empty reason is not sent.
-func (c consumer) reject(tokens []string, reason string) response {
-	c.api.t.Helper()
-	if reason == "" {
-		return c.post("reject", object{"tokens": tokens})
-	}
-	return c.post("reject", object{"tokens": tokens, "reason": reason})
 }
 
 // extend makes leases last for lease from now. A lease of 0 is not sent.

@@ -402,12 +402,17 @@ func TestConsumer_BadCallsAreRefused(t *testing.T) {
 			},
 			{
 				name: "too many in flight", call: "POST " + topicT + "/consumers",
-				body:   `{"mode":"lease","max_in_flight":100001}`,
+				body:   `{"mode":"lease","max_in_flight":10001}`,
 				status: 400, code: "invalid_field", detail: "10000",
 			},
 			{
 				name: "negative deliveries", call: "POST " + topicT + "/consumers",
 				body:   `{"mode":"lease","max_deliveries":-1}`,
+				status: 400, code: "invalid_field", detail: "max_deliveries",
+			},
+			{
+				name: "a dead-letter topic for nothing", call: "POST " + topicT + "/consumers",
+				body:   `{"mode":"lease","dead_letter_topic":"D"}`,
 				status: 400, code: "invalid_field", detail: "max_deliveries",
 			},
 			{

@@ -2,9 +2,7 @@ package test
 
 import (
 	"net/http"
-	"slices"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -39,7 +37,7 @@ func TestDeadLetter_MessageDeliveredTooOftenIsMoved(t *testing.T) {
 
 		assert.Empty(t, c.fetch(), "not a third time")
 		assert.Zero(t, c.describe().Size)
-		c.ack(tokensOf(got)).is(http.StatusNoContent) // changes nothing
+		c.ack(tokensOf(got)).refuses(http.StatusConflict, "lease_lost")
 
 		dead := a.browse("dead.T")
 		require.Len(t, dead, 1)
@@ -53,49 +51,6 @@ func TestDeadLetter_MessageDeliveredTooOftenIsMoved(t *testing.T) {
 	})
 }
 
-func TestDeadLetter_RejectedMessageIsMovedOnceWithItsReason(t *testing.T) {
-	t.Parallel()
-	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
-		a := startAPI(t, cfg)
-		a.createTopic("T")
-		a.fill("T", 0, 3)
-		c := a.register("T", object{"name": "c", "mode": "lease", "start": "first", "dead_letter_topic": "D"})
-		got := c.fetch("limit=10")
-		c.ack(tokensOf(got[2:])).is(http.StatusNoContent)
-
-		lost := c.reject(append(tokensOf(got[:1]), "x"), "no such customer: ü").refuses(http.StatusConflict, "lease_lost")
-		c.reject(tokensOf(got[:2]), "again").is(http.StatusNoContent)
-
-		assert.Equal(t, []string{"x"}, lost.Tokens)
-		dead := a.browse("D")
-		require.Equal(t, numbers(0, 2), textsOf(dead), "each once")
-		assert.Equal(t, map[string]string{
-			"Dq-Dead-Reason": "rejected", "Dq-Dead-Text": "no such customer: ü", "Dq-Dead-Topic": "T",
-			"Dq-Dead-Sequence": "1", "Dq-Dead-Consumer": "c", "Dq-Dead-Deliveries": "1",
-		}, dead[0].Headers)
-		assert.Zero(t, c.describe().Size)
-		assert.Empty(t, c.fetch("limit=10"))
-	})
-}
-
-func TestDeadLetter_RejectedMessageStaysWhereItIsRefused(t *testing.T) {
-	t.Parallel()
-	a := startAPI(t, brokertest.Config(""))
-	a.createTopic("T")
-	a.createTopic("D", object{"max_messages": 1, "when_full": "refuse_new"})
-	a.fill("D", 0, 1)
-	a.fill("T", 0, 1)
-	c := a.register("T", object{"mode": "lease", "start": "first", "dead_letter_topic": "D"})
-	got := c.fetch()
-
-	c.reject(tokensOf(got), "").refuses(http.StatusConflict, "dead_letter_refused")
-
-	assert.EqualValues(t, 1, c.describe().InFlight)
-	a.purge("D")
-	c.reject(tokensOf(got), "").is(http.StatusNoContent)
-	assert.Len(t, a.browse("D"), 1)
-}
-
 func TestDeadLetter_MessageIsDroppedWithoutATopic(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
@@ -106,12 +61,10 @@ func TestDeadLetter_MessageIsDroppedWithoutATopic(t *testing.T) {
 		c := a.consumer("T", "drops")
 		got := c.fetch("limit=10")
 
-		c.nack(tokensOf(got[:2]), 0).is(http.StatusNoContent)
-		c.reject(tokensOf(got), "").is(http.StatusNoContent) // two are done already
+		c.nack(tokensOf(got), 0).is(http.StatusNoContent)
 
 		assert.Empty(t, c.fetch("limit=10"))
 		assert.Zero(t, c.describe().Size)
-		assert.EqualValues(t, 3, c.describe().DroppedDead)
 	})
 }
 
@@ -127,10 +80,9 @@ func TestDeadLetter_FullTopicHoldsUpNoOtherMessage(t *testing.T) {
 	c.nack(tokensOf(c.fetch()), 0).is(http.StatusNoContent)
 
 	assert.Equal(t, numbers(1, 2), textsOf(c.fetch("limit=10")))
-	assert.Empty(t, c.fetch())
-	state := c.describe()
-	assert.Contains(t, state.DeadLetterProblem, "Topic:D is full")
-	assert.EqualValues(t, 3, state.InFlight, "nothing is lost")
+	p := c.post("fetch", nil).refuses(http.StatusTooManyRequests, "topic_full")
+	assert.Contains(t, p.Detail, "Topic:D")
+	assert.EqualValues(t, 3, c.describe().InFlight, "nothing is lost")
 
 	poll := make(chan []string, 1)
 	go func() { poll <- textsOf(c.fetch(within)) }()
@@ -140,9 +92,6 @@ func TestDeadLetter_FullTopicHoldsUpNoOtherMessage(t *testing.T) {
 
 	a.purge("D")
 
-	assert.Eventually(t, func() bool {
-		require.Empty(t, c.fetch())
-		return slices.Equal(numbers(0, 1), textsOf(a.browse("D")))
-	}, time.Minute, 50*time.Millisecond)
-	assert.Empty(t, c.describe().DeadLetterProblem)
+	assert.Empty(t, c.fetch())
+	assert.Equal(t, numbers(0, 1), textsOf(a.browse("D")))
 }

@@ -1,11 +1,11 @@
 // Package test tests a whole broker from outside: each test starts a broker on a free port and calls it over HTTP. The
 // tests know what a client knows, so they hold however the broker is built.
 //
-// A test is named after its feature and what it shows, TestLease_ExtendedLeaseEndsLater, and stands in the file of
+// A test is named after its feature and what it shows, TestLease_AckUpToEndsAllEarlierLeases, and stands in the file of
 // its feature. To run the tests of one feature, or one test:
 //
 //	go test -run Lease ./facade/test
-//	go test -run TestLease_ExtendedLeaseEndsLater ./facade/test
+//	go test -run TestLease_AckUpToEndsAllEarlierLeases ./facade/test
 //
 // The tests mostly wait, so they are faster with more of them at a time: go test -parallel 6 ./facade/test.
 //
@@ -21,15 +21,14 @@
 //   - topic_test.go: topics and their settings, purge, deletion, lists
 //   - deletion_test.go: topics that clients create and delete at the same time, deletions that were not finished
 //   - produce_test.go: single messages and batches, idempotency, expected sequences, TTL
+//   - dedup_test.go: idempotency keys of messages that are stored at once and delayed
 //   - delayed_test.go: messages that are delivered later
 //   - browse_test.go: reading a topic without a consumer
 //   - consumer_test.go: registration, start, key, seek, pause, deletion
-//   - dropped_test.go: messages that were removed before a consumer had read them
 //   - fetch_test.go: fetch and long polls
 //   - lease_test.go: leases, ack, nack, extend
 //   - deadletter_test.go: messages that are delivered too often
 //   - dropped_test.go: the count of messages that were removed before a consumer had read them
-//   - redrive_test.go: dead letters that are put back
 //   - stream_test.go: Server-Sent Events, with their client
 //   - socket_test.go: WebSockets, with their client
 //   - access_test.go: tokens and scopes, with the client of a broker that asks for tokens

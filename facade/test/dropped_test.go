@@ -22,13 +22,16 @@ func TestDropped_LimitsAreCountedBeforeAndAfterTheConsumerReads(t *testing.T) {
 		a.fill("T", 1, 10)
 
 		assert.EqualValues(t, 7, auto.dropped())
-		assert.Nil(t, lease.describe().DroppedUnread, "a work queue does not count them")
+		assert.EqualValues(t, 7, lease.dropped())
 		assert.Equal(t, numbers(8, 3), textsOf(auto.fetch("limit=10")))
+		assert.Equal(t, numbers(8, 3), textsOf(lease.fetch("limit=10")))
 		assert.EqualValues(t, 7, auto.dropped())
+		assert.EqualValues(t, 7, lease.dropped())
 
 		a.fill("T", 11, 5)
 
 		assert.EqualValues(t, 9, auto.dropped(), "and 11 and 12")
+		assert.EqualValues(t, 9, lease.dropped(), "and 11 and 12")
 	})
 }
 

@@ -41,9 +41,6 @@ func TestLease_ExpiredMessageIsRedelivered(t *testing.T) {
 		}
 		for deliveries := 2; deliveries <= 4; deliveries++ {
 			got = c.fetch("limit=10", within)
-			for len(got) < 2 { // their leases may end one after the other
-				got = append(got, c.fetch("limit=10", within)...)
-			}
 
 			assert.False(t, time.Since(begin) < lease*time.Duration(deliveries-1), "a lease was over early")
 			assert.Equal(t, numbers(0, 2), textsOf(got))
@@ -54,7 +51,7 @@ func TestLease_ExpiredMessageIsRedelivered(t *testing.T) {
 	})
 }
 
-func TestLease_TokenOfAnEarlierDeliveryAcknowledges(t *testing.T) {
+func TestLease_OldTokenIsLost(t *testing.T) {
 	t.Parallel()
 	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
 		a := startAPI(t, cfg)
@@ -62,20 +59,43 @@ func TestLease_TokenOfAnEarlierDeliveryAcknowledges(t *testing.T) {
 		a.fill("T", 0, 2)
 		c := a.register("T", object{"mode": "lease", "start": "first", "lease": "300ms"})
 		old := tokensOf(c.fetch("limit=10"))
-		got := c.fetch("limit=10", within)
-		for len(got) < 2 { // their leases may end one after the other
-			got = append(got, c.fetch("limit=10", within)...)
+		for range 2 { // further deliveries
+			require.Len(t, c.fetch("limit=10", within), 2)
 		}
+		got := c.fetch("limit=10", within)
 
-		mixed := c.ack([]string{old[0], "x" + got[1].Token}).refuses(http.StatusConflict, "lease_lost")
-		assert.Equal(t, []string{"x" + got[1].Token}, mixed.Tokens, "the others are acknowledged")
+		allOld := c.ack(old).refuses(http.StatusConflict, "lease_lost")
+		oneOld := c.ack([]string{old[0], got[0].Token}).refuses(http.StatusConflict, "lease_lost")
+
+		assert.Equal(t, old, allOld.Tokens, "an old token is worth nothing")
+		assert.Equal(t, old[:1], oneOld.Tokens, "the others were dealt with")
 		assert.EqualValues(t, 1, c.describe().Size)
-		c.ack([]string{old[0], got[0].Token}).is(http.StatusNoContent)
+
 		c.ack([]string{got[1].Token, got[1].Token}).is(http.StatusNoContent)
 
 		assert.Empty(t, c.fetch("limit=10", "wait=500ms"))
 		assert.Zero(t, c.describe().Size)
 	})
+}
+
+func TestLease_AckUpToEndsAllEarlierLeases(t *testing.T) {
+	t.Parallel()
+	a := startAPI(t, brokertest.Config(""))
+	a.createTopic("T")
+	a.fill("T", 0, 10)
+	c := a.register("T", object{"mode": "lease", "start": "first"})
+	got := append(c.fetch("limit=3"), c.fetch("limit=4")...)
+	c.nack(tokensOf(got[1:2]), time.Hour).is(http.StatusNoContent)
+
+	c.ackUpTo(got[4].Token).is(http.StatusNoContent)
+
+	state := c.describe()
+	assert.EqualValues(t, 2, state.InFlight)
+	assert.EqualValues(t, 3, state.Lag)
+	assert.EqualValues(t, 5, state.Size)
+	c.ackUpTo(got[4].Token).refuses(http.StatusConflict, "lease_lost")
+	c.ack(tokensOf(got[5:])).is(http.StatusNoContent)
+	assert.Equal(t, numbers(7, 3), c.drain())
 }
 
 func TestLease_NackRedeliversAtOnceOrAfterItsDelay(t *testing.T) {
@@ -177,46 +197,39 @@ func TestLease_TokenIsGoodOnEveryBroker(t *testing.T) {
 	c.via(second).extend(tokensOf(got[1:2]), time.Hour).is(http.StatusNoContent)
 	c.via(second).nack(tokensOf(got[2:]), 0).is(http.StatusNoContent)
 
-	c.ack(tokensOf(got[:1])).is(http.StatusNoContent) // again
+	c.ack(tokensOf(got[:1])).refuses(http.StatusConflict, "lease_lost")
 	assert.Equal(t, []string{"2"}, textsOf(c.fetch("limit=3")))
 }
 
-func TestLease_AcknowledgedMessageStaysSoAfterAKill(t *testing.T) {
+func TestLease_SurvivesAKill(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	a, kill := startToKill(t, dir)
 	a.createTopic("T")
-	const total = 600
-	a.fill("T", 0, total)
-	a.register("T", object{"name": "n", "mode": "lease", "start": "first", "lease": "1s"})
+	a.fill("T", 0, 3)
+	const lease = 3 * time.Second
+	id := a.register("T", object{"name": "n", "mode": "lease", "start": "first", "lease": lease.String()}).ID
+	begin := time.Now()
 	c := a.consumer("T", "n")
-	var acked, open []string
-	for len(acked) < total/2 {
-		got := c.fetch("limit=4")
-		c.ack(tokensOf(got[1:])).is(http.StatusNoContent)
-		acked, open = append(acked, textsOf(got[1:])...), append(open, got[0].Token)
-	}
+	got := c.fetch("limit=2")
+	c.nack(tokensOf(got[:1]), 0).is(http.StatusNoContent)
+	again := c.fetch()
 
-	kill() // at once: the engine has not written what was acknowledged last
+	kill()
 	a, _ = startToKill(t, dir)
 	c = c.via(a)
 
-	assert.EqualValues(t, total-len(acked), c.describe().Size)
-	c.ack(open[:1]).is(http.StatusNoContent)
-	var rest []string
-	for len(rest) < total-len(acked)-1 {
-		got := c.fetch("limit=100", within)
-		c.ack(tokensOf(got)).is(http.StatusNoContent)
-		rest = append(rest, textsOf(got)...)
-	}
-	assert.Len(t, rest, total-len(acked)-1, "each once")
-	assert.Empty(t, intersection(acked, rest), "what was acknowledged never comes again")
-	assert.Zero(t, c.describe().Size)
-}
+	state := a.consumer("T", id).describe()
+	assert.EqualValues(t, 1, state.Lag, "leases outlive the broker")
+	assert.EqualValues(t, 2, state.InFlight, "leases outlive the broker")
+	c.ack(tokensOf(got[:1])).refuses(http.StatusConflict, "lease_lost")
+	c.ack(tokensOf(got[1:])).is(http.StatusNoContent)
+	assert.Equal(t, []string{"2"}, c.drain())
 
-// intersection returns the texts that are in both lists.
-func intersection(a, b []string) []string {
-	return slices.DeleteFunc(slices.Clone(a), func(text string) bool { return !slices.Contains(b, text) })
+	next := c.fetch(within)
+	assert.False(t, time.Since(begin) < lease, "a lease was over early")
+	require.Equal(t, textsOf(again), textsOf(next))
+	assert.Equal(t, 3, next[0].Deliveries, "the counts of deliveries outlive it too")
 }
 
 func TestLease_TokenIsGoodForItsConsumerOnly(t *testing.T) {
@@ -342,44 +355,6 @@ func TestLease_RawFetchHasTheTokenInAHeader(t *testing.T) {
 	assert.Zero(t, c.describe().Size)
 }
 
-func TestLease_OneCallAcknowledgesAndFetches(t *testing.T) {
-	t.Parallel()
-	brokertest.Modes(t, func(t *testing.T, cfg broker.Config) {
-		a := startAPI(t, cfg)
-		a.createTopic("T")
-		a.fill("T", 0, 5)
-		c := a.register("T", object{"mode": "lease", "start": "first", "lease": "1h", "max_in_flight": 2})
-		got, lost := c.ackAndFetch(nil, "limit=10")
-		require.Equal(t, numbers(0, 2), textsOf(got))
-		require.Empty(t, lost)
-
-		next, lost := c.ackAndFetch([]string{got[0].Token, "x", got[1].Token, "y"}, "limit=10")
-
-		assert.Equal(t, numbers(2, 2), textsOf(next), "what was acknowledged makes room")
-		assert.Equal(t, []string{"x", "y"}, lost, "the messages come in spite of them")
-
-		last, _ := c.ackAndFetch(tokensOf(next), "limit=10", within)
-		assert.Equal(t, numbers(4, 1), textsOf(last))
-		last, lost = c.ackAndFetch(append(tokensOf(last), "x"), "limit=10", "wait=100ms")
-		assert.Empty(t, last)
-		assert.Equal(t, []string{"x"}, lost)
-		assert.Zero(t, c.describe().Size)
-	})
-}
-
-func TestLease_LargeAnswerListsLostTokens(t *testing.T) {
-	t.Parallel()
-	a := startAPI(t, brokertest.Config(""))
-	a.createTopic("T")
-	a.produce("T", slices.Repeat([]object{{"data": strings.Repeat("x", 500_000)}}, 5))
-	c := a.register("T", object{"mode": "lease", "start": "first"})
-
-	got, lost := c.ackAndFetch([]string{`a"\é`}, "limit=5")
-
-	assert.Len(t, got, 5)
-	assert.Equal(t, []string{`a"\é`}, lost)
-}
-
 func TestLease_BadCallsAreRefused(t *testing.T) {
 	t.Parallel()
 	refuseAll(t, func(f fixture) []refusal {
@@ -394,23 +369,7 @@ func TestLease_BadCallsAreRefused(t *testing.T) {
 				status: 400, code: "missing_field", detail: "tokens",
 			},
 			{
-				name: "ack and fetch in mode auto", call: "POST " + autoT + "/fetch", body: `{"ack":["` + f.token + `"]}`,
-				status: 409, code: "wrong_mode", detail: "lease",
-			},
-			{
-				name: "ack and fetch raw", call: "POST " + leaseT + "/fetch?raw=true", body: `{"ack":["` + f.token + `"]}`,
-				status: 400, code: "invalid_field", detail: "raw",
-			},
-			{
-				name: "ack and fetch no list", call: "POST " + leaseT + "/fetch", body: `{"ack":"a"}`,
-				status: 400, code: "invalid_field", detail: "ack",
-			},
-			{
-				name: "ack and fetch other fields", call: "POST " + leaseT + "/fetch", body: `{"tokens":["a"]}`,
-				status: 400, code: "invalid_field", detail: "tokens",
-			},
-			{
-				name: "ack up to", call: "POST " + leaseT + "/ack", body: `{"up_to":"a"}`,
+				name: "ack tokens and up to", call: "POST " + leaseT + "/ack", body: `{"tokens":["a"],"up_to":"a"}`,
 				status: 400, code: "invalid_field", detail: "up_to",
 			},
 			{
@@ -441,46 +400,10 @@ func TestLease_BadCallsAreRefused(t *testing.T) {
 				status: 400, code: "invalid_field", detail: "lease",
 			},
 			{
-				name: "reject with two lines", call: "POST " + leaseT + "/reject",
-				body:   `{"tokens":["` + f.token + `"],"reason":"a\nb"}`,
-				status: 400, code: "invalid_field", detail: "reason",
-			},
-			{
-				name: "nack with a reason", call: "POST " + leaseT + "/nack",
-				body:   `{"tokens":["` + f.token + `"],"reason":"a"}`,
-				status: 400, code: "invalid_field", detail: "reason",
-			},
-			{
 				name: "extend by nothing", call: "POST " + leaseT + "/extend",
 				body:   `{"tokens":["` + f.token + `"],"lease":"0s"}`,
 				status: 400, code: "invalid_field", detail: "lease",
 			},
 		}
 	})
-}
-
-func TestLease_SettingsAreChangedInPlace(t *testing.T) {
-	t.Parallel()
-	a := startAPI(t, brokertest.Config(""))
-	a.createTopic("T")
-	a.fill("T", 0, 4)
-	c := a.register("T", object{"name": "c", "mode": "lease", "start": "first", "lease": "1h", "max_in_flight": 1})
-	first := c.fetch(within)
-	c.pause(time.Hour)
-
-	a.patch(c.path, object{"max_in_flight": 2, "max_deliveries": 1, "dead_letter_topic": "D"}).is(http.StatusOK)
-
-	state := c.describe()
-	assert.False(t, state.PausedUntil.IsZero(), "it is still paused")
-	assert.Equal(t, "1h0m0s", state.Lease)
-	assert.EqualValues(t, 1, state.InFlight, "its leases stay")
-	c.resume()
-	assert.Equal(t, numbers(1, 1), textsOf(c.fetch("limit=10", within)), "one more is in flight")
-	c.nack(tokensOf(first), 0).is(http.StatusNoContent)
-	assert.Equal(t, numbers(0, 1), textsOf(a.browse("D")))
-	spec := object{"name": "c", "mode": "lease", "lease": "1h", "max_in_flight": 1}
-	a.post(path("T", "consumers"), spec).refuses(http.StatusConflict, "other_settings")
-
-	a.patch(c.path, object{"max_in_flight": 0}).refuses(http.StatusBadRequest, "invalid_field")
-	a.patch(a.register("T").path, object{"lease": "1m"}).refuses(http.StatusConflict, "wrong_mode")
 }

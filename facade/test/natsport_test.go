@@ -1,7 +1,6 @@
 package test
 
 import (
-	"context"
 	"crypto/tls"
 	"net/http"
 	"os"
@@ -96,40 +95,6 @@ func TestNATSPort_TokenHasNoRightsElsewhere(t *testing.T) {
 		}
 	}
 	assert.Contains(t, g.get("root", path("B")).body, `"messages":1`)
-}
-
-func TestNATSPort_NativeWorkerSharesAWorkQueue(t *testing.T) {
-	t.Parallel()
-	g, cfg := startNATSGuarded(t, map[string]string{"root": everyScope, "alice": "A=consume", "bob": "B=consume"})
-	for _, topic := range []string{"A", "B"} {
-		g.put("root", path(topic), nil).is(http.StatusCreated)
-	}
-	g.post("root", path("A", "messages"), batch(0, 4, nil)).is(http.StatusCreated)
-	g.post("root", path("A", "consumers"), object{"name": "w", "mode": "lease", "start": "first"}).is(http.StatusCreated)
-	overHTTP := path("A", "consumers", "w")
-	js, err := jetstream.New(connectToken(t, cfg, g.tokens["alice"]))
-	require.NoError(t, err)
-	others, err := jetstream.New(connectToken(t, cfg, g.tokens["bob"]))
-	require.NoError(t, err)
-
-	got := g.post("alice", overHTTP+"/fetch", nil).is(http.StatusOK).messages()
-	native, err := js.Consumer(t.Context(), "dq_A", "w")
-	require.NoError(t, err)
-	m, err := native.Next()
-	require.NoError(t, err)
-	require.NoError(t, m.DoubleAck(t.Context()))
-	g.post("alice", overHTTP+"/ack", object{"tokens": tokensOf(got)}).is(http.StatusNoContent)
-	g.get("root", overHTTP).is(http.StatusOK)
-
-	assert.Equal(t, []string{"0", "1"}, []string{got[0].text(), string(m.Data())})
-	info, err := native.Info(t.Context())
-	require.NoError(t, err)
-	assert.Zero(t, info.NumAckPending, "either's acknowledgement counts")
-	assert.EqualValues(t, 2, info.NumPending, "the lag, as NATS tools show it")
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	_, err = others.Consumer(ctx, "dq_A", "w")
-	assert.Error(t, err, "bob sees nothing of it")
 }
 
 func TestNATSPort_ReplyReachesNoSubjectOfOthers(t *testing.T) {

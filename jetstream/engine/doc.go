@@ -21,7 +21,6 @@
 //   - log.go: where does the engine's log go?
 //   - meta.go: are the settings of streams and consumers sound?
 //   - recovery.go: what does a start repair, and what does it refuse?
-//   - sequences.go: how is a set of sequences kept?
 //   - server.go: how does the engine start, stop and restart?
 //   - spare.go: what lets a start and a purge succeed on a disk that others have filled?
 //   - sync.go: how is stored data synced to disk?

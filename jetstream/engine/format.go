@@ -16,10 +16,7 @@ import (
 const (
 	// DataFormat is the version of the format of a data directory. Raise it when an older dq must not open what this
 	// one writes. A directory of an earlier version is opened, and gets this version before anything is written.
-	//
-	// Version 1 kept the leases of work queues in the entries of cursors; since version 2 work queues are durable
-	// consumers of the engine.
-	DataFormat = 2
+	DataFormat = 1
 
 	// oldestFormat is the version of a directory that has no format file.
 	oldestFormat = 1

@@ -25,10 +25,6 @@ const (
 	// would refuse all writes after a restart. The disk itself is the limit.
 	storeLimit = 1 << 50
 
-	// unlimitedConsumers lets a stream have any number of consumers. The engine's own limit
-	// is 1,000.
-	unlimitedConsumers = -1
-
 	// startTimeout bounds how long the engine may take to read its store and get
 	// ready.
 	startTimeout = 5 * time.Minute
@@ -156,7 +152,6 @@ func (s *Server) configure(opts Options, dir string) error {
 		SyncAlways:             opts.SyncAlways && s.syncer == nil,
 		SyncInterval:           opts.SyncInterval,
 		MaxPayload:             int32(opts.MaxMessageBytes + headerBytes),
-		JetStreamLimits:        server.JSLimitOpts{DefaultMaxConsumers: unlimitedConsumers},
 		DisableJetStreamBanner: true,
 	}
 	return s.clients.configure(&s.opts)
@@ -278,28 +273,6 @@ func (s *Server) Shutdown() {
 	if s.tempDir != "" {
 		_ = os.RemoveAll(s.tempDir)
 	}
-}
-
-// ShutdownWithin is Shutdown for a process that ends right after it. It returns after at most
-// the time limit, and reports whether the engine has ended: for each consumer it needs 10 ms.
-// What was confirmed is in its files in any case, as after a kill; the index of a stream may
-// be missing, and then the next start reads the stream.
-func (s *Server) ShutdownWithin(limit time.Duration) (ended bool) {
-	done := make(chan struct{})
-	go func() {
-		s.Shutdown()
-		close(done)
-	}()
-
-	select {
-	case <-done:
-		return true
-	case <-time.After(limit):
-	}
-	if s.tempDir != "" {
-		_ = os.RemoveAll(s.tempDir)
-	}
-	return false
 }
 
 // CheckSpace returns a [*StorageFullError] if the disk has no room for that many

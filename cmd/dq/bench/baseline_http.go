@@ -37,11 +37,6 @@ type ackBody struct {
 	Tokens []string `json:"tokens"`
 }
 
-// ackAndFetchBody is the body of a fetch that acknowledges, too.
-type ackAndFetchBody struct {
-	Ack []string `json:"ack"`
-}
-
 // startEmptyHandler starts a server on a free port of this machine.
 func startEmptyHandler(o Options) (*emptyHandler, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,13 +61,7 @@ func startEmptyHandler(o Options) (*emptyHandler, error) {
 
 	const token = "1.1.JEpTLkFDSy5kcV9iZW5jaC0wLmlkLTEuMS4xLjEuMTc5NTg5NzU1ODg3OTgzMDQxMi4w"
 	leased := `{"messages":` + jsonArray(stored+`,"data":"`+data+`","token":"`+token+`"}`, o.Batch) + "}"
-	fetch, ackAndFetch := readQuery(leased, "limit"), readBody[ackAndFetchBody](200, leased)
-	e.app.Post("/work/fetch", func(c *fiber.Ctx) error {
-		if len(c.Body()) == 0 {
-			return fetch(c)
-		}
-		return ackAndFetch(c)
-	})
+	e.app.Post("/work/fetch", readQuery(leased, "limit"))
 	e.app.Post("/work/ack", readBody[ackBody](204, ""))
 
 	e.serving.Go(func() { _ = e.app.Listener(listener) })

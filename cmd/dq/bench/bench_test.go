@@ -124,12 +124,8 @@ func TestConsume_ReportedMessagesAreConsumed(t *testing.T) {
 }
 
 func TestLease_ReportedMessagesAreAcknowledged(t *testing.T) {
-	for _, run := range []struct {
-		batch   int
-		oneCall bool
-	}{{batch: 1}, {batch: 10}, {batch: 10, oneCall: true}} {
-		o := options(run.batch)
-		o.OneCall = run.oneCall
+	for _, batch := range []int{1, 10} {
+		o := options(batch)
 		o.Consumers, o.Topics, o.InFlight, o.Duration = 1, 1, 30, time.Minute // it ends before that
 		self := startSelf(t, false, o)
 		works, stop, err := self.Lease(t.Context(), 1000, o)
@@ -225,7 +221,7 @@ func TestMeasureTogether_FailureIsNotTheEndOfTheWork(t *testing.T) {
 func TestCommands_EachWritesItsReport(t *testing.T) {
 	for _, args := range []string{
 		"produce --self", "consume --self --messages 100", "both --self --batch 10", "latency --self --rate 100",
-		"lease --self --messages 1000 --in-flight 10", "lease --self --messages 1000 --one-call",
+		"lease --self --messages 1000 --in-flight 10",
 		"growth --counts 2 --behind 1000",
 	} {
 		t.Run(args, func(t *testing.T) {
@@ -297,7 +293,6 @@ func BenchmarkDQ(b *testing.B) {
 		"lease/workers=8":        {lease, bench.Options{Connections: 8, Batch: 1}},
 		"lease/batch=100":        {lease, bench.Options{Connections: 8, Batch: 100}},
 		"lease/in-flight=5000":   {lease, bench.Options{Connections: 8, Batch: 1, InFlight: 5000}},
-		"lease/one-call":         {lease, bench.Options{Connections: 8, Batch: 100, OneCall: true}},
 	} {
 		b.Run(name, func(b *testing.B) {
 			o := run.o

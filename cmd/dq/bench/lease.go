@@ -72,8 +72,7 @@ type leaseCalls struct {
 // leaseWorker holds the requests of a connection.
 type leaseWorker struct {
 	fetch, ack *fasthttp.Request
-	body       []byte // that acknowledges, used again
-	held       int    // with one call: messages that were fetched last, whose tokens are in body
+	body       []byte // of ack, used again
 }
 
 // work returns the work of making these calls.
@@ -85,33 +84,8 @@ func (l leaseCalls) work(name string) Work {
 		workers[i].ack = l.client.prepare("POST", path+"/ack", []byte("{}"))
 	}
 	return Work{Name: name, Do: func(_ context.Context, i int) (int, error) {
-		if l.o.OneCall {
-			return l.ackAndFetch(&workers[i])
-		}
 		return l.fetchAndAck(&workers[i])
 	}}
-}
-
-// ackAndFetch acknowledges the messages that the worker has, fetches the next ones in the same call, and returns how
-// many were acknowledged. Errors: errRoundOver if it has none and gets none.
-func (l leaseCalls) ackAndFetch(w *leaseWorker) (acknowledged int, err error) {
-	for range 2 { // the first fetch of all has nothing to acknowledge
-		acknowledged = w.held
-		w.fetch.SetBodyRaw(w.body)
-		response, err := l.client.do(w.fetch)
-		if err != nil {
-			return 0, err
-		}
-		if response.StatusCode() != fasthttp.StatusOK {
-			err = fmt.Errorf("fetch: status %d: %.200s", response.StatusCode(), response.Body())
-		}
-		w.body, w.held = appendAck(append(w.body[:0], `{"ack":[`...), response.Body())
-		fasthttp.ReleaseResponse(response)
-		if err != nil || acknowledged > 0 {
-			return acknowledged, err
-		}
-	}
-	return 0, errRoundOver
 }
 
 // fetchAndAck fetches messages, acknowledges them, and returns how many there were. Errors: errRoundOver if there was
@@ -126,7 +100,7 @@ func (l leaseCalls) fetchAndAck(w *leaseWorker) (messages int, err error) {
 		return 0, fmt.Errorf("fetch: status %d: %.200s", response.StatusCode(), response.Body())
 	}
 
-	w.body, messages = appendAck(append(w.body[:0], `{"tokens":[`...), response.Body())
+	w.body, messages = appendAck(w.body[:0], response.Body())
 	if messages == 0 {
 		return 0, errRoundOver
 	}
@@ -142,9 +116,10 @@ func (l leaseCalls) fetchAndAck(w *leaseWorker) (messages int, err error) {
 	return messages, nil
 }
 
-// appendAck appends the rest of the body of a call that acknowledges all messages in the answer of a fetch, and returns
-// how many they are.
+// appendAck appends the body of a call that acknowledges all messages in the answer of a fetch, and returns how many
+// they are.
 func appendAck(body, answer []byte) (_ []byte, messages int) {
+	body = append(body, `{"tokens":[`...)
 	for {
 		_, rest, found := bytes.Cut(answer, []byte(tokenMark))
 		if !found {

@@ -20,7 +20,6 @@ type Options struct {
 	Topics      int           // over which the connections are spread
 	Consumers   int           // over which the connections are spread
 	InFlight    int           // messages of each work queue that nobody acknowledges
-	OneCall     bool          // the workers of a work queue acknowledge and fetch in one call
 	Duration    time.Duration // of each kind of work, all rounds together
 	Count       int           // messages of each kind instead of Duration, rounded up to whole calls; 0: use Duration
 	Rate        int           // messages a second at most; 0: no limit

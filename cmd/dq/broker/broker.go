@@ -10,7 +10,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -47,15 +46,12 @@ type Broker struct {
 	stopErr error
 }
 
-// engineTimeout is how long End waits for the engine to stop.
-const engineTimeout = 2 * time.Second
-
 // Start starts a broker and returns when it answers requests. Stop ends it.
 func Start(ctx context.Context, cfg Config, logger *slog.Logger) (*Broker, error) {
 	b := &Broker{cfg: cfg, logger: logger, failed: make(chan error, 1)}
 	if err := b.start(ctx); err != nil {
 		_ = b.stopServing(context.Background()) // err says more
-		b.release((*engine.Server).Shutdown)
+		b.release()
 		b.serving.Wait()
 		return nil, err
 	}
@@ -234,42 +230,26 @@ func (b *Broker) openService(ctx context.Context) (*service.Service, error) {
 			}
 		}
 	}
-	consumers.Latest = b.registry.Consumer
 
 	// Nobody else may store messages before the consumers are rewound.
-	if b.engine != nil {
+	if store.Alone {
 		if err := b.rewind(ctx, consumers); err != nil {
 			return nil, err
 		}
 	}
 
 	b.delayer = jetstream.StartDelayer(topics, b.logger)
-	svc := &service.Service{
+	queue := &service.Service{
 		Topics:          topics,
 		Delayer:         b.delayer,
 		Consumers:       consumers,
 		Registry:        b.registry,
 		MaxMessageBytes: b.cfg.MaxMessageBytes,
 	}
-	if err := svc.Start(ctx); err != nil {
+	if err := queue.Start(ctx); err != nil {
 		return nil, err
 	}
-	if b.engine != nil {
-		if err := b.recover(ctx, svc); err != nil {
-			return nil, err
-		}
-	}
-	return svc, b.openPort(topics)
-}
-
-// recover finishes what an earlier process or version has left half done.
-func (b *Broker) recover(ctx context.Context, svc *service.Service) error {
-	count, err := svc.Recover(ctx)
-	if count > 0 {
-		b.logger.Info("created the missing durables of consumers in mode lease",
-			"consumers", count)
-	}
-	return err
+	return queue, b.openPort(topics)
 }
 
 func (b *Broker) storeOptions() jetstream.StoreOptions {
@@ -362,26 +342,11 @@ func (b *Broker) Failed() <-chan error { return b.failed }
 
 // Stop lets requests in progress finish, within the shutdown timeout, and stops the engine. It returns an error if
 // requests had to be cut off. Later calls return what the first one returned.
-func (b *Broker) Stop(ctx context.Context) error { return b.stopWith(ctx, (*engine.Server).Shutdown) }
-
-// End is Stop for a process that ends right after it: it waits for the engine for at most 2
-// seconds. An engine with thousands of consumers needs longer, and all that was answered is in
-// its files already.
-func (b *Broker) End(ctx context.Context) error {
-	return b.stopWith(ctx, func(s *engine.Server) {
-		if !s.ShutdownWithin(engineTimeout) {
-			b.logger.Info("ended before the engine has stopped all consumers: nothing is lost, and the next start " +
-				"reads the topics whose index is missing")
-		}
-	})
-}
-
-// stopWith stops the broker, and its engine with shutdown.
-func (b *Broker) stopWith(ctx context.Context, shutdown func(*engine.Server)) error {
+func (b *Broker) Stop(ctx context.Context) error {
 	b.stop.Do(func() {
 		b.stopErr = b.stopServing(ctx)
 
-		b.release(shutdown)
+		b.release()
 		b.serving.Wait()
 	})
 	return b.stopErr
@@ -400,16 +365,15 @@ func (b *Broker) stopServing(ctx context.Context) error {
 	return nil
 }
 
-// release closes what Start opened, also after a start that failed halfway. It stops the
-// engine with shutdown.
-func (b *Broker) release(shutdown func(*engine.Server)) {
+// release closes what Start opened, also after a start that failed halfway.
+func (b *Broker) release() {
 	if b.listener != nil {
 		_ = b.listener.Close()
 	}
 
 	b.closeStore()
 	if b.engine != nil {
-		shutdown(b.engine)
+		b.engine.Shutdown()
 	}
 
 	if b.tokens != nil {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -117,8 +116,6 @@ func TestDamage_RegistrationsAndPositionsRefuseTheStartAndSayHowToGoOn(t *testin
 				c := subscribe(t, api.Topic("T"), sdk.ConsumerSpec{Name: "c", Start: sdk.AtFirst})
 				fetch(t, c, 1)
 				_, err := c.Seek(t.Context(), sdk.AtFirst)
-				require.NoError(t, err)
-				_, err = c.Pause(t.Context(), time.Millisecond) // which is stored in the entry of the consumer
 				require.NoError(t, err)
 			})
 			flipIn(t, dir, stream, text)

@@ -195,8 +195,6 @@ func TestRecovery_TornWriteOfConsumerStateOrIDsKeepsConsumersGoing(t *testing.T)
 				c := subscribe(t, topic, sdk.ConsumerSpec{Name: "c", Start: sdk.AtFirst})
 				_, err := c.Seek(t.Context(), sdk.AtSequence(2))
 				require.NoError(t, err)
-				_, err = c.Pause(t.Context(), time.Millisecond) // which is stored in the entry of the consumer
-				require.NoError(t, err)
 				for range 4 {
 					fetch(t, c, 1)
 				}

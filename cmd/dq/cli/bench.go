@@ -91,7 +91,6 @@ func (b *benchRun) command(kind benchKind) *cobra.Command {
 	b.addFlags(flags)
 	if kind.name == "lease" {
 		flags.IntVar(&b.opts.InFlight, "in-flight", 0, "messages in flight, besides those of the workers")
-		flags.BoolVar(&b.opts.OneCall, "one-call", false, "acknowledge and fetch in one call")
 	}
 	return cmd
 }

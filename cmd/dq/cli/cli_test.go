@@ -155,39 +155,6 @@ func TestCLI_TopicsAreDescribedListedAndPurged(t *testing.T) {
 	)
 }
 
-func TestCLI_DeadLettersArePutBack(t *testing.T) {
-	t.Parallel()
-	s := startSession(t)
-	s.run(
-		command{args: "topic create jobs"},
-		command{
-			args:   "consumer create jobs --name w --mode lease --max-deliveries 1 --dead-letter-topic failed",
-			stdout: []string{"w\n"},
-		},
-		command{args: "produce jobs a b", stderr: "produced 2"},
-		command{args: "fetch jobs w --limit 2 --json", stdout: []string{`"a"`, `"b"`}},
-		command{args: "nack jobs w TOKEN0 TOKEN1"},
-	)
-
-	s.run(
-		command{args: "redrive failed --consumer other", stdout: []string{"put back 0 messages\n"}, stderr: "looked at 2"},
-		command{args: "redrive failed", stdout: []string{"put back 2 messages\n"}, stderr: "looked at 2 messages"},
-		command{args: "redrive failed --json", stdout: []string{`{"redriven":0}`}, stderr: "looked at 0"},
-		command{args: "redrive none", status: exitRefused, stderr: "does not exist"},
-	)
-	s.run(command{args: "fetch jobs w --limit 2 --json", stdout: []string{`"a"`, `"b"`}})
-	s.run(
-		command{args: "nack jobs w TOKEN2 TOKEN3"},
-		command{args: "topic delete jobs"},
-		command{
-			args:   "redrive failed",
-			stdout: []string{"put back 0 messages\n"},
-			status: exitFailed,
-			stderr: "2 for jobs: Topic:jobs does not exist",
-		},
-	)
-}
-
 func TestCLI_ConsumerIsCreatedMovedPausedAndDeleted(t *testing.T) {
 	t.Parallel()
 	s := startSession(t)
@@ -216,7 +183,6 @@ func TestCLI_ConsumerIsCreatedMovedPausedAndDeleted(t *testing.T) {
 		},
 		command{args: "consumer describe orders billing", stdout: []string{"lease", "1h0m0s"}},
 		command{args: "consumer delete orders billing 7", status: exitUsage, stderr: "accepts 2 arg(s), received 3"},
-		command{args: "consumer change orders billing --lease 2h --json", stdout: []string{`"lease":"2h0m0s"`}},
 		command{args: "consumer delete orders billing"},
 		command{args: "consumer describe orders billing", status: exitRefused, stderr: "does not exist"},
 	)

@@ -13,11 +13,10 @@ import (
 func consumerCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "consumer",
-		Short: "Create, describe, change, list, delete, seek, pause and resume consumers",
+		Short: "Create, describe, list, delete, seek, pause and resume consumers",
 	}
 	cmd.AddCommand(
-		createConsumerCommand(c), changeConsumerCommand(c), seekCommand(c),
-		listConsumersCommand(c), describeConsumerCommand(c),
+		createConsumerCommand(c), seekCommand(c), listConsumersCommand(c), describeConsumerCommand(c),
 		pauseCommand(c), resumeCommand(c), deleteConsumerCommand(c),
 	)
 	return cmd
@@ -91,26 +90,6 @@ func createConsumer(cmd *cobra.Command, out output, topic *sdk.Topic, spec sdk.C
 		return err
 	}
 	return out.object(info)
-}
-
-func changeConsumerCommand(c *client) *cobra.Command {
-	var change sdk.ConsumerChange
-	var topic string
-	cmd := c.showConsumer("change TOPIC CONSUMER", "Change settings of a consumer in mode lease, and print it",
-		cobra.ExactArgs(2), func(cmd *cobra.Command, s *sdk.Subscription, _ []string) (sdk.ConsumerInfo, error) {
-			if cmd.Flags().Changed("dead-letter-topic") {
-				change.DeadLetterTopic = &topic
-			}
-			return s.Change(cmd.Context(), change)
-		})
-	cmd.Example = "  dq consumer change orders billing --lease 1m --max-in-flight 5000"
-	flags := cmd.Flags()
-	flags.Var(optionalDuration(&change.Lease), "lease", "time to acknowledge a message, from the next delivery on")
-	flags.Var(optionalInt(&change.MaxInFlight), "max-in-flight", "most messages that are leased at the same time")
-	flags.Var(optionalInt(&change.MaxDeliveries), "max-deliveries",
-		"deliveries after which a message goes to the dead-letter topic; 0 is no limit")
-	flags.StringVar(&topic, "dead-letter-topic", "", "the dead-letter topic; empty removes it")
-	return cmd
 }
 
 func listConsumersCommand(c *client) *cobra.Command {

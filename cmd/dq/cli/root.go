@@ -82,7 +82,7 @@ func Root() *cobra.Command {
 	for _, cmd := range []*cobra.Command{
 		topicsCommand(c), topicCommand(c), consumerCommand(c), seekCommand(c),
 		produceCommand(c), browseCommand(c), tailCommand(c),
-		fetchCommand(c), ackCommand(c), nackCommand(c), rejectCommand(c), redriveCommand(c),
+		fetchCommand(c), ackCommand(c), nackCommand(c),
 		registerCommand(c), consumeCommand(c), sizeCommand(c),
 		healthCommand(c), scenarioCommand(c), benchCommand(c), verifyCommand(c),
 	} {

@@ -51,7 +51,7 @@ func serve(ctx context.Context) error {
 	case err := <-b.Failed():
 		failed = fmt.Errorf("the HTTP server ended: %w", err)
 	}
-	if err := b.End(context.Background()); err != nil {
+	if err := b.Stop(context.Background()); err != nil {
 		return err
 	}
 	return failed

@@ -44,7 +44,6 @@ func (h *topicHistory) checkDeadLetters(c *consumer) {
 	}
 
 	for i := c.start; i < len(h.log); i++ {
-		share(leases[i])
 		h.count(checkDeadLetter, 1)
 		if letter, isDead := h.dead[h.log[i].data]; isDead {
 			h.checkDeadLetter(c, h.log[i], letter, leases[i])
@@ -62,18 +61,17 @@ func (h *topicHistory) checkDeadLetter(c *consumer, e entry, letter deadLetter, 
 			e.data, letter.sequence, letter.deliveries, e.sequence, c.maxDeliveries)
 	}
 
-	seen := make(map[int]bool) // deliveries, by their counts
+	most := 0
 	for _, l := range leases {
-		seen[l.count] = true
-		held := l.ack != nil && l.ack.Return < l.heldUntil-h.slack(l.call, l.ack.Return) && l.released >= l.ack.Call
-		if held && h.crashes(l.call, l.ack.Return) == 0 {
+		most = max(most, l.count)
+		if l.ack != nil && l.ack.Return < l.heldUntil-leaseSlack {
 			h.violated(checkDeadLetter, proof{l.op, l.ack, letter.op},
 				"consumer %d acknowledged %s, and it is a dead letter", c.id, e.data)
 		}
 	}
-	if c.maxDeliveries-len(seen) > h.untaken(c, letter.op.Return) {
+	if most < c.maxDeliveries && len(c.unanswered) == 0 {
 		h.violated(checkDeadLetter, proof{c.created, letter.op},
-			"%s is a dead letter, and consumer %d got it %d times", e.data, c.id, len(seen))
+			"%s is a dead letter, and consumer %d got it %d times", e.data, c.id, most)
 	}
 }
 
@@ -81,7 +79,7 @@ func (h *topicHistory) checkDeadLetter(c *consumer, e entry, letter deadLetter, 
 // said to have nothing left.
 func (h *topicHistory) checkAcked(c *consumer, index int, leases []*lease) {
 	for _, l := range leases {
-		if l.acking != history.Never {
+		if l.ackTried {
 			return
 		}
 	}
@@ -104,5 +102,5 @@ func (h *topicHistory) checkAcked(c *consumer, index int, leases []*lease) {
 // deliveries: this was the last one, or later ones were not seen.
 func (h *topicHistory) mayBeDead(c *consumer, index, deliveries int) bool {
 	_, isDead := h.dead[h.log[index].data]
-	return c.maxDeliveries > 0 && (deliveries >= c.maxDeliveries || isDead && h.untaken(c, history.Never) > 0)
+	return c.maxDeliveries > 0 && (deliveries >= c.maxDeliveries || isDead && len(c.unanswered) > 0)
 }

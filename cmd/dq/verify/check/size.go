@@ -56,7 +56,9 @@ func (h *topicHistory) gone(c *consumer) []span {
 			if h.mayBeDead(c, l.index, l.count) {
 				g.from = min(g.from, l.call)
 			}
-			g.from = min(g.from, l.acking)
+			if l.ackTried {
+				g.from = min(g.from, l.released)
+			}
 			if l.ack != nil {
 				g.to = min(g.to, l.ack.Return)
 			}

@@ -68,13 +68,8 @@ func (r *Recorder) Add(op *Op) {
 		return
 	}
 
-	switch {
-	case op.Topic != "":
+	if op.Topic != "" {
 		r.topics[op.Topic] = append(r.topics[op.Topic], op)
-	case op.Kind == OpFault: // it concerns every topic
-		for topic := range r.topics {
-			r.topics[topic] = append(r.topics[topic], op)
-		}
 	}
 	if r.out != nil && r.err == nil {
 		r.err = Write(r.out, op)
