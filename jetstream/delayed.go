@@ -167,10 +167,13 @@ func (d *Delayer) Delay(ctx context.Context, topic string, drafts []Draft) ([]Re
 		return nil, err
 	}
 	limit := int(stream.CachedInfo().Config.MaxMsgSize)
-	receipts := make([]Receipt, len(drafts))
+	receipts := d.storedBefore(ctx, topic, drafts)
 	var msgs []*nats.Msg
 	var places []int // in drafts
 	for i := range drafts {
+		if receipts[i].Duplicate {
+			continue
+		}
 		final := drafts[i].encode(topic)
 		if limit >= 0 && final.Size()-len(final.Subject) > limit { // refuse it while the client still listens
 			receipts[i].Err = &MessageTooLargeError{Topic: topic, Limit: limit}

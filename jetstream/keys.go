@@ -285,6 +285,29 @@ func after(header nats.Header) uint64 {
 	return sequence
 }
 
+// storedBefore returns the receipts of drafts whose keys the topic has already, and empty
+// ones for all others. A message with such a key must not even wait: it might come due
+// before [Delayer.refuseStored] removes it.
+func (d *Delayer) storedBefore(ctx context.Context, topic string, drafts []Draft) []Receipt {
+	receipts := make([]Receipt, len(drafts))
+	var msgs []*nats.Msg
+	var places []int // in drafts
+	for i := range drafts {
+		if drafts[i].ID != "" {
+			msgs, places = append(msgs, drafts[i].encode(topic)), append(places, i)
+		}
+	}
+	if len(msgs) == 0 {
+		return receipts
+	}
+	for j, a := range d.topics.probe(ctx, msgs) {
+		if a.duplicate { // refuseStored looks again, and says what else there is to say
+			receipts[places[j]] = Receipt{Sequence: a.sequence, Duplicate: true}
+		}
+	}
+	return receipts
+}
+
 // refuseStored looks which keys of delayed messages the topic has: those of drafts whose
 // receipts say that they wait, at these sequences. Such a message is removed, and its
 // receipt is that of a duplicate.
