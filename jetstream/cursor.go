@@ -107,6 +107,7 @@ func openCursors(ctx context.Context, topics *Topics) (*cursors, error) {
 	if err != nil {
 		return nil, engine.Unavailable("open the positions", err)
 	}
+
 	c := &cursors{kv: kv, batcher: topics.newBatcher()}
 	if topics.opts.Alone {
 		c.journal, err = openJournal(ctx, topics)
@@ -132,6 +133,7 @@ func (c *cursors) load(ctx context.Context, consumer int64, start uint64) (Curso
 		}
 		cursor.revision = entry.Revision()
 	}
+
 	if cursor.Gone {
 		return Cursor{}, &ConsumerNotFoundError{Consumer: strconv.FormatInt(consumer, 10), Deleted: true}
 	}
@@ -234,6 +236,7 @@ func (c *cursors) fold(ctx context.Context, topics *Topics) error {
 	if err != nil {
 		return err
 	}
+
 	for consumer, r := range last {
 		cursor, err := c.load(ctx, consumer, r.from)
 		var gone *ConsumerNotFoundError
@@ -250,6 +253,7 @@ func (c *cursors) fold(ctx context.Context, topics *Topics) error {
 			return err
 		}
 	}
+
 	if err := topics.opts.flush(ctx); err != nil {
 		return err
 	}

@@ -94,6 +94,7 @@ func (d *Delayer) open(ctx context.Context) bool {
 func (d *Delayer) tryOpen(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, d.topics.opts.CallTimeout)
 	defer cancel()
+
 	stream, err := EnsureStream(ctx, d.topics.js, jetstream.StreamConfig{
 		Name:              delayStream,
 		Description:       "messages that wait for their time",
@@ -244,6 +245,7 @@ func (draft *Draft) wait(topic string, info *jetstream.StreamInfo) *nats.Msg {
 	} else {
 		place = keyPlace(topic, created, id) + "." + name
 	}
+
 	m := nats.NewMsg(waitSubject + place)
 	m.Data = draft.Data
 	for name, value := range draft.Headers {
@@ -256,6 +258,7 @@ func (draft *Draft) wait(topic string, info *jetstream.StreamInfo) *nats.Msg {
 	m.Header.Set(delayID, EncodeName(id))
 	m.Header.Set(delayTTL, draft.TTL.String())
 	m.Header.Set(delayType, draft.ContentType)
+
 	m.Header.Set(jetstream.ScheduleHeader, "@at "+draft.At.UTC().Format(time.RFC3339))
 	m.Header.Set(jetstream.ScheduleTargetHeader, dueSubject+place)
 	if draft.ID != "" {

@@ -254,6 +254,7 @@ func (d *Delayer) PublishAtomically(
 func (d *Delayer) release(ctx context.Context, topic string, drafts []Draft, receipts []Receipt) {
 	waiting, err := d.waiting(ctx, topic, drafts)
 	var remove []dueEntry
+
 	for i := range drafts {
 		if drafts[i].ID == "" || receipts[i].Err != nil {
 			continue
@@ -266,12 +267,14 @@ func (d *Delayer) release(ctx context.Context, topic string, drafts []Draft, rec
 			}
 		}
 	}
+
 	if err == nil {
 		err = d.topics.deleteMessages(ctx, delayStream, remove)
 	}
 	if err == nil {
 		return
 	}
+
 	for i := range drafts {
 		if drafts[i].ID != "" && receipts[i].Err == nil {
 			receipts[i] = Receipt{Err: err}

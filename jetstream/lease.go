@@ -202,6 +202,7 @@ func (c *Consumers) changeLeases(
 	if consumer.Lease == 0 {
 		return &ModeError{Operation: "acknowledging", Mode: "lease"}
 	}
+
 	var lost []string
 	err := c.update(ctx, consumer, func(next *Cursor) (bool, error) {
 		lost = nil
@@ -216,6 +217,7 @@ func (c *Consumers) changeLeases(
 		next.Leases = slices.DeleteFunc(next.Leases, func(l Lease) bool { return l.Until == ended })
 		return len(lost) < len(tokens), nil
 	})
+
 	if err == nil && len(lost) > 0 {
 		err = &LeaseError{Tokens: lost}
 	}

@@ -373,6 +373,7 @@ func (a *attempt) publish(ctx context.Context) {
 	if len(a.drafts) == 0 {
 		return
 	}
+
 	for i, r := range a.topics.PublishAll(ctx, a.queue.topic, a.drafts) {
 		e := a.sources[i]
 		switch {

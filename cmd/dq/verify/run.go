@@ -84,6 +84,7 @@ func RunSelf(
 
 func newRun(opts Options) *run {
 	rec := history.NewRecorder(opts.History)
+
 	return &run{
 		opts: opts,
 		rec:  rec,

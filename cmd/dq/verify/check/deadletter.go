@@ -83,6 +83,7 @@ func (h *topicHistory) checkAcked(c *consumer, index int, leases []*lease) {
 			return
 		}
 	}
+
 	for _, size := range c.sizes {
 		if size.Size > 0 || index >= h.storedBefore(size.Call) {
 			continue

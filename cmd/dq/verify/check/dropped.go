@@ -17,6 +17,7 @@ func (h *topicHistory) checkDropped() {
 			mayBeGot += int64(op.Limit)
 		case op.Kind == history.OpFetch:
 			got += int64(len(op.Got))
+
 		case op.Kind == history.OpDescribeConsumer && op.Outcome == history.OK:
 			h.count(checkDropped, 1)
 			least, most := stored-got-mayBeGot-op.Size, stored+mayBeStored-got-op.Size
@@ -27,5 +28,6 @@ func (h *topicHistory) checkDropped() {
 			}
 		}
 	}
+
 	h.checkSightings()
 }

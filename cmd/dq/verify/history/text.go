@@ -33,6 +33,7 @@ func (op *Op) writeRequest(l *line) {
 	case OpProduce, OpConsume, OpFetch, OpStream, OpSocket, OpAck, OpNack, OpExtend, OpSize, OpSeek, OpPause, OpResume:
 		l.field("id", op.ID, true)
 	}
+
 	l.field("name", strconv.Quote(op.Name), op.Name != "")
 	l.field("mode", op.Mode, op.Mode != "")
 	l.field("from", op.From, op.From > 0)
@@ -42,6 +43,7 @@ func (op *Op) writeRequest(l *line) {
 	l.field("of", op.MessageKey, op.MessageKey != "")
 	l.field("delay", op.Delay, op.Delay > 0)
 	l.field("ttl", op.TTL, op.TTL > 0)
+
 	if op.Expected != nil {
 		l.field("expected", *op.Expected, true)
 	}
@@ -62,6 +64,7 @@ func (op *Op) writeAnswer(l *line) {
 	case OpSize:
 		l.field("size", op.Size, op.Outcome == OK)
 	}
+
 	l.field("dropped", op.Dropped, op.Dropped > 0)
 	if op.Last != nil {
 		l.field("last", *op.Last, true)
@@ -72,6 +75,7 @@ func (op *Op) writeAnswer(l *line) {
 	if op.State != nil {
 		l.field("state", *op.State, true)
 	}
+
 	l.field("lost", op.LostTokens, len(op.LostTokens) > 0)
 	l.field("got", summary(op.Got), len(op.Got) > 0)
 	l.field("receipts", op.Receipts, len(op.Receipts) > 0)

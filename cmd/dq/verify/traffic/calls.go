@@ -89,6 +89,7 @@ func (w *worker) createConsumer(spec consumerSpec) *history.Op {
 	op := w.newOp(history.OpCreateConsumer)
 	op.Name, op.Mode, op.Lease, op.First = spec.name, spec.mode, spec.lease, spec.first
 	op.MessageKey, op.Limit = spec.of, spec.maxDeliveries
+
 	body := fields{"mode": modeAuto}
 	if spec.name != "" {
 		body["name"] = spec.name
@@ -107,6 +108,7 @@ func (w *worker) createConsumer(spec consumerSpec) *history.Op {
 	if spec.maxDeliveries > 0 {
 		body["max_deliveries"], body["dead_letter_topic"] = spec.maxDeliveries, spec.deadLetterTopic
 	}
+
 	return w.do(op, request{
 		method: http.MethodPost, path: topicPath(w.topic, "consumers"),
 		body: body, decode: decodeNewConsumer,

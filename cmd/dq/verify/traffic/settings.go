@@ -22,6 +22,7 @@ func playSettings(r *round) {
 	}
 	const calls = 20
 	whenFull := []string{"refuse_new", "drop_oldest"}[rand.IntN(2)]
+
 	r.together(map[string]func(*worker){
 		"changer": func(w *worker) {
 			w.repeat(calls/2, "settings are changed", func(int) *history.Op {
